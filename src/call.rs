@@ -1,0 +1,209 @@
+//! A call: its terms, what can happen to it, and what became true.
+//!
+//! The machine is a pure value: an [`Event`] and a [`Moment`] go in, [`Effect`]s come out. State changes
+//! only through [`Fact`]s, so replaying the facts of a call gives the call. It knows nothing of wallets, tokens, sockets
+//! or SDP; money enters only as "this hold was granted".
+
+use crate::clock::{Moment, Span};
+use crate::ids::{CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
+use crate::money::Money;
+
+/// One of the two parties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Pays and is listened to.
+    Client,
+    /// Listens and is paid.
+    Companion,
+}
+
+/// What a call may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// Sound only: video is answered with port 0.
+    Audio,
+    /// Sound and picture.
+    Video,
+}
+
+/// Who answers for a pause or an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client or her network.
+    Client,
+    /// The companion or her network.
+    Companion,
+    /// lull or the machine it runs on.
+    Platform,
+    /// Nobody: the call ran its course.
+    None,
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The paid time is used up.
+    TimeExpired,
+    /// The client hung up.
+    ClientLeft,
+    /// The companion hung up.
+    CompanionLeft,
+    /// The vendor ended it.
+    VendorEnded,
+    /// The companion reported abuse.
+    AbuseReported,
+    /// Neither party came.
+    NoAnswer,
+    /// The companion came and the client did not.
+    ClientNoShow,
+    /// The client came and the companion did not.
+    CompanionNoShow,
+    /// A side stayed away for longer than a pause may last.
+    MediaTimeout,
+    /// Both came and their media never met.
+    ConnectFailed,
+    /// The longest time a call may last has passed.
+    MaxDuration,
+    /// lull stopped or failed.
+    ServerFault,
+}
+
+/// Of a charge, what each party gets, in basis points that sum to 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// The companion's part.
+    pub companion_bps: u16,
+    /// The vendor's part.
+    pub vendor_bps: u16,
+}
+
+/// What was agreed when the call was made. It never changes afterwards: plans and settings may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The vendor who sold the call.
+    pub vendor: VendorId,
+    /// The plan it was sold by.
+    pub plan: PlanId,
+    /// The plan's name, as text for people.
+    pub plan_name: String,
+    /// Length of a block of paid time.
+    pub block: Span,
+    /// Price of a block.
+    pub price: Money,
+    /// The grade the client pays for, where the plan names one.
+    pub grade_paid: Option<String>,
+    /// The grade of the companion for this vendor, where she has one.
+    pub grade_delivered: Option<String>,
+    /// The paying client.
+    pub client: ClientRef,
+    /// What the client is called on the companion's page; text for people.
+    pub client_name: Option<String>,
+    /// The companion who was asked for.
+    pub companion: CompanionId,
+    /// What the companion is called on the client's page; text for people.
+    pub companion_name: String,
+    /// Sound or sound and picture.
+    pub medium: Medium,
+    /// How a charge is split.
+    pub shares: Shares,
+    /// `jti` of the client's join token.
+    pub client_token: TokenId,
+    /// `jti` of the companion's join token.
+    pub companion_token: TokenId,
+    /// The time limits.
+    pub limits: Limits,
+}
+
+/// The time limits of a call (design.md section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A leg that sends nothing for this long is lost (default 5 s).
+    pub media_timeout: Span,
+    /// The same for a leg from which only RTCP or STUN is expected (default 15 s).
+    pub quiet_timeout: Span,
+    /// A pause that lasts longer ends the call (default 60 s).
+    pub pause_limit: Span,
+    /// Both joined and still not live after this: `connect_failed` (default 60 s).
+    pub connect_limit: Span,
+    /// A leg that has not joined this long after creation: no-show (default 10 min).
+    pub no_show_limit: Span,
+    /// The client may listen only: live this long after the companion's audio reaches her (default 5 s).
+    pub listen_only_after: Span,
+    /// No call delivers more than this (default 12 h).
+    pub max_duration: Span,
+    /// The most time a companion may give away in one call (default 60 min).
+    pub gift_limit: Span,
+    /// Warn when this much paid time is left, longest first (default 5 min, 1 min, 10 s).
+    pub warnings: Vec<Span>,
+}
+
+/// Who asked for more time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The client, from her page, paid by her wallet.
+    Client,
+    /// The companion, as a gift.
+    Companion,
+    /// The vendor's API.
+    Vendor,
+}
+
+/// What became true of a call. Facts are journalled in order and never change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The call exists and its first block is on hold.
+    Created { terms: Box<Terms>, hold: HoldId },
+    /// A party's offer was accepted for a new leg.
+    Joined { side: Side, leg: LegId },
+    /// The leg's transport is up (ICE and DTLS); an earlier leg of that side is replaced.
+    Connected { side: Side, leg: LegId },
+    /// Both hear each other: the meter runs.
+    Started,
+    /// The meter stands since `since` (the last proof of life), because of `cause`.
+    Paused { cause: Fault, since: Moment },
+    /// Both sides deliver again: the meter runs.
+    Resumed,
+    /// Both pages were told that this much paid time is left.
+    Warned { left: Span },
+    /// A further block was bought: its hold is granted.
+    Extended { by: Asker, hold: HoldId, order_ref: Option<String> },
+    /// Free time was given, after all paid time.
+    Gifted { by: Asker, length: Span },
+    /// What the media plane measured of one side until now.
+    Quality { side: Side, quality: Quality },
+    /// The call is over.
+    Ended { reason: EndReason, at_fault: Fault },
+    /// The money is settled: see the record.
+    Settled { charge: Money, refund: Money },
+}
+
+/// How one side's media fared, as the server saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Quality {
+    /// RTP packets the server received from this side.
+    pub packets: u64,
+    /// Of the packets this side's sequence numbers promised, those that never came, in parts per 10,000.
+    pub lost_bp: u32,
+    /// Round trip between server and page by RTCP, the last seen; none before a report came.
+    pub rtt_ms: Option<u32>,
+}
+
+/// A fact with its place in the journal of its call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// From 1, without gaps.
+    pub seq: u64,
+    /// When it became true.
+    pub at: Moment,
+    /// What.
+    pub fact: Fact,
+}
+
+/// The journal of one call, read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// The call.
+    pub call: CallId,
+    /// Its facts in order.
+    pub entries: Vec<Entry>,
+}

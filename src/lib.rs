@@ -1,0 +1,28 @@
+//! lull: timed voice and video calls, carried, metered, ended and settled by one binary.
+//!
+//! The house has floors; a room may use the rooms below it and never those beside or above it.
+//! `tests/it/tidy.rs` keeps this.
+//!
+//! | floor | rooms | |
+//! |---|---|---|
+//! | 1 | [`ids`] [`money`] [`clock`] | plain values |
+//! | 2 | [`call`] [`billing`] [`relay`] | pure rules; no edges between them |
+//! | 3 | [`exchange`] | the core: calls and their money; events in, effects out |
+//! | 4 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
+//! | 5 | [`service`] [`config`] | the loop, wire to core, carrying effects out |
+//! | 6 | `main` | serve, demo, audit, config, vendor |
+//!
+//! Floors 1 to 3 do no IO, read no clock, draw no random number, take no lock: time is an argument.
+//! Wire types end in `service::wire`, WebRTC types inside `media`, database rows inside `store`.
+
+pub mod billing;
+pub mod call;
+pub mod clock;
+pub mod config;
+pub mod exchange;
+pub mod ids;
+pub mod media;
+pub mod money;
+pub mod relay;
+pub mod service;
+pub mod store;

@@ -1,0 +1,94 @@
+//! Money: whole minor units of one currency (fen, cents), never a fraction, never a float.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An ISO 4217 currency.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency(iso_currency::Currency);
+
+/// Why a text is not a currency.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an ISO 4217 currency code in upper case, like CNY")]
+pub struct CurrencyError;
+
+impl Currency {
+    /// The three letters.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// Digits behind the decimal point when shown to people: 2 for CNY, 0 for JPY.
+    pub fn exponent(self) -> u16 {
+        self.0.exponent().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl FromStr for Currency {
+    type Err = CurrencyError;
+
+    fn from_str(text: &str) -> Result<Self, CurrencyError> {
+        iso_currency::Currency::from_code(text).map(Self).ok_or(CurrencyError)
+    }
+}
+
+/// An amount in one currency. Negative amounts exist (a posting's debit side); the edges refuse them where they make no sense.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Money {
+    /// Minor units: 2000 is 20 yuan.
+    pub amount: i64,
+    /// The currency.
+    pub currency: Currency,
+}
+
+impl Money {
+    /// The largest amount accepted from outside, in minor units: what a JSON number carries exactly (2^53 - 1).
+    pub const MAX_AMOUNT: i64 = (1 << 53) - 1;
+
+    /// An amount of a currency.
+    pub const fn new(amount: i64, currency: Currency) -> Self {
+        Self { amount, currency }
+    }
+
+    /// Nothing of a currency.
+    pub const fn zero(currency: Currency) -> Self {
+        Self { amount: 0, currency }
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.amount, self.currency)
+    }
+}
+
+impl fmt::Debug for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_currency_is_one_that_exists_in_upper_case() {
+        assert_eq!("CNY".parse::<Currency>().map(Currency::exponent), Ok(2));
+        for text in ["", "cny", "CN", "CNYY", "XX1", "ABC"] {
+            assert_eq!(text.parse::<Currency>(), Err(CurrencyError), "{text}");
+        }
+    }
+}
