@@ -1,0 +1,115 @@
+//! What passes from the front door into the house: one enum, each request with the place its answer goes to.
+
+use crate::code::Code;
+use crate::message::{FromPage, ToPage};
+use crate::rest;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+/// Where an answer goes. A dropped sender reads as [`Code::Internal`].
+pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Why something was not done: an RFC 9457 problem on HTTP, an `error` message on the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The stable code.
+    pub code: Code,
+    /// A sentence that says what to do, in English.
+    pub detail: String,
+    /// The field at fault, where there is one.
+    pub field: Option<&'static str>,
+}
+
+/// SHA-256 of a secret that a caller showed; the secret itself stays at the door.
+pub type SecretHash = [u8; 32];
+
+/// Who calls the REST interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A program with the vendor's API key.
+    ApiKey(SecretHash),
+    /// A person with the session cookie of the vendor's page.
+    Session(SecretHash),
+}
+
+/// A command's idempotency key, and what it was used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The caller's key, 1 to 255 characters.
+    pub key: String,
+    /// SHA-256 of method, path and body.
+    pub request_hash: [u8; 32],
+}
+
+/// A party of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The client.
+    Client,
+    /// The companion.
+    Companion,
+}
+
+/// What a join token says (JWT, RFC 7519; HS256). Expiry governs joining; the call's end governs staying.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Always `lull`.
+    pub iss: String,
+    /// The party.
+    pub role: Role,
+    /// The call's id.
+    pub call: String,
+    /// The token's own id.
+    pub jti: String,
+    /// Not before, seconds since the epoch.
+    pub nbf: i64,
+    /// Expires, seconds since the epoch.
+    pub exp: i64,
+}
+
+/// One connection of a page; numbered by the door, never reused within a process.
+pub type SocketId = u64;
+
+/// An answered offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The new leg's id; the `Location` is `/v1/join/{leg}`.
+    pub leg: String,
+    /// The SDP answer.
+    pub answer: String,
+}
+
+/// What came in, checked for form. Everything that needs an answer carries the place for it.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A REST command or query. The `u16` of the answer is the HTTP status; `replayed` sets `Idempotent-Replayed: true`.
+    Rest { caller: Caller, idempotency: Option<Idempotency>, request: rest::Request, reply: Reply<rest::Answered> },
+    /// A one-time login code for the vendor's page; the answer is the hash-keyed session (the door makes the cookie's secret).
+    LogIn { code: SecretHash, session: SecretHash, reply: Reply<rest::Session> },
+    /// The session's cookie is to be forgotten.
+    LogOut { session: SecretHash, reply: Reply<()> },
+    /// `POST /v1/join`.
+    Join { claims: Claims, offer: String, reply: Reply<Joined> },
+    /// `PATCH /v1/join/{leg}` with an SDP fragment; the answer is a fragment, empty where nothing is to be said (204).
+    Patch { claims: Claims, leg: String, fragment: String, reply: Reply<String> },
+    /// `DELETE /v1/join/{leg}`: this party hangs up.
+    HangUp { claims: Claims, leg: String, reply: Reply<()> },
+    /// `GET /v1/join/receipt`: the client's receipt, or for a companion what she earned.
+    Receipt { claims: Claims, reply: Reply<serde_json::Value> },
+    /// A page's socket said a valid `hello`. Until this is answered the door passes nothing on.
+    SocketOpened { socket: SocketId, claims: Claims, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
+    /// A message of an opened socket.
+    SocketMessage { socket: SocketId, message: FromPage },
+    /// The socket is gone. That says nothing of the call.
+    SocketClosed { socket: SocketId },
+}
+
+/// What the house tells a socket. The queue is bounded: a full one means a slow reader, who is dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToSocket {
+    /// Send this message.
+    Message(Box<ToPage>),
+    /// Send this message and close.
+    Close(Box<ToPage>),
+}
