@@ -24,7 +24,7 @@ pub fn book(call: CallId, terms: Terms, hold: HoldId, now: Moment) -> Result<(Ca
 }
 
 /// All calls that are open or not yet forgotten.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Exchange {
     calls: BTreeMap<CallId, Call>,
     /// Each open call's next due moment; changed by [`Exchange::work`] only.
@@ -129,3 +129,6 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

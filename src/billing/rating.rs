@@ -175,3 +175,6 @@ fn block_exactly(block_s: i64, price: i64, bought: usize, billable_s: i64) -> Op
     let amount = i64::try_from(amount).unwrap_or(i64::MAX);
     (seconds > 0).then_some(Priced { billed_s: seconds, label: "block", quantity: seconds, unit: Unit::Second, amount })
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,8 @@ impl Call {
             State::Connecting | State::Live { .. } | State::Paused { .. } => self.handle_open(event, now, out),
             State::Ended { .. } | State::Settled { .. } => refuse_after_end(event, out),
         }
+        // An event that tells of the past may have made something due already.
+        self.handle_timeout(now, out);
     }
 
     fn handle_open(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
@@ -133,9 +135,9 @@ impl Call {
                 }
             }
             State::Live { since } => {
-                let left = self.paid() + self.gifted - self.delivered;
-                let longest = limits.max_duration.saturating_sub(self.delivered);
-                let end = if left <= longest { (since + left, Due::TimeExpired) } else { (since + longest, Due::MaxDuration) };
+                let left = self.deliverable() - self.delivered;
+                let cut = self.paid() + self.gifted > limits.max_duration;
+                let end = (since + left, if cut { Due::MaxDuration } else { Due::TimeExpired });
                 // Armed warnings are shorter than what is left, so they fall due inside this span.
                 match self.armed.first().map(|warning| (since + (left - *warning), Due::Warning(*warning))) {
                     Some(warning) if warning.0 < end.0 => Some(warning),

@@ -418,28 +418,31 @@ impl Call {
         self.gifted
     }
 
-    /// Time delivered until `now`, never more than paid and given; while live, as far as is known: a loss noticed
-    /// later takes the seconds since the last proof of life away again.
+    /// What may be delivered in all: paid and given, but no more than a call may last.
+    pub(super) fn deliverable(&self) -> Span {
+        (self.paid() + self.gifted).min(self.terms.limits.max_duration)
+    }
+
+    /// Time delivered until `now`, never more than may be; while live, as far as is known: a loss noticed later takes the
+    /// seconds since the last proof of life away again.
     pub fn delivered(&self, now: Moment) -> Span {
         let running = match self.state {
             State::Live { since } => now.since(since),
             State::Paused { ran_from, stopped, .. } => stopped.since(ran_from),
             State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
         };
-        (self.delivered + running).min(self.paid() + self.gifted)
+        (self.delivered + running).min(self.deliverable())
     }
 
     /// Time still to be delivered, as far as is known at `now`.
     pub fn remaining(&self, now: Moment) -> Span {
-        (self.paid() + self.gifted).saturating_sub(self.delivered(now))
+        self.deliverable() - self.delivered(now)
     }
 
     /// When it ends by time; known only while the meter runs.
     pub fn ends_at(&self) -> Option<Moment> {
         match self.state {
-            State::Live { since } => Some(
-                since + (self.paid() + self.gifted - self.delivered).min(self.terms.limits.max_duration.saturating_sub(self.delivered)),
-            ),
+            State::Live { since } => Some(since + (self.deliverable() - self.delivered)),
             State::Connecting | State::Paused { .. } | State::Ended { .. } | State::Settled { .. } => None,
         }
     }

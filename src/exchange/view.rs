@@ -83,6 +83,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether it has ended: nobody joins any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended { .. } | State::Settled { .. })
+    }
+
     /// Whether the meter runs.
     pub fn is_running(&self) -> bool {
         matches!(self.state, State::Live { .. })
