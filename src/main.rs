@@ -1,1 +1,2 @@
+//! The program `lull`.
 fn main() {}

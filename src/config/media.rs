@@ -1,0 +1,62 @@
+//! `[media]`: where sound and picture reach lull.
+
+use super::reader::Reader;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The media plane's sockets and threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// `media.listen`: the UDP address of the first shard; each further shard takes the next port. Default `0.0.0.0:7000`. A
+    /// firewall must let these ports in; bound to loopback, only this machine's browsers connect. Port 0 takes free ones.
+    pub listen: SocketAddr,
+    /// `media.public_ips`: the addresses that browsers are told to send to. Default none: the address of `listen`, or those of
+    /// this machine if that is unspecified. Behind NAT (most clouds) it must be the outer address: without it every call
+    /// ends as `connect_failed`. Each address more costs a few connectivity checks at joining; at most 8.
+    pub public_ips: Vec<IpAddr>,
+    /// `media.shards`: threads that carry media, each with its own port. Default 1, enough for some hundred calls. Too few, and
+    /// packets are dropped at the peak; more than the machine has cores, and they only get in each other's way.
+    pub shards: u16,
+}
+
+impl Media {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let listen = reader.text(
+            "media.listen",
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7000)),
+            "an address with a port, such as 0.0.0.0:7000",
+            |text| text.parse().ok(),
+            SocketAddr::to_string,
+        );
+        let shards = reader.whole("media.shards", 1, 1..=64);
+        let public_ips = reader.texts(
+            "media.public_ips",
+            "IP addresses of this machine as browsers reach it",
+            |text| text.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast()),
+            IpAddr::to_string,
+        );
+        if public_ips.len() > 8 {
+            reader.conflict(format!("media.public_ips has {} addresses; at most 8 are told to browsers", public_ips.len()));
+        }
+        if listen.port() != 0 && i64::from(listen.port()) + shards - 1 > i64::from(u16::MAX) {
+            reader.conflict(format!("media.shards is {shards} and media.listen {listen}: the last shard's port would pass 65535"));
+        }
+        if let (true, Some(ip)) = (listen.is_ipv4(), public_ips.iter().find(|ip| ip.is_ipv6())) {
+            reader.conflict(format!(
+                "media.public_ips has {ip}, but media.listen {listen} hears IPv4 only; [::]:{} hears both",
+                listen.port()
+            ));
+        }
+        Self { listen, public_ips, shards: u16::try_from(shards).unwrap_or(1) }
+    }
+
+    /// The addresses to tell browsers; `own` are those of this machine, asked for where nothing better is known.
+    pub fn advertised(&self, own: impl FnOnce() -> Vec<IpAddr>) -> Vec<IpAddr> {
+        if !self.public_ips.is_empty() {
+            self.public_ips.clone()
+        } else if !self.listen.ip().is_unspecified() {
+            vec![self.listen.ip()]
+        } else {
+            own().into_iter().filter(|ip| ip.is_ipv4() || self.listen.is_ipv6()).collect()
+        }
+    }
+}

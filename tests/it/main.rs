@@ -1,0 +1,3 @@
+//! The tests that see lull from outside, in one binary so that they link once.
+
+mod tidy;
