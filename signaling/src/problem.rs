@@ -76,6 +76,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         // The Idempotency-Key draft (draft-ietf-httpapi-idempotency-key-header, section 2.7) and RFC 9725 section 4.2.
         Code::IdempotencyKeyReused | Code::OfferInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::IdempotencyKeyInUse => StatusCode::CONFLICT,
         Code::RateLimited | Code::SlowReader => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
