@@ -8,12 +8,13 @@ use crate::code::Code;
 use crate::inbound::{Caller, Inbound, Reply, SocketId};
 use crate::limits::{Limiter, Settings, Sockets, ip_key};
 use crate::problem::Problem;
-use crate::{health, join, pages};
+use crate::{health, join, pages, rest, socket};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,7 +125,9 @@ impl Front {
 pub fn router(door: Door) -> Router {
     let front = Arc::new(Front::new(door));
     Router::new()
-        .nest("/v1", join::routes())
+        .route("/v1/signal", get(socket::signal))
+        .merge(rest::routes())
+        .merge(join::routes())
         .merge(health::routes())
         .merge(pages::routes())
         .fallback(pages::fallback)

@@ -101,7 +101,7 @@ pub enum Inbound {
     SocketOpened { socket: SocketId, claims: Claims, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
     /// A message of an opened socket.
     SocketMessage { socket: SocketId, message: FromPage },
-    /// The socket is gone. That says nothing of the call.
+    /// The socket is gone; also said after a `SocketOpened` that was refused or took too long. That says nothing of the call.
     SocketClosed { socket: SocketId },
 }
 

@@ -25,7 +25,10 @@ const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 pub(crate) fn routes() -> Router<Arc<Front>> {
-    Router::new().route("/join", post(join)).route("/join/receipt", get(receipt)).route("/join/{leg}", patch(restart).delete(hang_up))
+    Router::new()
+        .route("/v1/join", post(join))
+        .route("/v1/join/receipt", get(receipt))
+        .route("/v1/join/{leg}", patch(restart).delete(hang_up))
 }
 
 fn claims(front: &Front, headers: &HeaderMap) -> Result<Claims, Problem> {

@@ -23,7 +23,9 @@ pub mod message;
 mod pages;
 mod problem;
 pub mod rest;
+mod socket;
 
 pub use auth::{TokenKey, hash_secret};
 pub use endpoint::{Door, Ready, router};
 pub use limits::Settings;
+pub use message::{MessageError, parse_message};

@@ -24,7 +24,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    const fn new(burst: u32, per: Duration) -> Self {
+    /// `burst` at once (0 counts as 1), whole again after `per`.
+    pub const fn new(burst: u32, per: Duration) -> Self {
         let burst = match NonZeroU32::new(burst) {
             Some(burst) => burst,
             None => NonZeroU32::MIN,
@@ -110,8 +111,8 @@ pub(crate) struct Limiter<K: Hash + Eq + Clone> {
     /// What all keys share for which there is no room.
     crowd: DefaultDirectRateLimiter,
     keys_max: usize,
-    /// At this many keys the quiet ones are forgotten.
-    prune_at: AtomicUsize,
+    /// Checks since the quiet keys were last forgotten.
+    unpruned: AtomicUsize,
     clock: DefaultClock,
 }
 
@@ -121,7 +122,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             table: RateLimiter::dashmap(rate.quota()),
             crowd: RateLimiter::direct(rate.quota()),
             keys_max,
-            prune_at: AtomicUsize::new(keys_max.min(1024)),
+            unpruned: AtomicUsize::new(0),
             clock: DefaultClock::default(),
         }
     }
@@ -129,11 +130,11 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// Counts one of `key`; an error is the whole seconds to wait, at least one.
     pub(crate) fn check(&self, key: &K) -> Result<(), u64> {
         let keys = self.table.len();
-        if keys >= self.prune_at.load(Ordering::Relaxed) {
+        // A walk over the table is paid for by as many checks; when it is full, room is worth more than work.
+        let due = if keys >= self.keys_max { self.keys_max / 64 } else { keys };
+        if self.unpruned.fetch_add(1, Ordering::Relaxed) >= due.max(1) {
+            self.unpruned.store(0, Ordering::Relaxed);
             self.table.retain_recent();
-            let left = self.table.len();
-            // Twice what is left, so that the walk over the table is paid by as many new keys.
-            self.prune_at.store((left * 2).clamp(self.keys_max.min(1024), self.keys_max.max(left + 1024)), Ordering::Relaxed);
         }
         let wait = if self.table.len() >= self.keys_max { self.crowd.check().err() } else { self.table.check_key(key).err() };
         match wait {
@@ -230,5 +231,56 @@ impl Drop for Place {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(open.by_ip.remove(&self.ip)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_allowed_and_what_is_beyond_waits() {
+        let limiter = Limiter::new(Rate::new(3, Duration::from_secs(3000)), 10);
+        assert!((0..3).all(|_| limiter.check(&1).is_ok()));
+        let wait_s = limiter.check(&1).unwrap_err();
+        assert!((900..=1001).contains(&wait_s), "{wait_s}");
+        assert!(limiter.check(&2).is_ok(), "others are not touched");
+    }
+
+    #[test]
+    fn a_full_table_takes_no_more_keys_but_newcomers_are_still_bounded() {
+        let limiter = Limiter::new(Rate::new(2, Duration::from_secs(2000)), 4);
+        let allowed = (0..100).filter(|key| limiter.check(key).is_ok()).count();
+        assert_eq!(limiter.len(), 4);
+        assert_eq!(allowed, 4 + 2, "one each for those who have a place, one burst for the crowd");
+    }
+
+    #[test]
+    fn quiet_keys_are_forgotten() {
+        // A burst of 1 that is whole again after a nanosecond: every key is quiet at once.
+        let limiter = Limiter::new(Rate::new(1, Duration::from_nanos(1)), 64);
+        assert!((0..10_000).all(|key| limiter.check(&key).is_ok()));
+        assert!(limiter.len() <= 64);
+    }
+
+    #[test]
+    fn a_place_is_given_back_when_its_socket_goes() {
+        let sockets = Sockets::new(&Settings { sockets_max: 3, sockets_per_ip: 2, ..Settings::default() });
+        let ip = |last| IpAddr::from([10, 0, 0, last]);
+        let first = sockets.take(ip(1)).unwrap();
+        let _second = sockets.take(ip(1)).unwrap();
+        assert_eq!(sockets.take(ip(1)).unwrap_err(), StatusCode::TOO_MANY_REQUESTS);
+        let _third = sockets.take(ip(2)).unwrap();
+        assert_eq!(sockets.take(ip(3)).unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(first);
+        assert!(sockets.take(ip(1)).is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let key = |text: &str| ip_key(text.parse().unwrap());
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_eq!(key("::ffff:10.0.0.1"), key("10.0.0.1"));
     }
 }
