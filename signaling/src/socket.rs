@@ -105,8 +105,8 @@ async fn greet(front: &Front, line: &mut Line, socket: SocketId) -> Result<Opene
     let first = timeout(settings.hello_timeout, line.first_text())
         .await
         .map_err(|_| Ending::error(Code::InvalidMessage, "`hello` was not said in time", None))??;
-    let token = match parse_message(&first) {
-        Ok(FromPage { body: PageBody::Hello { token, .. }, .. }) => token,
+    let (token, page) = match parse_message(&first) {
+        Ok(FromPage { body: PageBody::Hello { token, page }, .. }) => (token, page),
         Ok(FromPage { seq, .. }) => {
             return Err(Ending::error(Code::InvalidMessage, "say `hello` first", Some(seq).filter(|seq| *seq > 0)));
         }
@@ -115,7 +115,7 @@ async fn greet(front: &Front, line: &mut Line, socket: SocketId) -> Result<Opene
     let claims = front.door.tokens.verify(&token, front.now()).map_err(|code| Ending::error(code, token_sentence(code), None))?;
     let jti = claims.jti.clone();
     let (sender, out) = mpsc::channel(settings.socket_queue.max(1));
-    match front.ask(|reply| Inbound::SocketOpened { socket, claims, out: sender, reply }).await {
+    match front.ask(|reply| Inbound::SocketOpened { socket, claims, page, out: sender, reply }).await {
         Ok(()) => Ok(Opened { socket, jti, out }),
         Err(problem) => {
             // It may have been taken after we gave up waiting.

@@ -6,8 +6,9 @@ use super::effect::SettleOrder;
 use super::record;
 use crate::billing::{self, Cause, Kind, Mark, Plan, Rating, Segment, Settlement};
 use crate::call::{Call, EndReason, Fact, Fault, State, Terms};
-use crate::clock::Span;
+use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
+use crate::money::Money;
 
 /// What the facts of an ended call come to.
 pub(super) struct Bill {
@@ -69,8 +70,22 @@ pub(super) fn bill(call: &Call) -> Option<Bill> {
     let settlement = settlement(reason, at_fault, call.started_at().is_some());
     let terms = call.terms();
     let rating = billing::rate(&plan(terms), settlement, &vec![terms.price.amount; call.holds().len()], delivered);
-    let shares = billing::split(rating.charge.amount, &[terms.shares.companion_bps, terms.shares.vendor_bps]);
+    let shares = split(terms, rating.charge.amount);
     Some(Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] })
+}
+
+/// The companion's part if the call ended at `now` and were charged as rated; once it ended, her part.
+pub(super) fn earned(call: &Call, now: Moment) -> Money {
+    let terms = call.terms();
+    let share = match bill(call) {
+        Some(bill) => bill.companion_share,
+        None => {
+            let rating =
+                billing::rate(&plan(terms), Settlement::AsRated, &vec![terms.price.amount; call.holds().len()], call.delivered(now));
+            split(terms, rating.charge.amount)[0]
+        }
+    };
+    Money::new(share, terms.price.currency)
 }
 
 /// Which settlement an end calls for (design.md section 4, the column for blocks).
@@ -86,6 +101,11 @@ pub(super) fn settlement(reason: EndReason, at_fault: Fault, was_live: bool) -> 
         // These end only what was never live.
         (EndReason::NoAnswer | EndReason::ClientNoShow | EndReason::CompanionNoShow | EndReason::ConnectFailed, _) => Settlement::Free,
     }
+}
+
+/// The companion's and the vendor's part.
+fn split(terms: &Terms, charge: i64) -> Vec<i64> {
+    billing::split(charge, &[terms.shares.companion_bps, terms.shares.vendor_bps])
 }
 
 fn plan(terms: &Terms) -> Plan {

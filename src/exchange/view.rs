@@ -1,7 +1,9 @@
 //! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
 
 use crate::call::{Call, Party, Side, State, Terms};
+use super::bill;
 use crate::clock::{Moment, Span};
+use crate::money::Money;
 use crate::ids::CallId;
 
 /// Whether a party is there.
@@ -46,6 +48,8 @@ pub struct View<'a> {
     pub ends_at: Option<Moment>,
     /// While connecting or paused: when the call ends unless somebody comes.
     pub gives_up_at: Option<Moment>,
+    /// The companion's part if the call ended now and were charged as rated; once ended, her part.
+    pub earned: Money,
     /// The client.
     pub client: Presence,
     /// The companion.
@@ -53,7 +57,8 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(call: &'a Call, now: Moment) -> View<'a> {
+    /// A call as it stands at `now`.
+    pub fn of(call: &'a Call, now: Moment) -> View<'a> {
         let state = call.state();
         View {
             call: call.id(),
@@ -70,6 +75,7 @@ impl<'a> View<'a> {
             remaining: call.remaining(now),
             ends_at: call.ends_at(),
             gives_up_at: call.gives_up_at(),
+            earned: bill::earned(call, now),
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),
         }

@@ -48,6 +48,9 @@ enum FactRow {
     Created { terms: Box<TermsRow>, hold: String },
     Joined { side: SideRow, leg: String },
     Connected { side: SideRow, leg: String },
+    Heard { from: SideRow },
+    Lost { side: SideRow, leg: String, since_ms: i64 },
+    Back { side: SideRow, leg: String },
     Started {},
     Paused { cause: FaultRow, since_ms: i64 },
     Resumed {},
@@ -156,6 +159,9 @@ impl From<&Fact> for FactRow {
             Fact::Created { terms, hold } => Self::Created { terms: Box::new(terms.as_ref().into()), hold: hold.to_string() },
             Fact::Joined { side, leg } => Self::Joined { side: (*side).into(), leg: leg.to_string() },
             Fact::Connected { side, leg } => Self::Connected { side: (*side).into(), leg: leg.to_string() },
+            Fact::Heard { from } => Self::Heard { from: (*from).into() },
+            Fact::Lost { side, leg, since } => Self::Lost { side: (*side).into(), leg: leg.to_string(), since_ms: since.unix_ms() },
+            Fact::Back { side, leg } => Self::Back { side: (*side).into(), leg: leg.to_string() },
             Fact::Started => Self::Started {},
             Fact::Paused { cause, since } => Self::Paused { cause: (*cause).into(), since_ms: since.unix_ms() },
             Fact::Resumed => Self::Resumed {},
@@ -181,6 +187,11 @@ impl TryFrom<FactRow> for Fact {
             FactRow::Created { terms, hold } => Self::Created { terms: Box::new((*terms).try_into()?), hold: read(&hold)? },
             FactRow::Joined { side, leg } => Self::Joined { side: side.into(), leg: read(&leg)? },
             FactRow::Connected { side, leg } => Self::Connected { side: side.into(), leg: read(&leg)? },
+            FactRow::Heard { from } => Self::Heard { from: from.into() },
+            FactRow::Lost { side, leg, since_ms } => {
+                Self::Lost { side: side.into(), leg: read(&leg)?, since: Moment::from_unix_ms(since_ms) }
+            }
+            FactRow::Back { side, leg } => Self::Back { side: side.into(), leg: read(&leg)? },
             FactRow::Started {} => Self::Started,
             FactRow::Paused { cause, since_ms } => Self::Paused { cause: cause.into(), since: Moment::from_unix_ms(since_ms) },
             FactRow::Resumed {} => Self::Resumed,

@@ -164,13 +164,13 @@ impl Store {
         self.one(sql, [id.to_string(), vendor.to_string()], call)
     }
 
-    /// A vendor's calls, newest first (`after` is the oldest of the page before).
-    pub fn calls(&self, vendor: VendorId, page: Page<CallId>) -> Result<Vec<CallRow>, StoreError> {
+    /// A vendor's calls, newest first (`after` is the oldest of the page before): settled ones, those that are not, or all.
+    pub fn calls(&self, vendor: VendorId, page: Page<CallId>, settled: Option<bool>) -> Result<Vec<CallRow>, StoreError> {
         let sql = "SELECT id, vendor, client, companion, medium, created_at, body FROM call LEFT JOIN record ON call = id
-                   WHERE vendor = ? AND id < ? ORDER BY id DESC LIMIT ?";
+                   WHERE vendor = ? AND id < ? AND coalesce((settled_at IS NOT NULL) = ?, TRUE) ORDER BY id DESC LIMIT ?";
         // '~' comes after every character of an id.
         let before = page.after.map_or_else(|| "~".to_owned(), |id| id.to_string());
-        self.all(sql, params![vendor.to_string(), before, page.limit], call)
+        self.all(sql, params![vendor.to_string(), before, settled, page.limit], call)
     }
 
     /// The record of a settled call of this vendor: canonical JSON.
