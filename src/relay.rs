@@ -91,3 +91,6 @@ impl Dropped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

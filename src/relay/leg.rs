@@ -45,10 +45,10 @@ pub struct RtpPacket {
     pub lane: Lane,
     /// Sequence number with roll-over counter: 48 bits (RFC 3711 section 3.3.1).
     pub index: u64,
-    /// Octets of the header with its extensions.
-    pub header_len: usize,
     /// Octets in the buffer, without tag.
     pub len: usize,
+    /// Octets of the header with its extensions. Not public, so that only `receive` makes such a value.
+    pub(super) header_len: usize,
 }
 
 /// The hot state of one leg.
