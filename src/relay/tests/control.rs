@@ -82,6 +82,8 @@ fn reports_speak_of_the_senders_own_numbers() {
         "81c90007 A1
          r1 00000001 00009007 00000010 00000000 00000000",
     );
+    // The padding goes with what stood before it.
+    check("a1c90008 a2 deadbeef 00000001 00000005 00000010 00000000 00000000 00000004", "80c90001 A1");
     // A page that only receives reports under a number it did not declare.
     check("80c90001 fa17fa17", "80c90001 fa17fa17");
 }
@@ -158,7 +160,10 @@ fn goodbye_and_private_packets_stay_here() {
 
 #[test]
 fn a_malformed_compound_goes_nowhere_and_changes_nothing() {
-    for said in ["80c90001 a2 80c900ff", "80c90001 a2 40c90000", "80c90001 a2 80", "a0c90001 50000000", "a0c90002 a2 000000ff"] {
+    let report_and_more = "80c80006 a2 e0000001 20000000 00001010 00000005 00000500 80c900ff";
+    for said in
+        ["80c90001 a2 80c900ff", "80c90001 a2 40c90000", "80c90001 a2 80", "a0c90001 50000000", "a0c90002 a2 000000ff", report_and_more]
+    {
         let (mut a, mut b) = talking();
         let wire = {
             let clear = bytes(said);
@@ -168,7 +173,7 @@ fn a_malformed_compound_goes_nowhere_and_changes_nothing() {
         };
         let before = a.leg.counters();
         assert_eq!(carry(&mut b.leg, &mut a.leg, &wire, at(0)), Err(Dropped::Malformed), "{said}");
-        assert_eq!(a.leg.counters(), before);
+        assert_eq!(a.leg.counters(), before, "{said}");
     }
 }
 
@@ -209,6 +214,10 @@ fn the_round_trip_is_measured_between_server_and_page() {
     let answer = "81c90007 a2 A2 00000000 00001005 00000000 11112222 00008000";
     control(&mut b, &mut a, &bytes(answer), at(1530)).unwrap();
     assert_eq!((a.leg.quality().rtt_ms, b.leg.quality().rtt_ms), (None, Some(30)));
+    // A sender without a clock writes 0, which in an answer means that no report was seen.
+    control(&mut a, &mut b, &bytes("80c80006 a1 00000000 00000000 00001010 00000005 00000500"), at(2000)).unwrap();
+    control(&mut b, &mut a, &bytes("81c90007 a2 A2 00000000 00001005 00000000 00000000 00000000"), at(9000)).unwrap();
+    assert_eq!(b.leg.quality().rtt_ms, Some(30));
     // An answer to a report we never passed says nothing.
     control(&mut b, &mut a, &bytes("81c90007 a2 A2 00000000 00001005 00000000 99992222 00000000"), at(9000)).unwrap();
     assert_eq!(b.leg.quality().rtt_ms, Some(30));
