@@ -10,6 +10,14 @@ fn a_leg_may_move_to_a_thread() {
 }
 
 #[test]
+#[should_panic(expected = "shares ssrc")]
+fn two_streams_of_a_leg_never_share_an_ssrc() {
+    let mut shared = streams(1);
+    shared.video_rtx = shared.video;
+    LegMedia::new(leg_id(1), shared);
+}
+
+#[test]
 fn numbers_names_and_extensions_become_the_other_pages() {
     for (one, other) in [(GCM, GCM), (GCM, CM), (CM, GCM), (CM, CM)] {
         let (mut a, mut b) = (side(1, one), side(2, other));
