@@ -144,6 +144,10 @@ impl Scribe {
                 Err(error @ (StoreError::Full | StoreError::Busy | StoreError::Closed | StoreError::Database(_))) => return Err(error),
                 outcome => outcome,
             };
+            if self.connection.is_autocommit() {
+                // SQLite gave the transaction up; what followed would be committed one by one.
+                return Err(StoreError::Database("the transaction of the group is gone".to_owned()));
+            }
             if let Some((_, told)) = group.last_mut() {
                 *told = outcome;
             }

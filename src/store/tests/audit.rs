@@ -72,6 +72,7 @@ fn every_tampering_is_found() {
         ("UPDATE account SET posted = posted + 1 WHERE kind = 'vendor'", "account_sum"),
         ("UPDATE account SET held = held + 1 WHERE owner = 'd'", "held"),
         ("UPDATE account SET currency = 'USD' WHERE kind = 'cash_in'", "transfer_sum"),
+        ("UPDATE account SET currency = 'USD'", "currency"),
         ("UPDATE hold SET amount = amount + 1 WHERE resolved_at IS NULL", "held"),
         ("UPDATE hold SET captured = captured + 1, released = released - 1 WHERE captured > 100", "charge"),
         ("UPDATE hold SET account = (SELECT id FROM account WHERE owner = 'd') WHERE captured > 0", "charge_posted"),

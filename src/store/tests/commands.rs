@@ -271,6 +271,12 @@ fn what_contradicts_the_ledger_is_refused_as_a_whole() {
     shop.assert_broken(settle(&|s| (s.vendor_share, s.companion_share) = (11, -1)), "shares");
     shop.assert_broken(settle(&|s| (s.vendor_share, s.companion_share) = (i64::MAX, i64::MAX)), "shares");
     shop.assert_broken(settle(&|s| (s.captures[0].1, s.vendor_share, s.companion_share) = (9, 9, 0)), "is charged 10 CNY");
+    let mut yen = shop.settle(&started, &[10]);
+    if let Write::Facts { entries, .. } = &mut yen.writes[0] {
+        let (charge, refund) = (Money::new(10, "JPY".parse().unwrap()), cny(0));
+        entries[1].fact = Fact::Settled { charge, refund };
+    }
+    shop.assert_broken(yen, "captures 10 CNY and is charged 10 JPY");
     let mut halves = shop.settle(&started, &[10]);
     let settlement = halves.writes.pop().unwrap();
     shop.assert_broken(halves.clone(), "without its settlement");
@@ -291,10 +297,13 @@ fn a_settled_call_takes_nothing_more() {
     shop.assert_broken(of(vec![Write::Facts { call: started.call, entries: vec![started.entry(1, Fact::Resumed)] }]), "is settled");
     let (_, hold) = shop.hold(started.call, "c", 5);
     shop.assert_broken(of(vec![hold]), "settled");
-    started.holds.clear();
-    let mut again = shop.settle(&started, &[]);
+    let mut again = shop.settle(&started, &[4]);
     again.writes.remove(0);
-    shop.assert_broken(again, "settled before");
+    shop.assert_broken(again.clone(), "not pending for it");
+    if let Some(Write::Settle(settlement)) = again.writes.first_mut() {
+        settlement.captures.clear();
+    }
+    shop.assert_broken(again, "nothing on hold");
     assert_eq!(shop.wallet("c"), (96, 0));
     shop.assert_adds_up();
 }

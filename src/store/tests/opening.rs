@@ -5,6 +5,7 @@ use super::*;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::thread;
 
 #[test]
 fn a_second_server_is_refused_with_the_name_of_the_lock() {
@@ -94,4 +95,24 @@ fn writing_is_durable() {
     assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
     assert_eq!(pragma("synchronous"), 2.into(), "FULL");
     assert_eq!(pragma("foreign_keys"), 1.into());
+}
+
+#[test]
+fn a_server_and_tools_may_start_on_a_new_file_at_once() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lull.db");
+        thread::scope(|scope| {
+            let roles = [Role::Tool, Role::Server, Role::Tool, Role::Tool];
+            let openings = roles.map(|role| {
+                scope.spawn({
+                    let path = &path;
+                    move || Store::open(path, role).map(|_| ())
+                })
+            });
+            for opening in openings {
+                assert_eq!(opening.join().unwrap(), Ok(()));
+            }
+        });
+    }
 }
