@@ -25,6 +25,9 @@ mod rows;
 mod schema;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use audit::Finding;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};

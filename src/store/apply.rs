@@ -42,7 +42,7 @@ struct Touched {
     /// Calls for which money was set aside.
     held: BTreeSet<CallId>,
     /// What was captured of each call settled here.
-    settled: BTreeMap<CallId, i64>,
+    settled: BTreeMap<CallId, Money>,
     /// The charge that the last fact of each call names.
     charged: BTreeMap<CallId, Money>,
 }
@@ -200,7 +200,7 @@ fn check(connection: &Connection, touched: &Touched) -> Result<(), Halt> {
     }
     for (call, captured) in &touched.settled {
         match touched.charged.get(call) {
-            Some(charge) if charge.amount == *captured => (),
+            Some(charge) if charge == captured => (),
             Some(charge) => return Err(Halt::broken(format!("{call} captures {captured} and is charged {charge}"))),
             None => return Err(Halt::broken(format!("{call} settles without the fact of it"))),
         }

@@ -7,7 +7,7 @@ mod calls;
 use super::ledger::Transfer;
 use super::{Store, StoreError, rows};
 use crate::call::Journal;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, ErrorCode, Row};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -68,8 +68,14 @@ impl Findings {
 fn check_file(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
     let mut check = connection.prepare("PRAGMA quick_check")?;
     for line in check.query_map([], |row| row.get::<_, String>(0))? {
-        let line = line?;
-        findings.expect(line == "ok", "file", "database", || line.clone());
+        match line {
+            Ok(line) => findings.expect(line == "ok", "file", "database", || line.clone()),
+            // Some damage stops the check itself.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                findings.add("file", "database", error.to_string());
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

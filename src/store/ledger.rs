@@ -162,29 +162,25 @@ pub(super) fn hold(
 }
 
 /// Resolves a call's holds and moves what is captured; returns the charge.
-pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<i64, Halt> {
+pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<Money, Halt> {
     let Settlement { call, companion_share, vendor_share, .. } = settlement;
-    let (charge, wallet) = resolve(connection, settlement)?;
+    let (wallet, charge) = resolve(connection, settlement)?;
     let shares = companion_share.checked_add(*vendor_share);
-    if *companion_share < 0 || *vendor_share < 0 || shares != Some(charge) {
+    if *companion_share < 0 || *vendor_share < 0 || shares != Some(charge.amount) {
         return Err(Halt::broken(format!("{call}: shares {companion_share} and {vendor_share} of a charge of {charge}")));
     }
-    if charge == 0 {
-        return Ok(0);
+    if charge.amount == 0 {
+        return Ok(charge);
     }
-    let wallet = wallet.ok_or_else(|| Halt::broken(format!("{call} has nothing on hold")))?;
-    let mut parties = connection
-        .prepare_cached("SELECT call.vendor, companion, currency FROM call JOIN account ON account.id = ?2 WHERE call.id = ?1")?;
-    let (vendor, companion, currency) = parties
-        .query_one(params![call.to_string(), wallet], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, rows::text::<Currency>(row, 2)?))
-        })
-        .optional()?
-        .ok_or_else(|| Halt::broken(format!("{call} is unknown")))?;
-    let mut postings = BTreeMap::from([(wallet, -charge)]);
+    let parties = connection
+        .prepare_cached("SELECT vendor, companion FROM call WHERE id = ?")?
+        .query_one([call.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (vendor, companion): (String, String) = parties.ok_or_else(|| Halt::broken(format!("{call} is unknown")))?;
+    let mut postings = BTreeMap::from([(wallet, -charge.amount)]);
     for (owner, share) in [(Owner::Companion(&companion), *companion_share), (Owner::Vendor, *vendor_share)] {
         if share > 0 {
-            postings.insert(account(connection, &vendor, owner, currency)?.id, share);
+            postings.insert(account(connection, &vendor, owner, charge.currency)?.id, share);
         }
     }
     let (id, call) = (settlement.transfer.to_string(), Some(call.to_string()));
@@ -192,8 +188,8 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result
     Ok(charge)
 }
 
-/// Captures and releases the call's pending holds: the sum captured, and the wallet they are on.
-fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Option<i64>), Halt> {
+/// Captures and releases the call's pending holds: the wallet they are on, and the sum captured.
+fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Money), Halt> {
     let call = settlement.call;
     let mut captures = BTreeMap::new();
     for (hold, amount) in &settlement.captures {
@@ -201,26 +197,28 @@ fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Opt
             return Err(Halt::broken(format!("{call} captures {hold} twice")));
         }
     }
-    let mut pending = connection.prepare_cached("SELECT id, account, amount FROM hold WHERE call = ? AND resolved_at IS NULL")?;
-    let pending = pending.query_map([call.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let pending = pending.collect::<rusqlite::Result<Vec<(String, i64, i64)>>>()?;
-    let mut charge: i64 = 0;
-    let mut wallet = None;
+    let mut pending = connection.prepare_cached(
+        "SELECT hold.id, account, amount, currency FROM hold JOIN account ON account.id = account WHERE call = ? AND resolved_at IS NULL",
+    )?;
+    let pending = pending.query_map([call.to_string()], |row| Ok((row.get(0)?, row.get(1)?, rows::money(row, 2)?)))?;
+    let pending = pending.collect::<rusqlite::Result<Vec<(String, i64, Money)>>>()?;
+    let mut charged: Option<(i64, Money)> = None;
     let mut resolve = connection.prepare_cached("UPDATE hold SET captured = ?, released = ?, resolved_at = ? WHERE id = ?")?;
     // First the hold and then the posting: a wallet may be short only of what it still has on hold.
     let mut free = connection.prepare_cached("UPDATE account SET held = held - ? WHERE id = ?")?;
-    for (hold, account, amount) in pending {
+    for (hold, wallet, Money { amount, currency }) in pending {
         let captured = captures.remove(&hold).unwrap_or(0);
         if !(0..=amount).contains(&captured) {
             return Err(Halt::broken(format!("{call} captures {captured} of {hold}, which holds {amount}")));
         }
         resolve.execute(params![captured, amount - captured, settlement.at.unix_ms(), hold])?;
-        free.execute([amount, account])?;
-        charge = charge.checked_add(captured).ok_or_else(|| Halt::broken(format!("{call} captures more than can be")))?;
-        wallet = Some(account);
+        free.execute([amount, wallet])?;
+        let before = charged.map_or(0, |(_, charge)| charge.amount);
+        let charge = before.checked_add(captured).ok_or_else(|| Halt::broken(format!("{call} captures more than can be")))?;
+        charged = Some((wallet, Money::new(charge, currency)));
     }
-    match captures.first_key_value() {
-        Some((hold, _)) => Err(Halt::broken(format!("{call} captures {hold}, which is not pending for it"))),
-        None => Ok((charge, wallet)),
+    if let Some((hold, _)) = captures.first_key_value() {
+        return Err(Halt::broken(format!("{call} captures {hold}, which is not pending for it")));
     }
+    charged.ok_or_else(|| Halt::broken(format!("{call} has nothing on hold")))
 }

@@ -73,6 +73,9 @@ pub(super) struct ServerLock {
 /// The oldest SQLite without the WAL-reset fault.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
+/// Size to which the write-ahead log is cut when it starts anew.
+const LOG_BYTES: u32 = 64 << 20;
+
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -111,6 +114,8 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // A long audit lets the write-ahead log grow; it shrinks to this afterwards.
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
     schema::migrate(&mut connection)?;
     if role == Role::Tool {
         lock = None;

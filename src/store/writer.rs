@@ -101,7 +101,7 @@ impl Scribe {
     fn run(mut self) {
         while let Ok(Work::Commit(first)) = self.work.recv() {
             let mut closing = false;
-            for (done, outcome) in self.commit_group(first, &mut closing) {
+            for (done, outcome) in self.commit_group(*first, &mut closing) {
                 self.backlog.fetch_sub(1, Ordering::Relaxed);
                 done(outcome);
             }
@@ -111,7 +111,7 @@ impl Scribe {
         }
     }
 
-    fn commit_group(&mut self, first: Box<Job>, closing: &mut bool) -> Group {
+    fn commit_group(&mut self, first: Job, closing: &mut bool) -> Group {
         let mut group = Group::new();
         if let Err(error) = self.fill(first, &mut group, closing) {
             if !self.connection.is_autocommit() {
@@ -129,9 +129,9 @@ impl Scribe {
     }
 
     /// Applies what is queued and commits it. On an error nothing of the group is on disk (or, if the disk fails, known to be).
-    fn fill(&mut self, first: Box<Job>, group: &mut Group, closing: &mut bool) -> Result<(), StoreError> {
+    fn fill(&mut self, first: Job, group: &mut Group, closing: &mut bool) -> Result<(), StoreError> {
         // Its place in the group comes first, so that it hears of every error below.
-        let Job { mut transaction, done } = *first;
+        let Job { mut transaction, done } = first;
         group.push((done, Err(StoreError::Closed)));
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -144,6 +144,10 @@ impl Scribe {
                 Err(error @ (StoreError::Full | StoreError::Busy | StoreError::Closed | StoreError::Database(_))) => return Err(error),
                 outcome => outcome,
             };
+            if self.connection.is_autocommit() {
+                // SQLite gave the transaction up; what followed would be committed one by one.
+                return Err(StoreError::Database("the transaction of the group is gone".to_owned()));
+            }
             if let Some((_, told)) = group.last_mut() {
                 *told = outcome;
             }

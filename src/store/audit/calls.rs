@@ -26,6 +26,7 @@ struct Call {
 /// A hold's row.
 struct Hold {
     account: i64,
+    currency: String,
     amount: i64,
     captured: i64,
     released: i64,
@@ -130,10 +131,19 @@ fn agrees(call: &Call, terms: &Terms, at: Moment) -> bool {
 }
 
 fn holds_of(connection: &Connection, call: &str) -> Result<BTreeMap<HoldId, Hold>, StoreError> {
-    let mut select =
-        connection.prepare_cached("SELECT id, account, amount, captured, released, resolved_at IS NOT NULL FROM hold WHERE call = ?")?;
+    let mut select = connection.prepare_cached(
+        "SELECT hold.id, account, currency, amount, captured, released, resolved_at IS NOT NULL
+         FROM hold JOIN account ON account.id = account WHERE call = ?",
+    )?;
     let holds = select.query_map([call], |row| {
-        let hold = Hold { account: row.get(1)?, amount: row.get(2)?, captured: row.get(3)?, released: row.get(4)?, resolved: row.get(5)? };
+        let hold = Hold {
+            account: row.get(1)?,
+            currency: row.get(2)?,
+            amount: row.get(3)?,
+            captured: row.get(4)?,
+            released: row.get(5)?,
+            resolved: row.get(6)?,
+        };
         Ok((rows::text::<HoldId>(row, 0)?, hold))
     })?;
     Ok(holds.collect::<rusqlite::Result<_>>()?)
@@ -194,6 +204,9 @@ fn check_charge(
     findings.expect(captured == i128::from(charge.amount) && all == captured, "charge", &call.id, || {
         format!("charge {charge}, captured {captured} of its holds and {} of others", all - captured)
     });
+    for hold in holds.values().filter(|hold| hold.currency != charge.currency.code() || hold.currency != refund.currency.code()) {
+        findings.add("currency", &call.id, format!("charge {charge} and refund {refund} of holds in {}", hold.currency));
+    }
     let wallet = holds.values().next().map(|hold| hold.account);
     let from_wallet: i128 = paid.iter().filter(|(id, ..)| Some(*id) == wallet).map(|(_, _, amount)| i128::from(*amount)).sum();
     findings.expect(-from_wallet == i128::from(charge.amount), "charge_posted", &call.id, || {
