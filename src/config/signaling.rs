@@ -5,7 +5,7 @@ use super::reader::Reader;
 /// Rates and sizes at the door. Beyond a rate the answer is 429 (`rate_limited`) with `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signaling {
-    /// `signaling.rest_per_second`: REST requests of one vendor. Default 50, with as many at once. Too small, and an order rush is refused;
+    /// `signaling.rest_per_second`: REST requests of one vendor. Default 200, with ten seconds' worth at once; one address may send twice as many. Too small, and an order rush is refused;
     /// too large, and one vendor's broken loop slows all.
     pub rest_per_second: u32,
     /// `signaling.joins_per_minute`: joins with one token, reloads included. Default 10. Too small, and a person on a bad line is locked
@@ -35,7 +35,7 @@ impl Signaling {
         // All ranges fit.
         let mut read = |key, default, range| u32::try_from(reader.whole(key, default, range)).unwrap_or(0);
         Self {
-            rest_per_second: read("signaling.rest_per_second", 50, 1..=100_000),
+            rest_per_second: read("signaling.rest_per_second", 200, 1..=100_000),
             joins_per_minute: read("signaling.joins_per_minute", 10, 1..=1000),
             logins_per_minute: read("signaling.logins_per_minute", 10, 1..=1000),
             socket_messages_per_second: read("signaling.socket_messages_per_second", 20, 1..=1000),
