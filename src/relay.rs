@@ -9,13 +9,15 @@
 
 mod forward;
 mod leg;
+mod outgoing;
 mod rtcp;
 mod rtp;
 mod srtp;
 mod streams;
+mod window;
 
 pub use forward::pass;
-pub use leg::{LegMedia, Quality, Received, RtpPacket};
+pub use leg::{Counters, LegMedia, Quality, Received, RtpPacket};
 pub use srtp::{Keying, Profile};
 pub use streams::{Extension, Extensions, Lane, Stream, Streams};
 
