@@ -51,6 +51,13 @@ pub struct RtpPacket {
     pub(super) header_len: usize,
 }
 
+impl RtpPacket {
+    /// The payload of this packet in the buffer it was received in.
+    pub fn payload<'a>(&self, buffer: &'a [u8]) -> &'a [u8] {
+        &buffer[self.header_len..self.len]
+    }
+}
+
 /// The hot state of one leg.
 pub struct LegMedia {
     pub(super) leg: LegId,

@@ -1,3 +1,5 @@
 //! The tests that see lull from outside, in one binary so that they link once.
 
+mod media;
+mod peer;
 mod tidy;
