@@ -3,6 +3,7 @@
 mod house;
 mod join;
 mod limits;
+mod openapi;
 mod pages;
 mod rest;
 mod secrets;
