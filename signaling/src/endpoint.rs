@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::inbound::{Caller, Inbound, Reply, SocketId};
 use crate::limits::{Limiter, Settings, Sockets, ip_key};
 use crate::problem::Problem;
-use crate::{health, join, pages, rest, socket};
+use crate::{health, join, openapi, pages, rest, socket};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -129,6 +129,7 @@ pub fn router(door: Door) -> Router {
         .merge(rest::routes())
         .merge(join::routes())
         .merge(health::routes())
+        .merge(openapi::routes())
         .merge(pages::routes())
         .fallback(pages::fallback)
         .method_not_allowed_fallback(wrong_method)

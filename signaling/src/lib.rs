@@ -9,7 +9,7 @@
 //! | [`message`] [`rest`] [`code`] | what is said on the wire, as types |
 //! | [`inbound`] | what passes into the house |
 //! | [`endpoint`] | the routes; [`Door`] is what they need |
-//! | `socket` `join` `rest/` `pages` `health` | the ways in |
+//! | `socket` `join` `rest/` `pages` `openapi` `health` | the ways in |
 //! | [`auth`] [`limits`] `problem` | who may, how often, and what a refusal says |
 
 pub mod auth;
@@ -20,6 +20,7 @@ pub mod inbound;
 mod join;
 pub mod limits;
 pub mod message;
+mod openapi;
 mod pages;
 mod problem;
 pub mod rest;
