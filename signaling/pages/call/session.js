@@ -63,6 +63,8 @@ export class Session {
   #leg = null;
   #joined = false;
   #offerSeq = 0;
+  #answeredSeq = 0;
+  #restarting = false;
   #attempts = 0;
   #timer = 0;
   #wantsCamera = sessionStorage.getItem(CAMERA_OFF) === null;
@@ -157,7 +159,7 @@ export class Session {
         this.role = message.role;
         this.#see(message.call);
         // The server lost this page's leg, though the browser has not noticed yet.
-        if (this.transport === 'connected' && this.me?.present === false && this.view?.state === 'paused') this.#restart();
+        if (this.transport === 'connected' && this.me?.present === false && this.view?.state === 'paused') void this.#restart();
         break;
       case 'state':
         this.#see(message.call);
@@ -248,6 +250,7 @@ export class Session {
     clearTimeout(this.#timer);
     if (!this.#joined) return;
     this.#leg?.close();
+    this.#restarting = false;
     this.transport = 'joining';
     const leg = new Leg(this.devices.microphone, {
       state: (state) => leg === this.#leg && this.#transportChanged(state),
@@ -268,6 +271,7 @@ export class Session {
   #connectLater() {
     clearTimeout(this.#timer);
     if (!this.#joined) return;
+    this.#restarting = false;
     this.transport = 'lost';
     const pause = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** this.#attempts);
     this.#attempts += 1;
@@ -278,6 +282,7 @@ export class Session {
   /** @param {string} sdp */
   async #answered(sdp) {
     const leg = this.#leg;
+    this.#answeredSeq = this.#offerSeq;
     try {
       await leg?.answer(sdp);
       this.#syncCamera();
@@ -288,38 +293,43 @@ export class Session {
 
   /** @param {string} code */
   #offerRefused(code) {
-    if (!FINAL.has(code)) return this.#connectLater();
-    if (code === 'call_ended' || code === 'offer_invalid' || code === 'replaced') this.#refused(code);
-    else this.#refused(code);
+    if (FINAL.has(code)) this.#refused(code);
+    else this.#connectLater();
   }
 
   /** @param {RTCPeerConnectionState} state */
   #transportChanged(state) {
-    clearTimeout(this.#timer);
     if (state === 'connected') {
+      clearTimeout(this.#timer);
+      this.#restarting = false;
       this.transport = 'connected';
       this.#attempts = 0;
       this.#syncCamera();
-    } else if (state === 'disconnected') {
+    } else if (state === 'disconnected' && this.transport === 'connected') {
       this.transport = 'lost';
-      this.#timer = setTimeout(() => this.#restart(), RESTART_AFTER_MS);
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => void this.#restart(), RESTART_AFTER_MS);
     } else if (state === 'failed') {
-      const wasUp = this.transport === 'connected' || this.transport === 'lost';
+      const wasUp = this.transport !== 'joining' && !this.#restarting;
       this.transport = 'lost';
-      if (wasUp) this.#restart();
+      if (wasUp) void this.#restart();
       else this.#connectLater();
-    } else {
-      this.#timer = setTimeout(() => this.#connectLater(), JOIN_WITHIN_MS);
     }
     this.#listener.changed();
   }
 
   /** New ICE credentials on the same leg: enough when only the way changed. */
   async #restart() {
-    clearTimeout(this.#timer);
     const leg = this.#leg;
-    if (!this.#joined || !leg || this.transport === 'joining') return;
-    this.#timer = setTimeout(() => leg === this.#leg && void this.#connect(), RESTART_WITHIN_MS);
+    if (!this.#joined || !leg || this.#restarting || this.transport === 'joining') return;
+    clearTimeout(this.#timer);
+    this.#restarting = true;
+    this.#timer = setTimeout(() => {
+      // It may have gone so smoothly that the browser never called the leg lost.
+      const healed = leg.connected && this.#answeredSeq === this.#offerSeq;
+      this.#restarting = false;
+      if (leg === this.#leg && !healed) void this.#connect();
+    }, RESTART_WITHIN_MS);
     try {
       const sdp = await leg.offer(true);
       if (leg === this.#leg) this.#offerSeq = this.#connection.send({ type: 'ice_restart', sdp });
