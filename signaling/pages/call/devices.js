@@ -54,6 +54,7 @@ export class Devices {
   /**
    * Opens a microphone; the one before is closed.
    * @param {string} [id] of the device; the one used before, else the browser's choice
+   * @returns {Promise<void>}
    */
   async openMicrophone(id = this.#microphoneId) {
     this.#microphoneId = id;
@@ -74,6 +75,7 @@ export class Devices {
   /**
    * Opens a camera; the one before is closed.
    * @param {string} [id] of the device; the one used before, else the one that looks at the person
+   * @returns {Promise<void>}
    */
   async openCamera(id = this.#cameraId) {
     this.#cameraId = id;

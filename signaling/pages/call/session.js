@@ -252,6 +252,7 @@ export class Session {
     this.#leg?.close();
     this.#restarting = false;
     this.transport = 'joining';
+    /** @type {Leg} */
     const leg = new Leg(this.devices.microphone, {
       state: (state) => leg === this.#leg && this.#transportChanged(state),
       track: (part, track) => leg === this.#leg && this.#listener.track(part, track),
