@@ -19,7 +19,7 @@ export function drawReceipt(place, receipt, reader) {
   };
   fact(t('fact_plan'), receipt.plan_name, 'plan');
   fact(t('fact_companion'), receipt.companion_name, 'companion');
-  fact(t('fact_grade_paid'), receipt.grade_paid, 'grade-paid');
+  fact(t(reader === 'client' ? 'fact_grade_paid' : 'fact_grade_sold'), receipt.grade_paid, 'grade-paid');
   fact(t('fact_grade'), receipt.grade_delivered, 'grade');
   fact(t('receipt_started'), receipt.started_at && tTime(receipt.started_at), 'started');
   fact(t('receipt_ended'), receipt.ended_at && tTime(receipt.ended_at), 'ended');
@@ -32,8 +32,9 @@ export function drawReceipt(place, receipt, reader) {
   }
   fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
 
-  const title = reader === 'companion' ? t('statement_title') : t('receipt_title');
-  place.replaceChildren(make('h2', {}, title), facts, money(receipt), make('p', { class: 'hint id' }, `${t('receipt_call')} ${receipt.call_id}`));
+  // The vendor sees it in a dialog that has its title already.
+  const title = reader === 'vendor' ? [] : [make('h2', {}, t(reader === 'companion' ? 'statement_title' : 'receipt_title'))];
+  place.replaceChildren(...title, facts, money(receipt), make('p', { class: 'hint id' }, `${t('receipt_call')} ${receipt.call_id}`));
   place.hidden = false;
 }
 

@@ -48,7 +48,7 @@ function draw() {
     return drawEnd(session.ending);
   }
   if (!view || !role) {
-    setText(byId('opening-note', HTMLElement), session.linked ? '' : t('opening_note'));
+    setText(byId('opening-note', HTMLElement), session.over ? t('end_settling') : session.linked ? '' : t('opening_note'));
     return;
   }
   if (role !== 'client') return problem.show('wrong_page');
@@ -234,6 +234,7 @@ navigator.mediaDevices?.addEventListener('devicechange', () => void fillChoices(
 setInterval(showLevel, LEVEL_EVERY_MS);
 onLanguage(() => {
   problem.draw();
+  stage.clear();
   draw();
 });
 

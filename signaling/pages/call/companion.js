@@ -49,7 +49,7 @@ function draw() {
     return drawEnd(session.ending);
   }
   if (!view || !role) {
-    setText(byId('opening-note', HTMLElement), session.linked ? '' : t('opening_note'));
+    setText(byId('opening-note', HTMLElement), session.over ? t('end_settling') : session.linked ? '' : t('opening_note'));
     return;
   }
   if (role !== 'companion') return problem.show('wrong_page');
@@ -77,14 +77,14 @@ function drawRing() {
   setText(byId('ring-grade', HTMLElement), view.grade_paid ?? '');
   setText(byId('ring-media', HTMLElement), t(view.media === 'video' ? 'media_video' : 'media_audio'));
   // Before the call her part is nothing yet; the row says what the call is worth only if the server does.
-  byId('ring-part-row', HTMLElement).hidden = !view.earned;
+  byId('ring-part-row', HTMLElement).hidden = !view.earned?.amount;
   setText(byId('ring-part', HTMLElement), view.earned ? t('part_so_far', { amount: tMoney(view.earned) }) : '');
   setText(byId('ring-words', HTMLElement), session.linked ? t(view.client.present ? 'ring_there' : 'ring_not_there') : t('line_lost'));
   const trouble = byId('ring-trouble', HTMLElement);
   trouble.hidden = devices.microphoneTrouble === null;
   setText(trouble, devices.microphoneTrouble ? `${t(`trouble_${devices.microphoneTrouble}`)} ${t('accept_needs_microphone')}` : '');
   const sound = byId('ring-sound', HTMLButtonElement);
-  sound.setAttribute('aria-pressed', String(ring.sound));
+  sound.setAttribute('aria-pressed', String(ring.audible));
   setText(sound, t(!ring.sound ? 'ring_silent' : ring.audible ? 'ring_sounds' : 'ring_touch'));
 }
 
@@ -95,7 +95,7 @@ function drawCall() {
   const giftLeft = view.gift_left_s ?? 0;
   for (const minutes of GIFTS_MIN) {
     const button = byId(`gift-${minutes}`, HTMLButtonElement);
-    setText(button, t('gift', { length: tLength(minutes * 60) }));
+    setText(button, t('gift', { count: minutes }));
     button.disabled = giving !== null || giftLeft < minutes * 60;
   }
   const note = giving ? t('gift_sending') : giftLeft < 60 ? t('gift_none') : t('gift_note', { length: tLength(giftLeft) });
@@ -210,6 +210,7 @@ for (const minutes of GIFTS_MIN) byId(`gift-${minutes}`, HTMLElement).addEventLi
 byId('print', HTMLElement).addEventListener('click', () => print());
 onLanguage(() => {
   problem.draw();
+  stage.clear();
   draw();
 });
 

@@ -55,6 +55,8 @@ export class Session {
   transport = 'none';
   /** @type {Ending | null} */
   ending = null;
+  /** The server said that the call is over; what became of it is being asked for. */
+  over = false;
   devices = new Devices();
   #listener;
   #token;
@@ -209,6 +211,8 @@ export class Session {
   #refused(code) {
     if (this.ending) return;
     if (code === 'call_ended') {
+      if (this.over) return;
+      this.over = true;
       this.#leave();
       void this.#fetchReceipt();
       return;
@@ -235,6 +239,7 @@ export class Session {
       if (attempt > 0) await new Promise((done) => setTimeout(done, Math.min(5_000, 250 * 2 ** attempt)));
       try {
         const response = await fetch('/v1/join/receipt', { headers: { authorization: `Bearer ${this.#token}` } });
+        if (response.status === 401) break; // this link opens nothing any more
         if (!response.ok) continue;
         const receipt = /** @type {Receipt} */ (await response.json());
         this.#end({ reason: receipt.end_reason, atFault: receipt.at_fault, receipt });

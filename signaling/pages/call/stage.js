@@ -10,6 +10,8 @@ import { lineWords, stateWords } from './words.js';
 
 /** A notice is there long enough to be read by somebody half asleep, and then it is gone. */
 const NOTICE_MS = 20_000;
+/** From here on more time is offered in plain sight. */
+const LOW_MS = 300_000;
 
 export class Stage {
   #session;
@@ -83,6 +85,11 @@ export class Stage {
     this.#noticeTimer = setTimeout(() => setText(this.#notice, ''), NOTICE_MS);
   }
 
+  /** Takes back what was said, as it is in another language now. */
+  clear() {
+    setText(this.#notice, '');
+  }
+
   draw() {
     const { view, me, other, devices, ending } = this.#session;
     if (!view || !me || !other) return;
@@ -119,6 +126,7 @@ export class Stage {
     const ms = left(view, viewedAt, now);
     setText(this.#countdown, clock(ms));
     this.#countdown.dataset.near = String(view.state !== 'connecting' && ms <= 60_000);
+    document.body.dataset.low = String(view.state !== 'connecting' && ms <= LOW_MS);
     if (joined) document.title = `${clock(ms)} · lull`;
     const pause = view.state === 'paused' && view.pause_left_ms !== null ? since(view.pause_left_ms, true, viewedAt, now) : null;
     setText(this.#pauseLeft, pause === null ? '' : t('pause_left', { clock: clock(pause) }));

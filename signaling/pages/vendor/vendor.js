@@ -64,6 +64,10 @@ async function alreadyIn(error) {
 }
 
 for (const view of VIEWS) byId(`show-${view}`, HTMLElement).addEventListener('click', () => show(view));
+byId('new-call', HTMLElement).addEventListener('click', () => {
+  byId('new-title', HTMLElement).scrollIntoView({ block: 'start' });
+  byId('call-plan', HTMLElement).focus({ preventScroll: true });
+});
 byId('call-setup', HTMLElement).addEventListener('click', () => {
   show('setup');
   byId('plan-name', HTMLElement).focus();
