@@ -96,7 +96,7 @@ function apply() {
     if (element instanceof HTMLElement && element.dataset.t) element.textContent = t(/** @type {TextKey} */ (element.dataset.t));
   }
   for (const element of document.querySelectorAll('[data-t-label]')) {
-    if (element instanceof HTMLElement) element.ariaLabel = t(/** @type {TextKey} */ (element.dataset.tLabel));
+    if (element instanceof HTMLElement) element.setAttribute('aria-label', t(/** @type {TextKey} */ (element.dataset.tLabel)));
   }
   const other = language === 'zh' ? 'en' : 'zh';
   const button = document.getElementById('language');

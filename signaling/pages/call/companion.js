@@ -180,7 +180,7 @@ async function accept() {
 
 function reportAbuse() {
   report.disabled = true;
-  session.send({ type: 'report_abuse' });
+  session.leave('report_abuse');
   stage.silence();
   stage.say(t('reporting'), 'plain');
 }
@@ -194,7 +194,7 @@ onHold(report, {
 });
 byId('accept', HTMLElement).addEventListener('click', () => void accept());
 byId('decline', HTMLElement).addEventListener('click', async () => {
-  if (await ask(byId('decline-dialog', HTMLDialogElement))) session.send({ type: 'hang_up' });
+  if (await ask(byId('decline-dialog', HTMLDialogElement))) session.leave('hang_up');
 });
 byId('ring-sound', HTMLElement).addEventListener('click', () => {
   if (ring.audible) ring.sound = false;

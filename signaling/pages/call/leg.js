@@ -63,6 +63,16 @@ export class Leg {
     if (!this.#closed) await this.#connection.setRemoteDescription({ type: 'answer', sdp });
   }
 
+  /** @returns {Promise<number>} packets of sound and picture received so far */
+  async received() {
+    if (this.#closed) return 0;
+    let packets = 0;
+    for (const entry of (await this.#connection.getStats()).values()) {
+      if (entry.type === 'inbound-rtp') packets += entry.packetsReceived ?? 0;
+    }
+    return packets;
+  }
+
   /** @param {MediaStreamTrack | null} track */
   async setMicrophone(track) {
     if (!this.#closed && this.#voice.sender.track !== track) await this.#voice.sender.replaceTrack(track);

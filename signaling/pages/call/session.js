@@ -38,6 +38,11 @@ const RESTART_WITHIN_MS = 6_000;
 /** After this a join has failed. */
 const JOIN_WITHIN_MS = 12_000;
 const LONGEST_PAUSE_MS = 10_000;
+const LOOK_EVERY_MS = 1_000;
+/** An open microphone always sends: after this without a packet the person is told. Browsers need twice as long. */
+const STALLED_AFTER_MS = 2_500;
+/** By now the server would have said that it is the other who is away: it is this page's line. */
+const STALLED_RESTART_MS = 5_500;
 const RECEIPT_ATTEMPTS = 12;
 /** Answers to an offer that another attempt will not change; the call's state says the rest. */
 const FINAL = new Set(['call_ended', 'token_expired', 'token_revoked', 'token_invalid', 'offer_invalid', 'replaced']);
@@ -55,6 +60,8 @@ export class Session {
   transport = 'none';
   /** @type {Ending | null} */
   ending = null;
+  /** Nothing is heard, and nobody has said yet whose line it is. */
+  stalled = false;
   /** The server said that the call is over; what became of it is being asked for. */
   over = false;
   devices = new Devices();
@@ -67,6 +74,11 @@ export class Session {
   #offerSeq = 0;
   #answeredSeq = 0;
   #restarting = false;
+  #received = 0;
+  #receivedAt = 0;
+  #stallHandled = false;
+  /** How this person wants out, until the server has said that the call is over. @type {{ type: 'hang_up' | 'report_abuse' } | null} */
+  #leaving = null;
   #attempts = 0;
   #timer = 0;
   #wantsCamera = sessionStorage.getItem(CAMERA_OFF) === null;
@@ -90,6 +102,7 @@ export class Session {
     this.devices.setMuted(sessionStorage.getItem(MUTED) !== null);
     this.devices.onchange = () => this.#devicesChanged();
     addEventListener('online', () => this.#joined && this.#restart());
+    setInterval(() => void this.#look(), LOOK_EVERY_MS);
   }
 
   open() {
@@ -154,12 +167,23 @@ export class Session {
     return this.#connection.send(body);
   }
 
+  /**
+   * Ends the call for this person. It is said again on every new line: nobody who hung up stays in a call.
+   * @param {'hang_up' | 'report_abuse'} type
+   */
+  leave(type) {
+    this.#leaving = { type };
+    this.setMuted(true);
+    this.#connection.send(this.#leaving);
+  }
+
   /** @param {ToPage} message */
   #heard(message) {
     switch (message.type) {
       case 'welcome':
         this.role = message.role;
         this.#see(message.call);
+        if (this.#leaving && !this.ending) this.#connection.send(this.#leaving);
         // The server lost this page's leg, though the browser has not noticed yet.
         if (this.transport === 'connected' && this.me?.present === false && this.view?.state === 'paused') void this.#restart();
         break;
@@ -177,6 +201,7 @@ export class Session {
         break;
       case 'error':
         if (message.re !== null && message.re === this.#offerSeq) this.#offerRefused(message.code);
+        else this.#leaving = null; // if that was what was refused, it is for the person to try again
         this.#listener.message(message);
         break;
       default:
@@ -313,8 +338,10 @@ export class Session {
       this.#syncCamera();
     } else if (state === 'disconnected' && this.transport === 'connected') {
       this.transport = 'lost';
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => void this.#restart(), RESTART_AFTER_MS);
+      if (!this.#restarting) {
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => void this.#restart(), RESTART_AFTER_MS);
+      }
     } else if (state === 'failed') {
       const wasUp = this.transport !== 'joining' && !this.#restarting;
       this.transport = 'lost';
@@ -341,6 +368,29 @@ export class Session {
       if (leg === this.#leg) this.#offerSeq = this.#connection.send({ type: 'ice_restart', sdp });
     } catch {
       if (leg === this.#leg) this.#connectLater();
+    }
+  }
+
+  /** A line that went dead shows first in what no longer arrives. */
+  async #look() {
+    const leg = this.#leg;
+    const now = performance.now();
+    const { other } = this;
+    const expected = leg && this.transport === 'connected' && this.view?.state === 'live' && other?.present && other.audio;
+    const received = expected ? await leg.received() : 0;
+    if (received === 0 || received !== this.#received) {
+      this.#received = received;
+      this.#receivedAt = now;
+      this.#stallHandled = false;
+    }
+    const silent = now - this.#receivedAt;
+    if (silent > STALLED_AFTER_MS !== this.stalled) {
+      this.stalled = !this.stalled;
+      this.#listener.changed();
+    }
+    if (silent > STALLED_RESTART_MS && !this.#stallHandled) {
+      this.#stallHandled = true;
+      void this.#restart();
     }
   }
 

@@ -43,14 +43,13 @@ export class Stage {
   /** Ends the call for this person; the server's word that it ended follows. */
   hangUp() {
     this.#hangUp.disabled = true;
-    this.#session.send({ type: 'hang_up' });
+    this.#session.leave('hang_up');
     this.silence();
     this.say(t('hanging_up'), 'plain');
   }
 
-  /** Nothing is said or heard any more, however long the server's answer takes. */
+  /** Nothing is heard any more, however long the server's answer takes. */
   silence() {
-    this.#session.setMuted(true);
     this.#voice.pause();
   }
 

@@ -16,6 +16,7 @@ export function stateWords(session) {
   const name = other.name;
   if (session.transport === 'lost') return t('state_lost');
   if (session.transport === 'joining') return view.state === 'connecting' ? t('state_joining') : t('state_rejoining');
+  if (view.state === 'live' && session.stalled) return t('state_stalled');
   if (view.state === 'live') return t('state_live', { name });
   if (view.state === 'paused') {
     if (view.paused_by === role) return t('state_paused_self');
