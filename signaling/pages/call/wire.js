@@ -1,0 +1,136 @@
+// The messages between page and server, as types, and the one place where text becomes a message.
+// The authority is `message.rs`; fields this page does not know are ignored.
+
+/** The version of the messages. */
+export const VERSION = 1;
+
+/** @typedef {'client' | 'companion'} Role */
+
+/** @typedef {{ amount: number, currency: string }} Amount Minor units of an ISO 4217 currency. */
+
+/**
+ * @typedef {object} PartyView
+ * @property {string} name text, never markup
+ * @property {boolean} present the leg is connected and heard
+ * @property {boolean} audio the microphone is on
+ * @property {boolean} video the camera is on
+ * @property {boolean} audio_only in a video call: this browser can carry no video
+ */
+
+/**
+ * @typedef {object} CallView the call as one party may see it; durations as of the moment the message was made
+ * @property {string} id
+ * @property {'connecting' | 'live' | 'paused' | 'ended'} state
+ * @property {'audio' | 'video'} media
+ * @property {string} plan_name
+ * @property {string | null} grade_paid
+ * @property {string | null} grade_delivered
+ * @property {number} block_s
+ * @property {Amount} price
+ * @property {number} blocks
+ * @property {number} paid_s
+ * @property {number} gift_s
+ * @property {number} delivered_ms
+ * @property {number} remaining_ms
+ * @property {boolean} running
+ * @property {Fault | null} paused_by
+ * @property {number | null} pause_left_ms
+ * @property {PartyView} client
+ * @property {PartyView} companion
+ * @property {Amount | null} available
+ * @property {boolean} can_extend
+ * @property {Amount | null} earned
+ * @property {number | null} gift_left_s
+ * @property {string | null} end_reason
+ * @property {string | null} at_fault
+ * @property {Receipt | null} receipt
+ */
+
+/** @typedef {'client' | 'companion' | 'platform'} Fault */
+
+/** @typedef {'client' | 'companion' | 'vendor'} Asker */
+
+/**
+ * @typedef {object} Line one line of a receipt
+ * @property {string} label
+ * @property {number} quantity
+ * @property {string} unit `block`, `s` or `call`
+ * @property {Amount} amount
+ */
+
+/**
+ * @typedef {object} Receipt the client's receipt; a companion's statement has `earned` and no money besides
+ * @property {string} call_id
+ * @property {string} [plan_name]
+ * @property {string | null} [grade_paid]
+ * @property {string | null} [grade_delivered]
+ * @property {string} [companion_name]
+ * @property {string | null} started_at
+ * @property {string | null} ended_at
+ * @property {number} delivered_ms
+ * @property {number} [billed_s]
+ * @property {number} [paid_s]
+ * @property {number} [gift_s]
+ * @property {string} end_reason
+ * @property {string} at_fault
+ * @property {Line[]} [lines]
+ * @property {Amount} [charge]
+ * @property {Amount} [refund]
+ * @property {{ by: Asker, at: string, added_s: number, free: boolean }[]} [extensions]
+ * @property {Amount} [earned]
+ */
+
+/**
+ * What a page says.
+ * @typedef {{ type: 'hello', token: string, page: string }
+ *   | { type: 'offer', sdp: string }
+ *   | { type: 'ice_restart', sdp: string }
+ *   | { type: 'extend', key: string }
+ *   | { type: 'gift', key: string, minutes: number }
+ *   | { type: 'devices', audio: boolean, video: boolean }
+ *   | { type: 'hang_up' }
+ *   | { type: 'report_abuse' }
+ *   | { type: 'ping', at: number }} PageBody
+ */
+
+/**
+ * What the server says.
+ * @typedef {{ v: 1, seq: number } & (
+ *   { type: 'welcome', role: Role, call: CallView }
+ *   | { type: 'answer', re: number, leg: string, sdp: string }
+ *   | { type: 'state', call: CallView }
+ *   | { type: 'warning', remaining_s: number }
+ *   | { type: 'extended', by: Asker, added_s: number, free: boolean }
+ *   | { type: 'ended', reason: string, at_fault: string, receipt: Receipt | null }
+ *   | { type: 'replaced' }
+ *   | { type: 'error', code: string, detail: string, re: number | null }
+ *   | { type: 'pong', at: number })} ToPage
+ */
+
+const KINDS = new Set(['welcome', 'answer', 'state', 'warning', 'extended', 'ended', 'replaced', 'error', 'pong']);
+
+/**
+ * Reads a message; null for what is not one, or of a kind this page does not know.
+ * @param {unknown} data
+ * @returns {ToPage | null}
+ */
+export function read(data) {
+  if (typeof data !== 'string') return null;
+  try {
+    const message = JSON.parse(data);
+    const known = message !== null && typeof message === 'object' && message.v === VERSION && KINDS.has(message.type);
+    return known ? message : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * A key that makes a request count once.
+ * @returns {string} 32 hex digits
+ */
+export function newKey() {
+  // Not randomUUID: that one is missing where a phone opened the page over plain HTTP.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,92 @@
+// How things stand and why they ended, as sentences for the person who reads. No document, no clock.
+
+import { t, tWord } from '../i18n.js';
+
+/** @typedef {import('./session.js').Session} Session */
+/** @typedef {import('./wire.js').Role} Role */
+
+/**
+ * The state of the call.
+ * @param {Session} session
+ * @returns {string}
+ */
+export function stateWords(session) {
+  const { view, role, other } = session;
+  if (!view || !other) return '';
+  const name = other.name;
+  if (session.transport === 'lost') return t('state_lost');
+  if (session.transport === 'joining') return view.state === 'connecting' ? t('state_joining') : t('state_rejoining');
+  if (view.state === 'live' && session.stalled) return t('state_stalled');
+  if (view.state === 'live') return t('state_live', { name });
+  if (view.state === 'paused') {
+    if (view.paused_by === role) return t('state_paused_self');
+    if (view.paused_by === 'platform') return t('state_paused_platform');
+    return t('state_paused_other', { name });
+  }
+  return other.present ? t('state_almost') : t('state_waiting', { name });
+}
+
+/**
+ * What else is worth knowing right now; empty when all is well.
+ * @param {Session} session
+ * @returns {string}
+ */
+export function lineWords(session) {
+  const { view, me, other } = session;
+  if (!view || !me || !other) return '';
+  if (!navigator.onLine) return t('line_offline');
+  if (!session.linked) return session.transport === 'connected' ? t('line_lost_talking') : t('line_lost');
+  if (view.media === 'video' && me.audio_only) return t('line_self_audio_only');
+  if (view.media === 'video' && other.audio_only) return t('line_other_audio_only', { name: other.name });
+  if (view.state === 'live' && !other.audio) return t('line_other_muted', { name: other.name });
+  if (!session.devices.microphone) return t('line_listening_only');
+  return '';
+}
+
+/**
+ * The party an end reason is about.
+ * @param {string} reason
+ * @param {string} atFault
+ * @returns {string}
+ */
+function about(reason, atFault) {
+  if (reason === 'media_timeout') return atFault;
+  if (reason === 'abuse_reported') return 'client';
+  return /^(client|companion)_/.exec(reason)?.[1] ?? '';
+}
+
+/**
+ * Why a call ended.
+ * @param {string} reason
+ * @param {string} atFault
+ * @param {Role | 'vendor'} reader
+ * @returns {string}
+ */
+export function endWords(reason, atFault, reader) {
+  const party = about(reason, atFault);
+  if (!party) return tWord(`end_${reason}`, 'end_unknown');
+  const whose = party === 'platform' || reader === 'vendor' ? party : party === reader ? 'self' : 'other';
+  return tWord(`end_${reason}_${whose}`, 'end_unknown');
+}
+
+/**
+ * What the client was and was not charged for.
+ * @param {import('./wire.js').Receipt} receipt
+ * @returns {string}
+ */
+export function chargeWords(receipt) {
+  if (!receipt.charge || receipt.charge.amount === 0) return t('promise_free');
+  if (receipt.end_reason === 'time_expired') return t('promise_expired');
+  const ours = receipt.at_fault === 'companion' || receipt.at_fault === 'platform';
+  const exact = ours || ['vendor_ended', 'supervisor_ended', 'server_fault', 'companion_left'].includes(receipt.end_reason);
+  return t(exact ? 'promise_exact' : 'promise_rated');
+}
+
+/**
+ * The sentence of an error code.
+ * @param {string} code
+ * @returns {string}
+ */
+export function errorWords(code) {
+  return tWord(`error_${code}`, 'error_unknown');
+}

@@ -1,0 +1,125 @@
+// The page's language: chosen by `?lang=`, then by an earlier choice, then by the browser. Static text carries `data-t`;
+// what is drawn from the call is drawn again on a change.
+
+import { en } from './text/en.js';
+import { zh } from './text/zh.js';
+import * as money from './money.js';
+
+/** @typedef {keyof typeof en} TextKey */
+/** @typedef {'en' | 'zh'} Language */
+
+const TEXTS = { en, zh };
+const CHOICE = 'lull.language';
+
+/** @returns {Language} */
+function choose() {
+  let kept = null;
+  try {
+    kept = localStorage.getItem(CHOICE);
+  } catch {
+    kept = null; // storage is forbidden: the choice lasts as long as the page
+  }
+  const wishes = [new URLSearchParams(location.search).get('lang'), kept, ...navigator.languages];
+  for (const wish of wishes) {
+    if (wish?.toLowerCase().startsWith('zh')) return 'zh';
+    if (wish?.toLowerCase().startsWith('en')) return 'en';
+  }
+  return 'en';
+}
+
+let language = choose();
+/** @type {(() => void)[]} */
+const listeners = [];
+
+/**
+ * A text in the page's language; `{name}` is replaced by the value of that name.
+ * @param {TextKey} key
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  return TEXTS[language][key].replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/**
+ * A text whose key holds a word of the wire; `otherwise` where this page has no sentence for that word.
+ * @param {string} key
+ * @param {TextKey} otherwise
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function tWord(key, otherwise, values) {
+  return t(Object.hasOwn(en, key) ? /** @type {TextKey} */ (key) : otherwise, values);
+}
+
+/** @param {import('./call/wire.js').Amount} amount */
+export function tMoney(amount) {
+  return money.format(amount, language === 'zh' ? 'zh-CN' : 'en');
+}
+
+/**
+ * A length of time in words: `15 minutes`, `1 hour 5 minutes`, `20 seconds`.
+ * @param {number} seconds
+ * @returns {string}
+ */
+export function tLength(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  /** @type {[number, 'hour' | 'minute' | 'second'][]} */
+  const parts = [[Math.floor(whole / 3600), 'hour'], [Math.floor((whole % 3600) / 60), 'minute'], [whole % 60, 'second']];
+  const said = parts.filter(([count, unit]) => count > 0 || (whole === 0 && unit === 'second'));
+  return said.map(([count, unit]) => t(count === 1 ? `${unit}_one` : `${unit}_many`, { count })).join(t('length_join'));
+}
+
+/**
+ * An instant in the reader's own time zone.
+ * @param {string} instant RFC 3339
+ * @returns {string}
+ */
+export function tTime(instant) {
+  const date = new Date(instant);
+  const style = /** @type {const} */ ({ dateStyle: 'medium', timeStyle: 'medium' });
+  return Number.isNaN(date.getTime()) ? instant : new Intl.DateTimeFormat(language === 'zh' ? 'zh-CN' : 'en-GB', style).format(date);
+}
+
+/**
+ * Is called now and after each change of the language.
+ * @param {() => void} listener
+ */
+export function onLanguage(listener) {
+  listeners.push(listener);
+  listener();
+}
+
+function apply() {
+  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  for (const element of document.querySelectorAll('[data-t]')) {
+    if (element instanceof HTMLElement && element.dataset.t) element.textContent = t(/** @type {TextKey} */ (element.dataset.t));
+  }
+  for (const element of document.querySelectorAll('[data-t-label]')) {
+    if (element instanceof HTMLElement) element.setAttribute('aria-label', t(/** @type {TextKey} */ (element.dataset.tLabel)));
+  }
+  const other = language === 'zh' ? 'en' : 'zh';
+  const button = document.getElementById('language');
+  if (button) {
+    button.textContent = other === 'zh' ? '中文' : 'English';
+    button.lang = other === 'zh' ? 'zh-CN' : 'en';
+  }
+  for (const listener of listeners) listener();
+}
+
+document.getElementById('language')?.addEventListener('click', () => {
+  language = language === 'zh' ? 'en' : 'zh';
+  try {
+    localStorage.setItem(CHOICE, language);
+  } catch {
+    // forbidden: the choice lasts as long as the page
+  }
+  const url = new URL(location.href);
+  if (url.searchParams.has('lang')) {
+    url.searchParams.set('lang', language);
+    history.replaceState(history.state, '', url);
+  }
+  apply();
+});
+
+apply();

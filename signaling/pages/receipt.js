@@ -1,0 +1,55 @@
+// A receipt or statement as a document: rows of facts and lines of money, ready for print. It adds nothing up itself.
+
+import { make } from './dom.js';
+import { t, tLength, tMoney, tTime, tWord } from './i18n.js';
+import { endWords } from './call/words.js';
+
+/** @typedef {import('./call/wire.js').Receipt} Receipt */
+
+/**
+ * @param {HTMLElement} place is emptied first
+ * @param {Receipt} receipt
+ * @param {import('./call/wire.js').Role | 'vendor'} reader
+ */
+export function drawReceipt(place, receipt, reader) {
+  const facts = make('dl', { class: 'facts' });
+  /** @type {(label: string, value: string | null | undefined, name: string) => void} */
+  const fact = (label, value, name) => {
+    if (value) facts.append(make('div', {}, make('dt', {}, label), make('dd', { 'data-testid': `receipt-${name}` }, value)));
+  };
+  fact(t('fact_plan'), receipt.plan_name, 'plan');
+  fact(t('fact_companion'), receipt.companion_name, 'companion');
+  fact(t(reader === 'client' ? 'fact_grade_paid' : 'fact_grade_sold'), receipt.grade_paid, 'grade-paid');
+  fact(t('fact_grade'), receipt.grade_delivered, 'grade');
+  fact(t('receipt_started'), receipt.started_at && tTime(receipt.started_at), 'started');
+  fact(t('receipt_ended'), receipt.ended_at && tTime(receipt.ended_at), 'ended');
+  fact(t('receipt_delivered'), tLength(receipt.delivered_ms / 1000), 'delivered');
+  fact(t('receipt_billed'), receipt.billed_s === undefined ? null : tLength(receipt.billed_s), 'billed');
+  fact(t('receipt_gift'), receipt.gift_s ? tLength(receipt.gift_s) : null, 'gift');
+  for (const added of receipt.extensions ?? []) {
+    const words = t(added.free ? 'receipt_added_free' : 'receipt_added', { length: tLength(added.added_s), by: t(`by_${added.by}`) });
+    fact(tTime(added.at), words, 'extension');
+  }
+  fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
+
+  // The vendor sees it in a dialog that has its title already.
+  const title = reader === 'vendor' ? [] : [make('h2', {}, t(reader === 'companion' ? 'statement_title' : 'receipt_title'))];
+  place.replaceChildren(...title, facts, money(receipt), make('p', { class: 'hint id' }, `${t('receipt_call')} ${receipt.call_id}`));
+  place.hidden = false;
+}
+
+/** @param {Receipt} receipt */
+function money(receipt) {
+  const body = make('tbody');
+  /** @type {(label: string, amount: import('./call/wire.js').Amount | undefined, name: string, kind?: string) => void} */
+  const row = (label, amount, name, kind = '') => {
+    if (!amount) return;
+    const cells = [make('th', { scope: 'row' }, label), make('td', { 'data-testid': `receipt-${name}` }, tMoney(amount))];
+    body.append(make('tr', { class: kind }, ...cells));
+  };
+  for (const line of receipt.lines ?? []) row(tWord(`unit_${line.unit}`, 'unit_other', { quantity: line.quantity }), line.amount, 'line');
+  row(t('receipt_charge'), receipt.charge, 'charge', 'sum');
+  row(t('receipt_refund'), receipt.refund, 'refund');
+  row(t('receipt_earned'), receipt.earned, 'earned', 'sum');
+  return make('table', {}, make('caption', { class: 'unseen' }, t('receipt_money')), body);
+}

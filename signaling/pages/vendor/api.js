@@ -1,0 +1,155 @@
+// The REST interface as the vendor's page uses it. A submission keeps its key until it has a definite answer,
+// so that pressing the button again after a lost connection never buys or credits twice.
+
+import { newKey } from '../call/wire.js';
+
+/** @typedef {import('../call/wire.js').Amount} Amount */
+
+/**
+ * @typedef {object} Plan
+ * @property {string} id
+ * @property {string} name
+ * @property {number} block_s
+ * @property {Amount} price
+ * @property {string | null} grade
+ */
+
+/** @typedef {{ id: string, name: string, grade: string | null }} Companion */
+
+/**
+ * @typedef {object} Call
+ * @property {string} id
+ * @property {'connecting' | 'live' | 'paused' | 'ended' | 'settled'} state
+ * @property {'audio' | 'video'} media
+ * @property {string} plan_name
+ * @property {string} client_ref
+ * @property {string | null} client_name
+ * @property {string} companion_name
+ * @property {string | null} grade_paid
+ * @property {Amount} price
+ * @property {number} block_s
+ * @property {number} blocks
+ * @property {number} paid_s
+ * @property {number} remaining_ms
+ * @property {boolean} running
+ * @property {string | null} paused_by
+ * @property {{ present: boolean, url?: string }} client
+ * @property {{ present: boolean, url?: string }} companion
+ * @property {number} delivered_ms
+ * @property {string} created_at
+ * @property {string | null} ended_at
+ * @property {string | null} end_reason
+ * @property {string | null} at_fault
+ * @property {Amount | null} charge
+ * @property {Amount | null} refund
+ */
+
+/** @typedef {{ client: { url: string }, companion: { url: string } }} Links */
+
+/** @typedef {{ posted: Amount, held: Amount, available: Amount }} Wallet */
+
+/**
+ * @template T
+ * @typedef {{ items: T[], next_cursor: string | null }} List
+ */
+
+/** What the server refused, or `offline` when nobody knows. */
+export class Refused extends Error {
+  /**
+   * @param {string} code
+   * @param {string} [detail] a sentence in English
+   * @param {string} [field]
+   */
+  constructor(code, detail = '', field = '') {
+    super(detail || code);
+    this.code = code;
+    this.detail = detail;
+    this.field = field;
+  }
+}
+
+/** Called when the session is over. */
+let signedOut = () => {};
+
+/** @param {() => void} listener */
+export function onSignedOut(listener) {
+  signedOut = listener;
+}
+
+/**
+ * @param {string} path below `/v1`
+ * @param {RequestInit} init
+ * @returns {Promise<any>}
+ */
+async function request(path, init) {
+  let response;
+  let body;
+  try {
+    response = await fetch(`/v1${path}`, { ...init, credentials: 'same-origin', cache: 'no-store' });
+    const text = await response.text();
+    body = text ? JSON.parse(text) : null;
+  } catch {
+    throw new Refused('offline');
+  }
+  if (response.ok) return body;
+  const code = typeof body?.code === 'string' ? body.code : 'internal';
+  if (code === 'unauthorized') signedOut();
+  throw new Refused(code, body?.detail ?? '', body?.field ?? '');
+}
+
+/** @param {string} path below `/v1` */
+export function get(path) {
+  return request(path, {});
+}
+
+/** Signs in with a one-time code. @param {string} code */
+export function signIn(code) {
+  return request('/session', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code }) });
+}
+
+export function signOut() {
+  return request('/session', { method: 'DELETE' });
+}
+
+/** Everything of a list that is short by nature (plans, companions): at most 1,000. @param {string} path */
+export async function all(path) {
+  const items = [];
+  let after = '';
+  for (let part = 0; part < 5; part += 1) {
+    const list = await get(`${path}?limit=200${after && `&after=${encodeURIComponent(after)}`}`);
+    items.push(...list.items);
+    if (!list.next_cursor) break;
+    after = list.next_cursor;
+  }
+  return items;
+}
+
+/** Answers after which nobody knows whether it counted, or that a repetition of the very same request may cure. */
+const OPEN = new Set(['offline', 'internal', 'storage', 'overloaded', 'rate_limited', 'unauthorized']);
+
+/** One form or button: the same content sent again is the same request. */
+export class Submission {
+  #key = '';
+  #content = '';
+
+  /**
+   * @param {string} path below `/v1`
+   * @param {unknown} body
+   */
+  async post(path, body) {
+    const content = `${path}\n${JSON.stringify(body)}`;
+    if (content !== this.#content) {
+      this.#key = newKey();
+      this.#content = content;
+    }
+    try {
+      const headers = { 'content-type': 'application/json', 'idempotency-key': this.#key };
+      const answer = await request(path, { method: 'POST', headers, body: JSON.stringify(body) });
+      this.#content = '';
+      return answer;
+    } catch (error) {
+      if (!(error instanceof Refused && OPEN.has(error.code))) this.#content = '';
+      throw error;
+    }
+  }
+}

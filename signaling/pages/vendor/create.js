@@ -1,0 +1,136 @@
+// Making a call: the form, the credit it may need first, and the two links that come out.
+
+import { byId, setText } from '../dom.js';
+import { onLanguage, t, tMoney } from '../i18n.js';
+import { decimal } from '../money.js';
+import { get, Refused, Submission } from './api.js';
+import { amount, onSubmit, value } from './form.js';
+import { companions, companionWords, onSetup, plans, planWords } from './setup.js';
+
+/** @typedef {import('./api.js').Links} Links */
+
+const call = new Submission();
+const credit = new Submission();
+/** Whose links are shown. */
+let linksOf = '';
+let made = () => {};
+
+/** @param {() => void} listener is called when there is a new call */
+export function onMade(listener) {
+  made = listener;
+}
+
+/**
+ * Fills a select and keeps what was chosen.
+ * @param {string} id
+ * @param {{ id: string, words: string }[]} choices
+ */
+function fill(id, choices) {
+  const select = byId(id, HTMLSelectElement);
+  const chosen = select.value;
+  select.replaceChildren(...choices.map((choice) => new Option(choice.words, choice.id)));
+  if (choices.some((choice) => choice.id === chosen)) select.value = chosen;
+}
+
+function draw() {
+  fill('call-plan', plans.map((plan) => ({ id: plan.id, words: planWords(plan) })));
+  fill('call-companion', companions.map((companion) => ({ id: companion.id, words: companionWords(companion) })));
+  const ready = plans.length > 0 && companions.length > 0;
+  byId('call-setup-hint', HTMLElement).hidden = ready;
+  byId('call-submit', HTMLButtonElement).disabled = !ready;
+  drawShort();
+  if (linksOf) setText(byId('links-title', HTMLElement), t('links_title', { name: linksOf }));
+}
+
+function price() {
+  return plans.find((plan) => plan.id === value('call-plan'))?.price ?? null;
+}
+
+function drawShort() {
+  const money = price();
+  if (!money) return;
+  setText(byId('short-text', HTMLElement), t('short_text', { client: value('call-client'), price: tMoney(money) }));
+  setText(byId('short-amount-label', HTMLElement), t('credit_amount_in', { currency: money.currency }));
+}
+
+function showShort() {
+  const money = price();
+  if (!money) return;
+  drawShort();
+  byId('short', HTMLElement).hidden = false;
+  byId('short-amount', HTMLInputElement).value = decimal(money);
+  byId('short-order', HTMLInputElement).focus();
+}
+
+/**
+ * Shows both links of a call.
+ * @param {Links} links
+ * @param {string} name for whom
+ */
+export function showLinks(links, name) {
+  linksOf = name;
+  byId('link-client', HTMLInputElement).value = links.client.url;
+  byId('link-companion', HTMLInputElement).value = links.companion.url;
+  setText(byId('links-title', HTMLElement), t('links_title', { name }));
+  for (const id of ['copy-client', 'copy-companion']) setText(byId(id, HTMLElement), t('copy'));
+  byId('links', HTMLElement).hidden = false;
+  byId('links-title', HTMLElement).focus({ preventScroll: true });
+  byId('links', HTMLElement).scrollIntoView({ block: 'nearest' });
+}
+
+/** @param {'client' | 'companion'} party */
+async function copy(party) {
+  const input = byId(`link-${party}`, HTMLInputElement);
+  const button = byId(`copy-${party}`, HTMLElement);
+  try {
+    await navigator.clipboard.writeText(input.value);
+    setText(button, t('copied'));
+  } catch {
+    input.select(); // not allowed here: it is marked, so that one key copies it
+    setText(button, t('copy_by_hand'));
+  }
+}
+
+onSubmit('call', async () => {
+  const name = value('call-name');
+  const client = value('call-client');
+  setText(byId('call-note', HTMLElement), '');
+  try {
+    const answer = await call.post('/calls', {
+      plan_id: value('call-plan'),
+      client_ref: client,
+      companion_id: value('call-companion'),
+      media: value('call-media'),
+      ...(name && { client_name: name }),
+    });
+    byId('short', HTMLElement).hidden = true;
+    for (const id of ['call-client', 'call-name']) byId(id, HTMLInputElement).value = '';
+    const links = answer.client?.url && answer.companion?.url ? answer : await get(`/calls/${answer.id}/links`);
+    showLinks(links, name || client);
+    made();
+  } catch (error) {
+    if (error instanceof Refused && error.code === 'insufficient_funds') showShort();
+    else throw error;
+  }
+});
+
+onSubmit('short', async () => {
+  const client = value('call-client');
+  const body = { amount: amount(value('short-amount'), price()?.currency ?? ''), order_ref: value('short-order') };
+  const answer = await credit.post(`/clients/${encodeURIComponent(client)}/credits`, body);
+  byId('short-form', HTMLFormElement).reset();
+  byId('short', HTMLElement).hidden = true;
+  setText(byId('call-note', HTMLElement), t('credited_now_create', { client, available: tMoney(answer.available) }));
+  byId('call-submit', HTMLElement).focus();
+});
+
+for (const id of ['call-plan', 'call-client']) byId(id, HTMLElement).addEventListener('input', drawShort);
+for (const party of /** @type {const} */ (['client', 'companion'])) byId(`copy-${party}`, HTMLElement).addEventListener('click', () => void copy(party));
+byId('links-close', HTMLElement).addEventListener('click', () => {
+  linksOf = '';
+  byId('links', HTMLElement).hidden = true;
+  // The links let anybody in: they do not stay in a page that is left open.
+  for (const id of ['link-client', 'link-companion']) byId(id, HTMLInputElement).value = '';
+});
+onSetup(draw);
+onLanguage(draw);

@@ -1,0 +1,80 @@
+// Calls that are over and paid: a list, and for each its receipt and its record as they were kept.
+
+import { byId, make, setText } from '../dom.js';
+import { onLanguage, t, tLength, tMoney, tTime } from '../i18n.js';
+import { drawReceipt } from '../receipt.js';
+import { endWords } from '../call/words.js';
+import { get } from './api.js';
+import { trouble, words } from './form.js';
+
+/** @typedef {import('./api.js').Call} Call */
+
+/** @type {Call[]} */
+let calls = [];
+/** @type {string | null} */
+let next = null;
+
+/** Reads the newest part of the list. */
+export async function load() {
+  calls = [];
+  next = null;
+  await more();
+}
+
+async function more() {
+  try {
+    const after = next ? `&after=${encodeURIComponent(next)}` : '';
+    const list = /** @type {import('./api.js').List<Call>} */ (await get(`/calls?state=settled&limit=50${after}`));
+    calls.push(...list.items);
+    next = list.next_cursor;
+    trouble(byId('settled-note', HTMLElement), '');
+  } catch (error) {
+    trouble(byId('settled-note', HTMLElement), words(error));
+  }
+  draw();
+}
+
+function draw() {
+  byId('settled-empty', HTMLElement).hidden = calls.length > 0;
+  byId('settled-more', HTMLElement).hidden = next === null;
+  byId('settled', HTMLElement).replaceChildren(...calls.map(row));
+}
+
+/** @param {Call} call */
+function row(call) {
+  const name = call.client_name ?? call.client_ref;
+  const receipt = make('button', { type: 'button', class: 'plain', 'data-testid': 'settled-receipt' }, t('show_receipt'));
+  const record = make('button', { type: 'button', class: 'plain', 'data-testid': 'settled-record' }, t('show_record'));
+  receipt.addEventListener('click', () => void view(t('receipt_title'), `/calls/${call.id}/receipt`, (place, body) => drawReceipt(place, body, 'vendor')));
+  record.addEventListener('click', () => void view(t('record_title'), `/calls/${call.id}/record`, (place, body) => {
+    place.replaceChildren(make('pre', { 'data-testid': 'record' }, JSON.stringify(body, null, 2)));
+  }));
+  const money = call.charge ? t('settled_money', { charge: tMoney(call.charge), refund: call.refund ? tMoney(call.refund) : '–' }) : '';
+  return make('li', { class: 'card call-card', 'data-testid': 'settled', 'data-id': call.id },
+    make('h3', {}, t('call_title', { client: name, companion: call.companion_name })),
+    make('p', { class: 'hint' }, [call.plan_name, call.ended_at && tTime(call.ended_at), tLength(call.delivered_ms / 1000)].filter(Boolean).join(' · ')),
+    make('p', {}, endWords(call.end_reason ?? '', call.at_fault ?? 'none', 'vendor')),
+    make('p', {}, money),
+    make('div', { class: 'controls' }, receipt, record));
+}
+
+/**
+ * @param {string} title
+ * @param {string} path
+ * @param {(place: HTMLElement, body: any) => void} drawIt
+ */
+async function view(title, path, drawIt) {
+  const place = byId('view-body', HTMLElement);
+  setText(byId('view-title', HTMLElement), title);
+  place.replaceChildren(t('opening'));
+  byId('view-dialog', HTMLDialogElement).showModal();
+  try {
+    drawIt(place, await get(path));
+  } catch (error) {
+    place.replaceChildren(words(error));
+  }
+}
+
+byId('settled-more', HTMLElement).addEventListener('click', () => void more());
+byId('view-print', HTMLElement).addEventListener('click', () => print());
+onLanguage(draw);
