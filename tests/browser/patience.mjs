@@ -1,5 +1,7 @@
 // Waiting for what must come: by asking again, never by sleeping and hoping.
 
+import { AssertionError } from 'node:assert';
+
 /** A generous limit: a loaded machine is slow, and a right answer late is still right. */
 export const LIMIT_MS = 30_000;
 const AGAIN_MS = 100;
@@ -8,7 +10,8 @@ const AGAIN_MS = 100;
  * Asks until the answer is there.
  * @template T
  * @param {string} what for the message of the error: "the client's page is live"
- * @param {() => Promise<T> | T} ask gives something truthy once it is so; what it throws counts as not yet
+ * @param {() => Promise<T> | T} ask gives something truthy once it is so; what it throws counts as not yet, but a failed
+ *   assertion and a `GiveUp` are final
  * @param {{ limitMs?: number, everyMs?: number }} [patience]
  * @returns {Promise<NonNullable<T>>} what was given
  */
@@ -22,7 +25,7 @@ export async function until(what, ask, { limitMs = LIMIT_MS, everyMs = AGAIN_MS 
       if (answer) return answer;
       last = answer;
     } catch (error) {
-      if (error instanceof GiveUp) throw error;
+      if (error instanceof GiveUp || error instanceof AssertionError) throw error;
       last = error;
     }
     const waited = performance.now() - started;

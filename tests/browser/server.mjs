@@ -67,23 +67,110 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {string} [client] the name her page shows
  */
 
-export class Server {
-  /** @type {import('node:child_process').ChildProcess | null} */
-  #process = null;
-  #log = -1;
-  #key = '';
+/** A running `lull …` whose output is kept in a file. */
+class Program {
+  #child;
+  #log;
+  /** @type {Error | null} */
+  #failed = null;
 
   /**
-   * @param {string} name of the scene; the log is named after it
+   * @param {string} scene the log is named after it
+   * @param {string[]} words of the command line
+   * @param {string} folder to run in
+   */
+  constructor(scene, words, folder) {
+    mkdirSync(LOGS, { recursive: true });
+    this.logFile = path.join(LOGS, `${scene.replace(/[^a-z0-9]+/gi, '-')}.log`);
+    this.#log = openSync(this.logFile, 'w');
+    this.#child = spawn(PROGRAM, words, { cwd: folder, stdio: ['ignore', this.#log, this.#log], env: ENVIRONMENT });
+    this.#child.on('error', (error) => (this.#failed = error));
+  }
+
+  /** What it wrote so far. */
+  log() {
+    return readFileSync(this.logFile, 'utf8');
+  }
+
+  /** Throws if it ended by itself. */
+  assertRunning() {
+    const { exitCode, signalCode } = this.#child;
+    if (this.#failed || exitCode !== null || signalCode) {
+      throw new GiveUp(`the program ended: ${this.#failed?.message ?? exitCode ?? signalCode}\n${this.log()}`);
+    }
+  }
+
+  /** Ends it in order; one that does not end is killed and that is an error. */
+  async stop() {
+    const child = this.#child;
+    if (child.pid && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((done) => child.once('exit', done));
+      child.kill('SIGTERM');
+      const overdue = setTimeout(() => child.kill('SIGKILL'), 15_000);
+      await ended;
+      clearTimeout(overdue);
+    }
+    closeSync(this.#log);
+    if (child.signalCode === 'SIGKILL') throw new Error('the program did not end within 15 s of SIGTERM');
+  }
+}
+
+/** A `lull demo` with its own companion, as a person starts it. */
+export class Demo {
+  /**
+   * @param {Program} program
+   * @param {string} folder
+   */
+  constructor(program, folder) {
+    this.program = program;
+    this.folder = folder;
+    /** What it printed, once it is ready. */
+    this.links = { client: '', companion: '', vendor: '' };
+  }
+
+  /** @param {string} scene */
+  static async start(scene) {
+    const folder = mkdtempSync(path.join(tmpdir(), 'lull-'));
+    const [http, udp] = [await freePort('tcp'), await freePort('udp')];
+    const program = new Program(scene, ['demo', '--bot', '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
+    const demo = new Demo(program, folder);
+    await orStop(
+      demo,
+      until('three links are printed', () => {
+        program.assertRunning();
+        for (const page of /** @type {const} */ (['client', 'companion', 'vendor'])) {
+          demo.links[page] = new RegExp(`https?://\\S+/${page}#\\S+`).exec(program.log())?.[0] ?? '';
+        }
+        return Object.values(demo.links).every(Boolean);
+      }),
+    );
+    return demo;
+  }
+
+  log() {
+    return this.program.log();
+  }
+
+  async stop() {
+    await this.program.stop().finally(() => rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 }));
+  }
+}
+
+export class Server {
+  /** @type {Program | null} */
+  #program = null;
+  #key = '';
+  #vendor = '';
+
+  /**
    * @param {string} folder
    * @param {number} http port
    * @param {number} udp port
    */
-  constructor(name, folder, http, udp) {
+  constructor(folder, http, udp) {
     this.folder = folder;
     this.database = `sqlite:${path.join(folder, 'lull.db')}`;
     this.config = path.join(folder, 'lull.toml');
-    this.logFile = path.join(LOGS, `${name.replace(/[^a-z0-9]+/gi, '-')}.log`);
     this.url = `http://localhost:${http}`;
     this.ports = { http, udp };
   }
@@ -94,28 +181,24 @@ export class Server {
    * @param {{ vendor?: string, publicIps?: string[], settings?: string }} [options] `settings`: more sections of the settings file
    */
   static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '' } = {}) {
-    const server = new Server(name, mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('tcp'), await freePort('udp'));
-    mkdirSync(LOGS, { recursive: true });
+    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('tcp'), await freePort('udp'));
     const { http, udp } = server.ports;
     writeFileSync(
       server.config,
       `[http]\nlisten = "127.0.0.1:${http}"\npublic_url = "${server.url}"\n[media]\nlisten = "0.0.0.0:${udp}"\n[store]\ndb = "${server.database}"\n${settings}\n`,
     );
-    server.#key = await server.command('vendor', 'add', vendor);
+    server.#vendor = vendor;
+    server.#key = await orStop(server, server.command('vendor', 'add', vendor));
     const flags = publicIps.flatMap((ip) => ['--public-ip', ip]);
-    server.#log = openSync(server.logFile, 'w');
-    const child = spawn(PROGRAM, ['serve', '--config', server.config, ...flags], {
-      stdio: ['ignore', server.#log, server.#log],
-      env: ENVIRONMENT,
-    });
-    server.#process = child;
-    /** @type {Error | null} */
-    let failed = null;
-    child.on('error', (error) => (failed = error));
-    await until('the server is ready', async () => {
-      if (failed || child.exitCode !== null) throw new GiveUp(`the server ended at its start: ${failed ?? child.exitCode}\n${server.log()}`);
-      return (await fetch(`${server.url}/readyz`)).ok;
-    });
+    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder);
+    server.#program = program;
+    await orStop(
+      server,
+      until('the server is ready', async () => {
+        program.assertRunning();
+        return (await fetch(`${server.url}/readyz`)).ok;
+      }),
+    );
     return server;
   }
 
@@ -130,7 +213,7 @@ export class Server {
 
   /** A fresh one-time link to the vendor's page. */
   async loginLink() {
-    const printed = await this.command('vendor', 'link', 'Night Line', '--public-url', this.url);
+    const printed = await this.command('vendor', 'link', this.#vendor, '--public-url', this.url);
     const link = /https?:\/\/\S+\/vendor#\S+/.exec(printed)?.[0];
     if (!link) throw new Error(`no link in: ${printed}`);
     return link;
@@ -189,25 +272,30 @@ export class Server {
 
   /** What the server wrote so far. */
   log() {
-    return readFileSync(this.logFile, 'utf8');
+    return this.#program?.log() ?? '';
   }
 
-  /** Ends the server in order; one that does not end is killed and that is an error. */
   async stop() {
-    const child = this.#process;
     try {
-      if (child?.pid && child.exitCode === null && child.signalCode === null) {
-        const ended = new Promise((done) => child.once('exit', done));
-        child.kill('SIGTERM');
-        const overdue = setTimeout(() => child.kill('SIGKILL'), 15_000);
-        await ended;
-        clearTimeout(overdue);
-        if (child.signalCode === 'SIGKILL') throw new Error('the server did not end within 15 s of SIGTERM');
-      }
+      await this.#program?.stop();
     } finally {
-      if (this.#log >= 0) closeSync(this.#log);
       rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
     }
+  }
+}
+
+/**
+ * A step of a start: when it fails, what was started so far is stopped.
+ * @template T
+ * @param {{ stop(): Promise<void> }} started
+ * @param {Promise<T>} step
+ */
+async function orStop(started, step) {
+  try {
+    return await step;
+  } catch (error) {
+    await started.stop().catch(() => null); // the first trouble is the one to tell
+    throw error;
   }
 }
 
