@@ -1,1 +1,14 @@
-//! billing
+//! What delivered time costs, and how the money divides. Pure arithmetic on whole minor units and whole milliseconds.
+//!
+//! It knows nothing of calls, facts or end reasons: plain values in, plain values out (the exchange translates). Invariants:
+//! lines and shares sum to the charge, charge and refund sum to the holds, no float, one rounding per call.
+
+mod capture;
+mod meter;
+mod rating;
+mod split;
+
+pub use capture::capture;
+pub use meter::{Cause, Mark, Segment, SegmentKind, delivered, segments};
+pub use rating::{Kind, Line, Plan, PlanError, Rating, Settlement, Unit, rate};
+pub use split::split;

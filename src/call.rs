@@ -3,6 +3,20 @@
 //! The machine is a pure value: an [`Event`] and a [`Moment`] go in, [`Effect`]s come out. State changes
 //! only through [`Fact`]s, so replaying the facts of a call gives the call. It knows nothing of wallets, tokens, sockets
 //! or SDP; money enters only as "this hold was granted".
+//!
+//! This file has the words that are kept on disk; `event` what comes in and goes out, `state` how facts add up,
+//! `machine` what is decided, `names` how it is all spelled.
+
+mod event;
+mod machine;
+mod names;
+mod state;
+mod terms;
+
+pub use event::{Answered, Effect, Event, Notice, Refused, RequestId};
+pub use names::NameError;
+pub use state::{Call, Party, ReplayError, State};
+pub use terms::TermsError;
 
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
@@ -121,15 +135,15 @@ pub struct Limits {
     pub media_timeout: Span,
     /// The same for a leg from which only RTCP or STUN is expected (default 15 s).
     pub quiet_timeout: Span,
-    /// A pause that lasts longer ends the call (default 60 s).
+    /// A side that is away for longer ends the call (default 60 s, counted from its last proof of life).
     pub pause_limit: Span,
-    /// Both joined and still not live after this: `connect_failed` (default 60 s).
+    /// Both joined (for the first time) and still not live after this: `connect_failed` (default 60 s).
     pub connect_limit: Span,
     /// A leg that has not joined this long after creation: no-show (default 10 min).
     pub no_show_limit: Span,
     /// The client may listen only: live this long after the companion's audio reaches her (default 5 s).
     pub listen_only_after: Span,
-    /// No call delivers more than this (default 12 h).
+    /// No call delivers more than this (default 12 h): extensions and gifts beyond it are refused.
     pub max_duration: Span,
     /// The most time a companion may give away in one call (default 60 min).
     pub gift_limit: Span,
@@ -157,9 +171,16 @@ pub enum Fact {
     Joined { side: Side, leg: LegId },
     /// The leg's transport is up (ICE and DTLS); an earlier leg of that side is replaced.
     Connected { side: Side, leg: LegId },
+    /// Audio from this side reached the other, for the first time since its leg connected.
+    Heard { from: Side },
+    /// The leg gave its last proof of life at `since`.
+    Lost { side: Side, leg: LegId, since: Moment },
+    /// A lost leg is heard again.
+    Back { side: Side, leg: LegId },
     /// Both hear each other: the meter runs.
     Started,
-    /// The meter stands since `since` (the last proof of life), because of `cause`.
+    /// The meter stands since `since` (the last proof of life), because of `cause`. A second one in the same pause says that
+    /// the cause changed at its `since`; one not later than the pause's own start moves that start back.
     Paused { cause: Fault, since: Moment },
     /// Both sides deliver again: the meter runs.
     Resumed,

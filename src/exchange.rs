@@ -1,1 +1,134 @@
-//! exchange
+//! The core: all open calls, their timers and their money. Events go in, effects come out; time is an argument.
+//!
+//! It owns the calls and nothing else: no socket, no disk, no page. Invariants: what a call's effects rely on is in the
+//! [`Effect::Record`] before them; a call's end and its settlement are in the same one; a call is settled once.
+
+mod bill;
+mod canonical;
+mod effect;
+mod record;
+mod view;
+
+pub use effect::{Effect, SettleOrder};
+pub use record::{RecordError, receipt, record};
+pub use view::{Presence, View};
+
+use crate::call::{self, Call, Event, Refused, State, Terms, TermsError};
+use crate::clock::Moment;
+use crate::ids::{CallId, HoldId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Makes a call whose first block is on hold. The shell stores hold and entry in one transaction, then inserts the call.
+pub fn book(call: CallId, terms: Terms, hold: HoldId, now: Moment) -> Result<(Call, call::Entry), TermsError> {
+    Call::book(call, terms, hold, now)
+}
+
+/// All calls that are open or not yet forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    calls: BTreeMap<CallId, Call>,
+    /// Each open call's next due moment; changed by [`Exchange::work`] only.
+    timers: BTreeSet<(Moment, CallId)>,
+}
+
+impl Exchange {
+    /// An exchange without calls.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a call whose entries are all on disk: a new one, or one read back.
+    pub fn insert(&mut self, call: Call) {
+        self.unschedule(call.id());
+        if let Some(due) = call.poll_timeout() {
+            self.timers.insert((due, call.id()));
+        }
+        self.calls.insert(call.id(), call);
+    }
+
+    /// Hands an event to its call. One for a call that is not here is answered where it waits for an answer, else ignored.
+    pub fn handle(&mut self, call: CallId, event: Event, now: Moment, out: &mut Vec<Effect>) {
+        if self.calls.contains_key(&call) {
+            self.work(call, out, |call, effects| call.handle(event, now, effects));
+            return;
+        }
+        match event {
+            Event::ExtendAsked { request, .. } | Event::GiftAsked { request, .. } | Event::VendorEnds { request } => {
+                out.push(Effect::Answer { request, result: Err(Refused::UnknownCall) });
+            }
+            Event::Joined { .. }
+            | Event::Connected { .. }
+            | Event::AudioReached { .. }
+            | Event::Lost { .. }
+            | Event::Back { .. }
+            | Event::Hushed { .. }
+            | Event::Failed { .. }
+            | Event::Measured { .. }
+            | Event::Reserved { .. }
+            | Event::NotReserved { .. }
+            | Event::HangUp { .. }
+            | Event::AbuseReported
+            | Event::ServerStops => {}
+        }
+    }
+
+    /// When [`Exchange::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Does whatever is due at `now` in any call, each as of the instant it fell due.
+    pub fn handle_timeout(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while let Some((_, call)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.work(call, out, |call, effects| call.handle_timeout(now, effects));
+        }
+    }
+
+    /// What pages and lists show of a call at `now`.
+    pub fn view(&self, call: CallId, now: Moment) -> Option<View<'_>> {
+        self.calls.get(&call).map(|call| View::of(call, now))
+    }
+
+    /// A call.
+    pub fn call(&self, call: CallId) -> Option<&Call> {
+        self.calls.get(&call)
+    }
+
+    /// All calls, oldest id first.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.values()
+    }
+
+    /// Lets go of a settled call; says whether it was. An open call is kept.
+    pub fn forget(&mut self, call: CallId) -> bool {
+        let settled = self.calls.get(&call).is_some_and(|call| matches!(call.state(), State::Settled { .. }));
+        if settled {
+            self.unschedule(call);
+            self.calls.remove(&call);
+        }
+        settled
+    }
+
+    /// Lets a call do something, settles it if that ended it, and keeps its timer.
+    fn work(&mut self, id: CallId, out: &mut Vec<Effect>, step: impl FnOnce(&mut Call, &mut Vec<call::Effect>)) {
+        self.unschedule(id);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let known = call.entries().len();
+        let mut effects = Vec::new();
+        step(call, &mut effects);
+        let settle = bill::settle(call);
+        effect::translate(call, known, settle, effects, out);
+        if let Some(due) = call.poll_timeout() {
+            self.timers.insert((due, id));
+        }
+    }
+
+    fn unschedule(&mut self, id: CallId) {
+        if let Some(due) = self.calls.get(&id).and_then(Call::poll_timeout) {
+            self.timers.remove(&(due, id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

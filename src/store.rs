@@ -2,11 +2,143 @@
 //!
 //! One writer thread applies [`Transaction`]s in the order they were handed over and commits them in groups; a
 //! transaction's [`Outcome`] is known only once it is on disk. Rows never leave this room: facts and records do.
+//! It decides nothing about calls or prices: it keeps what it is told, and refuses what contradicts what it has.
+//!
+//! | file | |
+//! |---|---|
+//! | `open` | the file, its lock, version and settings |
+//! | `writer` | the thread and its groups |
+//! | `apply` | one transaction: all or nothing |
+//! | `ledger`, `journal` | money and facts, with what must hold about them |
+//! | `fact_row` | a fact as JSON, for ever readable |
+//! | `read` | what others may look up |
+//! | `audit` | whether all of it still adds up |
+
+mod apply;
+mod audit;
+mod fact_row;
+mod journal;
+mod ledger;
+mod open;
+mod read;
+mod rows;
+mod schema;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use audit::Finding;
+pub use open::{OpenError, Role};
+pub use read::{Page, Reply, Vendor};
 
 use crate::call::{Entry, Medium};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+/// A database, open. Clones are handles to the same one; when the last is dropped the queue is worked off first.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    readers: read::Readers,
+    /// None for [`Role::Auditor`].
+    writer: Option<writer::Writer>,
+    /// Held until the writer is done: fields are dropped in this order.
+    _lock: Option<open::ServerLock>,
+}
+
+impl Store {
+    /// Transactions that wait at most; a further [`Store::submit`] waits until there is room.
+    pub const QUEUE: usize = 4096;
+
+    /// Opens a database file, and makes it (mode 0600) if it is missing, unless as [`Role::Auditor`].
+    ///
+    /// One server may have it open, and any number of tools and auditors beside it.
+    pub fn open(path: &Path, role: Role) -> Result<Self, OpenError> {
+        let opened = open::open(path, role)?;
+        Self::start(opened).map_err(|error| OpenError::Io { path: path.to_owned(), error: error.to_string() })
+    }
+
+    fn start(opened: open::Opened) -> std::io::Result<Self> {
+        let writer = opened.writer.map(writer::Writer::start).transpose()?;
+        let readers = read::Readers::new(opened.path.clone());
+        Ok(Self(Arc::new(Inner { path: opened.path, readers, writer, _lock: opened.lock })))
+    }
+
+    /// The database file, without symbolic links.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Queues a transaction. `on_done` is called once it is on disk or known not to be, in the order of submitting, on the
+    /// writer's thread: it must not wait (an unbounded channel is safe: no more than [`Store::QUEUE`] and a group are under way).
+    ///
+    /// Waits while the queue is full. On a closed store `on_done` is called at once.
+    pub fn submit(&self, transaction: Transaction, on_done: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static) {
+        match &self.0.writer {
+            Some(writer) => writer.submit(transaction, Box::new(on_done)),
+            None => on_done(Err(StoreError::Closed)),
+        }
+    }
+
+    /// Transactions submitted whose outcome is not yet known. A server that sees this grow refuses new commands.
+    pub fn backlog(&self) -> usize {
+        self.0.writer.as_ref().map_or(0, writer::Writer::backlog)
+    }
+
+    /// Submits a transaction and waits for its outcome: for the command line and tests, never from the service's loop.
+    pub fn commit(&self, transaction: Transaction) -> Result<Outcome, StoreError> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.submit(transaction, move |outcome| {
+            // The receiver waits below, so this cannot fail.
+            let _ = sender.send(outcome);
+        });
+        receiver.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The secret of this name: `fresh` (random, from the caller) if there was none, else what was kept before.
+    pub fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        if let Some(kept) = self.kept_secret(name)? {
+            return Ok(kept);
+        }
+        let keep = Write::KeepSecret { name: name.to_owned(), secret: fresh };
+        self.commit(Transaction { idempotency: None, writes: vec![keep] })?;
+        // Another process may have been first.
+        self.kept_secret(name)?.ok_or_else(|| StoreError::Broken(format!("secret {name} was not kept")))
+    }
+
+    /// Works off the queue and ends the writer; afterwards every transaction gets [`StoreError::Closed`]. Reads go on.
+    pub fn close(&self) {
+        if let Some(writer) = &self.0.writer {
+            writer.close();
+        }
+    }
+}
+
+/// Why a transaction's outcome is not to be had. Nothing of it was written, except perhaps after [`StoreError::Database`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room. What was acknowledged is safe, and writing works again once there is room.
+    #[error("the disk is full")]
+    Full,
+    /// Another process kept the database for longer than five seconds.
+    #[error("another process keeps the database busy")]
+    Busy,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The transaction contradicts what is on disk: a fault of lull's own. Others of its group are not touched.
+    #[error("broken invariant: {0}")]
+    Broken(String),
+    /// The disk or the file fails. The outcome is unknown (look it up after a restart) and the writer takes no more.
+    #[error("the database fails: {0}")]
+    Database(String),
+}
 
 /// All or nothing.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +185,8 @@ pub enum Write {
     Hold { hold: HoldId, call: CallId, vendor: VendorId, client: ClientRef, amount: Money, at: Moment },
     /// Facts of a call, each continuing the journal without a gap. `Created` also makes the call's row.
     Facts { call: CallId, entries: Vec<Entry> },
+    /// A secret under a name, kept for ever. Does nothing if the name has one.
+    KeepSecret { name: String, secret: [u8; 32] },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
 }

@@ -44,6 +44,8 @@ pub enum Code {
     IdempotencyKeyMissing,
     /// This key was used with another request.
     IdempotencyKeyReused,
+    /// The first request with this key is not answered yet.
+    IdempotencyKeyInUse,
     /// The wallet has less than the price.
     InsufficientFunds,
     /// This order reference was credited before.

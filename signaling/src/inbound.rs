@@ -97,11 +97,11 @@ pub enum Inbound {
     HangUp { claims: Claims, leg: String, reply: Reply<()> },
     /// `GET /v1/join/receipt`: the client's receipt, or for a companion what she earned.
     Receipt { claims: Claims, reply: Reply<serde_json::Value> },
-    /// A page's socket said a valid `hello`. Until this is answered the door passes nothing on.
-    SocketOpened { socket: SocketId, claims: Claims, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
+    /// A page's socket said a valid `hello`; `page` is the load of the page it named. Until this is answered the door passes nothing on.
+    SocketOpened { socket: SocketId, claims: Claims, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
     /// A message of an opened socket.
     SocketMessage { socket: SocketId, message: FromPage },
-    /// The socket is gone. That says nothing of the call.
+    /// The socket is gone; also said after a `SocketOpened` that was refused or took too long. That says nothing of the call.
     SocketClosed { socket: SocketId },
 }
 

@@ -4,6 +4,10 @@
 //! server for each party of a call); what arrives twice, by socket and by data channel, counts once. Kinds the server does
 //! not know are answered with `error` / `unknown_type` and change nothing. Fields a receiver does not know are ignored.
 
+mod reading;
+
+pub use reading::{MessageError, parse_message};
+
 use crate::code::Code;
 use crate::inbound::Role;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,25 @@
 //!
 //! Unknown fields are refused by name: a misspelt limit must not be silently absent.
 
+mod calls;
+mod clients;
+mod command;
+mod companions;
+mod fields;
+mod json;
+mod plans;
+mod session;
+
+use crate::endpoint::Front;
 use crate::message::Amount;
+use axum::Router;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// All REST routes.
+pub(crate) fn routes() -> Router<Arc<Front>> {
+    plans::routes().merge(companions::routes()).merge(clients::routes()).merge(calls::routes()).merge(session::routes())
+}
 
 /// A well-formed REST request. Ids are still texts: whether they name anything is the house's business.
 #[derive(Clone, Debug, PartialEq)]

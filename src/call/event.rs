@@ -1,0 +1,137 @@
+//! What comes into a call and what goes out of it.
+//!
+//! Events are what the media plane saw, what a person or the vendor asked for, and what the store answered. Effects are
+//! orders to the shell; facts are not among them, a call keeps its own ([`super::Call::entries`]).
+
+use super::{Asker, EndReason, Fault, Quality, Side};
+use crate::clock::{Moment, Span};
+use crate::ids::{HoldId, LegId};
+use crate::money::Money;
+
+/// Names a request that waits for an answer; opaque here, the shell routes the answer by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What happened or was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A party's offer was accepted for a new leg; for now joining is accepting.
+    Joined { side: Side, leg: LegId },
+    /// ICE and DTLS are up on a leg; it replaces the side's earlier one.
+    Connected { side: Side, leg: LegId, at: Moment },
+    /// Audio from this side was sent on to the other side's connected leg.
+    AudioReached { from: Side, at: Moment },
+    /// No proof of life from this leg since `since`.
+    Lost { side: Side, leg: LegId, since: Moment },
+    /// A lost leg is heard again.
+    Back { side: Side, leg: LegId, at: Moment },
+    /// The page closed the leg's transport: a loss that is known at once.
+    Hushed { side: Side, leg: LegId, since: Moment },
+    /// A leg never came up, or its transport failed for good.
+    Failed { side: Side, leg: LegId },
+    /// The media plane's totals for one side; the last ones before the end become facts.
+    Measured { side: Side, quality: Quality },
+    /// Somebody who pays wants one more block. The shell makes the hold's name where it makes the request's: the same
+    /// name again is the same purchase. `order_ref`: the vendor was paid outside, credit the wallet first.
+    ExtendAsked { by: Asker, hold: HoldId, order_ref: Option<String>, request: RequestId },
+    /// The store set the block's price aside.
+    Reserved { hold: HoldId },
+    /// The store did not; nothing was written.
+    NotReserved { hold: HoldId, why: Refused },
+    /// Free time, after all paid time; whole seconds.
+    GiftAsked { by: Asker, length: Span, request: RequestId },
+    /// A party hung up.
+    HangUp { side: Side },
+    /// The vendor ends the call.
+    VendorEnds { request: RequestId },
+    /// The companion pressed the one button.
+    AbuseReported,
+    /// lull is going down in order.
+    ServerStops,
+}
+
+/// An order to the shell. New entries of the call must be on disk before any but `StopMedia` is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Stop forwarding and close both legs, at once and before anything is committed.
+    StopMedia,
+    /// Set one block's price aside under this name, then say [`Event::Reserved`] or [`Event::NotReserved`].
+    Reserve { hold: HoldId, order_ref: Option<String>, request: RequestId },
+    /// Tell one side, or both.
+    Tell { to: Option<Side>, notice: Notice },
+    /// The answer to a request; each request is answered once.
+    Answer { request: RequestId, result: Result<Answered, Refused> },
+}
+
+/// What pages are told. Each of them also means that what a page shows has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Somebody joined, connected, went or came back.
+    Changed,
+    /// The meter runs for the first time.
+    Started,
+    /// This much time is left before the call ends by time.
+    Warning { left: Span },
+    /// One more block was bought.
+    Extended { by: Asker },
+    /// Free time was given.
+    Gifted { by: Asker, length: Span },
+    /// The meter stands.
+    Paused { cause: Fault },
+    /// The meter runs again.
+    Resumed,
+    /// The call is over and settled.
+    Ended { reason: EndReason, at_fault: Fault },
+}
+
+/// A request that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The call is one block longer.
+    Extended,
+    /// The call is longer by the gift.
+    Gifted,
+    /// The call is over.
+    Ended,
+}
+
+/// Why a request was not carried out. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The call is over; a hold made meanwhile was released when it settled.
+    #[error("the call has ended")]
+    CallEnded,
+    /// There is no such call, or it is long over.
+    #[error("there is no such call")]
+    UnknownCall,
+    /// Time can be added only once the call is live: until then it may still come to nothing.
+    #[error("the call is not live yet")]
+    NotLive,
+    /// A client cannot give time away, a companion cannot buy it.
+    #[error("this party cannot ask for that")]
+    NotAllowed,
+    /// The call would pass its longest duration.
+    #[error("the call would become longer than a call may be")]
+    TooLong,
+    /// The call's price would leave the range that is kept exact.
+    #[error("the call would cost more than a call may")]
+    TooLarge,
+    /// The companion has given what she may; `left` is what she still can.
+    #[error("only {} s can still be given", left.whole_s())]
+    GiftLimit { left: Span },
+    /// A gift is a positive number of whole seconds.
+    #[error("a gift is a positive number of whole seconds")]
+    GiftLength,
+    /// Too many requests of this call wait for the store.
+    #[error("too many requests at once")]
+    Busy,
+    /// The wallet has less than a block's price.
+    #[error("the wallet has {available}")]
+    Funds { available: Money },
+    /// The order reference was used before.
+    #[error("this order was credited before")]
+    OrderCredited,
+    /// The store could not write.
+    #[error("the store could not write")]
+    Storage,
+}

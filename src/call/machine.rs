@@ -1,0 +1,400 @@
+//! What a call does about what happens to it. Every pair of state and event has an arm.
+//!
+//! Time first: whatever fell due before an event is done before the event, as of the instant it was due. So
+//! a race (an extension against the end) is decided once, by the order in which events are handed over.
+
+use super::state::Ask;
+use super::{Answered, Asker, Call, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State};
+use crate::clock::{Moment, Span};
+use crate::ids::{HoldId, LegId};
+use crate::money::Money;
+
+/// Both sides lost within this much of each other: more likely our network than theirs (design.md section 3).
+const TOGETHER: Span = Span::from_s(2);
+
+/// Requests of one call that may wait for the store; the next is refused.
+const MAX_ASKS: usize = 8;
+
+/// What falls due.
+#[derive(Clone, Copy)]
+enum Due {
+    ListensOnly,
+    NoShow,
+    ConnectFailed,
+    Warning(Span),
+    TimeExpired,
+    MaxDuration,
+    MediaTimeout,
+}
+
+impl Call {
+    /// Takes in an event. New facts are at the end of [`Call::entries`]; effects come in the order to carry them out.
+    pub fn handle(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
+        // The clock of a process never runs backwards; a second clock (a shard's) may be a little behind.
+        let now = now.max(self.last_at());
+        self.handle_timeout(now, out);
+        match self.state {
+            State::Connecting | State::Live { .. } | State::Paused { .. } => self.handle_open(event, now, out),
+            State::Ended { .. } | State::Settled { .. } => refuse_after_end(event, out),
+        }
+        // An event that tells of the past may have made something due already.
+        self.handle_timeout(now, out);
+    }
+
+    fn handle_open(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
+        match event {
+            Event::Joined { side, leg } => self.joined(side, leg, now, out),
+            Event::Connected { side, leg, at } => self.connected(side, leg, self.within(at, now), out),
+            Event::AudioReached { from, at } => self.audio_reached(from, self.within(at, now), out),
+            Event::Lost { side, leg, since } | Event::Hushed { side, leg, since } => self.lost(side, leg, since, now, out),
+            // The transport of a connected leg broke for good: no later proof of life than now. A leg that never
+            // came up changes nothing: the page joins again, or a limit runs out.
+            Event::Failed { side, leg } => self.lost(side, leg, now, now, out),
+            Event::Back { side, leg, at } => self.back(side, leg, self.within(at, now), out),
+            Event::Measured { side, quality } => self.measured[side as usize] = Some(quality),
+            Event::ExtendAsked { by, hold, order_ref, request } => {
+                let ask = Ask { by, hold, order_ref, request };
+                if let Err(why) = self.extend_asked(ask, out) {
+                    out.push(Effect::Answer { request, result: Err(why) });
+                }
+            }
+            Event::Reserved { hold } => self.reserved(hold, now, out),
+            Event::NotReserved { hold, why } => {
+                for ask in self.take_asks(hold) {
+                    out.push(Effect::Answer { request: ask.request, result: Err(why.clone()) });
+                }
+            }
+            Event::GiftAsked { by, length, request } => {
+                let result = self.gift(by, length, now, out);
+                out.push(Effect::Answer { request, result });
+            }
+            Event::HangUp { side: Side::Client } => self.end(EndReason::ClientLeft, Fault::Client, now, out),
+            Event::HangUp { side: Side::Companion } => self.end(EndReason::CompanionLeft, Fault::Companion, now, out),
+            Event::VendorEnds { request } => {
+                self.end(EndReason::VendorEnded, Fault::None, now, out);
+                out.push(Effect::Answer { request, result: Ok(Answered::Ended) });
+            }
+            Event::AbuseReported => self.end(EndReason::AbuseReported, Fault::Client, now, out),
+            Event::ServerStops => self.end(EndReason::ServerFault, Fault::Platform, now, out),
+        }
+    }
+
+    /// When [`Call::handle_timeout`] has something to do; none when nothing is due ever.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.due().map(|(at, _)| at)
+    }
+
+    /// While connecting or paused: when the call ends unless somebody comes.
+    pub fn gives_up_at(&self) -> Option<Moment> {
+        match self.state {
+            State::Connecting => Some(self.gives_up().0),
+            State::Paused { .. } => self.poll_timeout(),
+            State::Live { .. } | State::Ended { .. } | State::Settled { .. } => None,
+        }
+    }
+
+    /// Does whatever is due at `now`, as of the instant it fell due. Waking early, or twice, is harmless.
+    pub fn handle_timeout(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while let Some((at, due)) = self.due().filter(|(at, _)| *at <= now) {
+            // A loss noticed late can put a limit into the past.
+            let at = self.within(at, now);
+            match due {
+                Due::ListensOnly => self.start(at, out),
+                Due::NoShow => {
+                    let (reason, at_fault) = match (self.client.joined_at, self.companion.joined_at) {
+                        (None, None) => (EndReason::NoAnswer, Fault::None),
+                        (None, Some(_)) => (EndReason::ClientNoShow, Fault::Client),
+                        (Some(_), _) => (EndReason::CompanionNoShow, Fault::Companion),
+                    };
+                    self.end(reason, at_fault, at, out);
+                }
+                Due::ConnectFailed => self.end(EndReason::ConnectFailed, Fault::Platform, at, out),
+                Due::Warning(left) => {
+                    self.record(at, Fact::Warned { left });
+                    tell(out, Notice::Warning { left });
+                }
+                Due::TimeExpired => self.end(EndReason::TimeExpired, Fault::None, at, out),
+                Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
+                Due::MediaTimeout => {
+                    let at_fault = self.away().map_or(Fault::Platform, |(cause, _)| cause);
+                    self.end(EndReason::MediaTimeout, at_fault, at, out);
+                }
+            }
+        }
+    }
+
+    /// What falls due next.
+    fn due(&self) -> Option<(Moment, Due)> {
+        let limits = &self.terms.limits;
+        match self.state {
+            State::Connecting => {
+                let end = self.gives_up();
+                match self.ready_since().map(|ready| ready + limits.listen_only_after) {
+                    Some(start) if start <= end.0 => Some((start, Due::ListensOnly)),
+                    Some(_) | None => Some(end),
+                }
+            }
+            State::Live { since } => {
+                let left = self.deliverable() - self.delivered;
+                let cut = self.paid() + self.gifted > limits.max_duration;
+                let end = (since + left, if cut { Due::MaxDuration } else { Due::TimeExpired });
+                // Armed warnings are shorter than what is left, so they fall due inside this span.
+                match self.armed.first().map(|warning| (since + (left - *warning), Due::Warning(*warning))) {
+                    Some(warning) if warning.0 < end.0 => Some(warning),
+                    Some(_) | None => Some(end),
+                }
+            }
+            State::Paused { .. } => self.away().map(|(_, first)| (first + limits.pause_limit, Due::MediaTimeout)),
+            State::Ended { .. } | State::Settled { .. } => None,
+        }
+    }
+
+    /// When and how a call that does not become live ends.
+    fn gives_up(&self) -> (Moment, Due) {
+        match (self.client.joined_at, self.companion.joined_at) {
+            (Some(client), Some(companion)) => (client.max(companion) + self.terms.limits.connect_limit, Due::ConnectFailed),
+            (None, _) | (_, None) => (self.created_at() + self.terms.limits.no_show_limit, Due::NoShow),
+        }
+    }
+
+    /// Writes down what the money came to, as of the end. The call must have ended and not be settled.
+    pub fn settle(&mut self, charge: Money, refund: Money) {
+        self.record(self.last_at(), Fact::Settled { charge, refund });
+    }
+
+    fn joined(&mut self, side: Side, leg: LegId, now: Moment, out: &mut Vec<Effect>) {
+        if self.party(side).joined_leg != Some(leg) {
+            self.record(now, Fact::Joined { side, leg });
+            tell(out, Notice::Changed);
+        }
+    }
+
+    fn connected(&mut self, side: Side, leg: LegId, at: Moment, out: &mut Vec<Effect>) {
+        if self.party(side).leg != Some(leg) {
+            self.record(at, Fact::Connected { side, leg });
+            self.follow(at, out);
+        }
+    }
+
+    fn audio_reached(&mut self, from: Side, at: Moment, out: &mut Vec<Effect>) {
+        let party = self.party(from);
+        if party.leg.is_some() && (party.heard_at.is_none() || party.down.is_some()) {
+            self.record(at, Fact::Heard { from });
+            self.follow(at, out);
+        }
+    }
+
+    fn lost(&mut self, side: Side, leg: LegId, since: Moment, now: Moment, out: &mut Vec<Effect>) {
+        let party = self.party(side);
+        // A leg that was replaced, or is known to be lost, can be lost no more.
+        if party.leg == Some(leg) && party.down.is_none() {
+            let since = party.up_at.map_or(since, |up| since.max(up)).min(now);
+            self.record(now, Fact::Lost { side, leg, since });
+            self.follow(now, out);
+        }
+    }
+
+    fn back(&mut self, side: Side, leg: LegId, at: Moment, out: &mut Vec<Effect>) {
+        let party = self.party(side);
+        if party.leg == Some(leg) && party.down.is_some() {
+            self.record(at, Fact::Back { side, leg });
+            self.follow(at, out);
+        }
+    }
+
+    /// Starts, pauses or resumes as the connections now stand, and tells both sides.
+    fn follow(&mut self, at: Moment, out: &mut Vec<Effect>) {
+        match (self.state, self.away()) {
+            (State::Connecting, _) => match self.ready_since() {
+                Some(_) if self.client.heard_at.is_some() => self.start(at, out),
+                Some(_) | None => tell(out, Notice::Changed),
+            },
+            (State::Live { since }, Some((cause, first))) => {
+                self.record(at, Fact::Paused { cause, since: first.clamp(since, at) });
+                tell(out, Notice::Paused { cause });
+            }
+            (State::Paused { .. }, None) => {
+                self.record(at, Fact::Resumed);
+                tell(out, Notice::Resumed);
+            }
+            (State::Paused { cause: before, since, ran_from, stopped }, Some((cause, first))) => {
+                let first = first.max(ran_from);
+                let both = self.client.down.is_some() && self.companion.down.is_some();
+                if first < stopped {
+                    // The side that was reported second went first.
+                    self.record(at, Fact::Paused { cause, since: first });
+                } else if cause != before {
+                    // Both gone together: so it was from the start. One of two is back: from now on the other is the cause.
+                    self.record(at, Fact::Paused { cause, since: if both { since } else { at } });
+                }
+                tell(out, if cause == before { Notice::Changed } else { Notice::Paused { cause } });
+            }
+            (State::Live { .. }, None) | (State::Ended { .. } | State::Settled { .. }, _) => tell(out, Notice::Changed),
+        }
+    }
+
+    /// Both sides are connected and the companion is heard, since when; the client may listen only.
+    fn ready_since(&self) -> Option<Moment> {
+        let heard = self.companion.heard_at.filter(|_| self.companion.is_connected())?;
+        let up = self.client.up_at.filter(|_| self.client.is_connected())?;
+        Some(heard.max(up))
+    }
+
+    /// Who is away, and since when the first of them.
+    fn away(&self) -> Option<(Fault, Moment)> {
+        match (self.client.down, self.companion.down) {
+            (None, None) => None,
+            (Some(client), None) => Some((Fault::Client, client)),
+            (None, Some(companion)) => Some((Fault::Companion, companion)),
+            (Some(client), Some(companion)) => {
+                let (first, second, cause) =
+                    if client <= companion { (client, companion, Fault::Client) } else { (companion, client, Fault::Companion) };
+                Some((if second.since(first) <= TOGETHER { Fault::Platform } else { cause }, first))
+            }
+        }
+    }
+
+    fn start(&mut self, at: Moment, out: &mut Vec<Effect>) {
+        self.record(at, Fact::Started);
+        tell(out, Notice::Started);
+    }
+
+    fn extend_asked(&mut self, ask: Ask, out: &mut Vec<Effect>) -> Result<(), Refused> {
+        match ask.by {
+            Asker::Client | Asker::Vendor => {}
+            Asker::Companion => return Err(Refused::NotAllowed),
+        }
+        self.takes_time()?;
+        if self.holds.contains(&ask.hold) {
+            out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
+            return Ok(());
+        }
+        if self.asks.len() >= MAX_ASKS {
+            return Err(Refused::Busy);
+        }
+        if self.asks.iter().any(|waiting| waiting.hold == ask.hold) {
+            self.asks.push(ask); // The same purchase again: one hold, and both are answered.
+            return Ok(());
+        }
+        self.has_room(self.terms.block)?;
+        let blocks = i64::try_from(self.holds.len() + self.asked_blocks() + 1).unwrap_or(i64::MAX);
+        if self.terms.price.amount.checked_mul(blocks).is_none_or(|total| total > Money::MAX_AMOUNT) {
+            return Err(Refused::TooLarge);
+        }
+        out.push(Effect::Reserve { hold: ask.hold, order_ref: ask.order_ref.clone(), request: ask.request });
+        self.asks.push(ask);
+        Ok(())
+    }
+
+    fn reserved(&mut self, hold: HoldId, now: Moment, out: &mut Vec<Effect>) {
+        let asks = self.take_asks(hold);
+        // A hold nobody here asked for (an answer from before a restart) is released by the settlement.
+        let Some(first) = asks.first() else { return };
+        let by = first.by;
+        self.record(now, Fact::Extended { by, hold, order_ref: first.order_ref.clone() });
+        tell(out, Notice::Extended { by });
+        for ask in asks {
+            out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
+        }
+    }
+
+    fn gift(&mut self, by: Asker, length: Span, now: Moment, out: &mut Vec<Effect>) -> Result<Answered, Refused> {
+        match by {
+            Asker::Companion | Asker::Vendor => {}
+            Asker::Client => return Err(Refused::NotAllowed),
+        }
+        self.takes_time()?;
+        if length <= Span::ZERO || length.ms() % 1000 != 0 {
+            return Err(Refused::GiftLength);
+        }
+        let left = self.terms.limits.gift_limit.saturating_sub(self.gifted);
+        if length > left {
+            return Err(Refused::GiftLimit { left });
+        }
+        self.has_room(length)?;
+        self.record(now, Fact::Gifted { by, length });
+        tell(out, Notice::Gifted { by, length });
+        Ok(Answered::Gifted)
+    }
+
+    /// Time can be added while live or paused; before that a call may come to nothing, and its wallet stays as free as it was.
+    fn takes_time(&self) -> Result<(), Refused> {
+        match self.state {
+            State::Live { .. } | State::Paused { .. } => Ok(()),
+            State::Connecting => Err(Refused::NotLive),
+            State::Ended { .. } | State::Settled { .. } => Err(Refused::CallEnded),
+        }
+    }
+
+    /// Whether `more` fits below the longest duration, beside the blocks that wait for the store.
+    fn has_room(&self, more: Span) -> Result<(), Refused> {
+        let asked = i64::try_from(self.asked_blocks()).unwrap_or(i64::MAX);
+        let total = self.paid() + self.gifted + Span::from_ms(self.terms.block.ms() * asked) + more;
+        if total > self.terms.limits.max_duration { Err(Refused::TooLong) } else { Ok(()) }
+    }
+
+    /// Purchases that wait for the store.
+    fn asked_blocks(&self) -> usize {
+        let first_of_its_hold = |(index, ask): &(usize, &Ask)| !self.asks[..*index].iter().any(|earlier| earlier.hold == ask.hold);
+        self.asks.iter().enumerate().filter(first_of_its_hold).count()
+    }
+
+    fn take_asks(&mut self, hold: HoldId) -> Vec<Ask> {
+        let (taken, kept) = std::mem::take(&mut self.asks).into_iter().partition(|ask| ask.hold == hold);
+        self.asks = kept;
+        taken
+    }
+
+    fn end(&mut self, reason: EndReason, at_fault: Fault, at: Moment, out: &mut Vec<Effect>) {
+        out.push(Effect::StopMedia);
+        self.record(at, Fact::Ended { reason, at_fault });
+        for (side, quality) in [(Side::Client, self.measured[0]), (Side::Companion, self.measured[1])] {
+            if let Some(quality) = quality {
+                self.record(at, Fact::Quality { side, quality });
+            }
+        }
+        tell(out, Notice::Ended { reason, at_fault });
+        for ask in std::mem::take(&mut self.asks) {
+            out.push(Effect::Answer { request: ask.request, result: Err(Refused::CallEnded) });
+        }
+    }
+
+    /// An instant somebody else noted, kept between the last fact and now: facts are in order of time.
+    fn within(&self, at: Moment, now: Moment) -> Moment {
+        at.min(now).max(self.last_at())
+    }
+
+    fn record(&mut self, at: Moment, fact: Fact) {
+        let entry = Entry { seq: self.last_seq() + 1, at, fact };
+        let applied = self.apply(&entry);
+        assert!(applied.is_ok(), "the machine recorded what does not fit: {entry:?} in {:?}", self.state);
+    }
+}
+
+/// After the end nothing changes; whoever waits for an answer gets one.
+fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
+    match event {
+        Event::ExtendAsked { request, .. } | Event::GiftAsked { request, .. } | Event::VendorEnds { request } => refuse(request, out),
+        // Its request was answered when the call ended; the settlement released the hold.
+        Event::Reserved { .. } | Event::NotReserved { .. } => {}
+        Event::Joined { .. }
+        | Event::Connected { .. }
+        | Event::AudioReached { .. }
+        | Event::Lost { .. }
+        | Event::Back { .. }
+        | Event::Hushed { .. }
+        | Event::Failed { .. }
+        | Event::Measured { .. }
+        | Event::HangUp { .. }
+        | Event::AbuseReported
+        | Event::ServerStops => {}
+    }
+}
+
+fn refuse(request: RequestId, out: &mut Vec<Effect>) {
+    out.push(Effect::Answer { request, result: Err(Refused::CallEnded) });
+}
+
+fn tell(out: &mut Vec<Effect>, notice: Notice) {
+    out.push(Effect::Tell { to: None, notice });
+}

@@ -1,0 +1,457 @@
+//! How facts add up to a call. Nothing is decided here: [`Call::apply`] is the only place where a call's state
+//! changes, and what the facts of a call give is the call.
+
+use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Quality, RequestId, Side, Terms, TermsError};
+use crate::clock::{Moment, Span};
+use crate::ids::{CallId, HoldId, LegId};
+use crate::money::Money;
+
+/// Where a call is in its life (design.md section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Made and paid for; the parties join. No money moves.
+    Connecting,
+    /// The meter runs.
+    Live {
+        /// When this span of delivered time began.
+        since: Moment,
+    },
+    /// The meter stands.
+    Paused {
+        /// Who is away.
+        cause: Fault,
+        /// Since when this is the cause.
+        since: Moment,
+        /// When the span before the pause began.
+        ran_from: Moment,
+        /// When it ended: the last proof of life of the side that went first.
+        stopped: Moment,
+    },
+    /// Over; the money is not settled yet.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// Who answers for it.
+        at_fault: Fault,
+        /// The instant from which nothing is delivered or owed.
+        at: Moment,
+    },
+    /// Over, and nothing can change any more.
+    Settled {
+        /// Why it ended.
+        reason: EndReason,
+        /// Who answers for it.
+        at_fault: Fault,
+        /// When it ended.
+        at: Moment,
+        /// What the client paid.
+        charge: Money,
+        /// What she got back of the holds.
+        refund: Money,
+    },
+}
+
+/// One party's connection, as the facts have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// When an offer of hers was accepted for the first time.
+    pub joined_at: Option<Moment>,
+    /// The leg of her last join, connected or not.
+    pub joined_leg: Option<LegId>,
+    /// The leg that is connected, or was when it was lost.
+    pub leg: Option<LegId>,
+    /// When that leg last came up.
+    pub up_at: Option<Moment>,
+    /// When her audio began to reach the other side on that leg.
+    pub heard_at: Option<Moment>,
+    /// She is away since this moment; none also before her first leg is connected.
+    pub down: Option<Moment>,
+}
+
+impl Party {
+    /// Whether a leg of hers is connected and not lost.
+    pub fn is_connected(&self) -> bool {
+        self.leg.is_some() && self.down.is_none()
+    }
+}
+
+/// Why a journal gives no call: it is not what this machine wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// The first fact of a call is `Created`.
+    #[error("the journal does not begin with the making of the call")]
+    NotCreated,
+    /// Facts are numbered from 1 without gaps.
+    #[error("entry {found} follows entry {last}")]
+    Gap {
+        /// The number before.
+        last: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// A fact that cannot follow those before it.
+    #[error("entry {seq} does not fit the entries before it")]
+    OutOfPlace {
+        /// Its number.
+        seq: u64,
+    },
+    /// The terms are none a call can be made on.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+}
+
+/// A purchase that waits for the store.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) by: Asker,
+    pub(super) hold: HoldId,
+    pub(super) order_ref: Option<String>,
+    pub(super) request: RequestId,
+}
+
+/// A call. Two calls are equal when the same facts made them.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) id: CallId,
+    pub(super) terms: Terms,
+    pub(super) entries: Vec<Entry>,
+    pub(super) state: State,
+    pub(super) started_at: Option<Moment>,
+    /// Delivered in the spans before the present one.
+    pub(super) delivered: Span,
+    pub(super) client: Party,
+    pub(super) companion: Party,
+    /// One for each block, in the order they were bought.
+    pub(super) holds: Vec<HoldId>,
+    pub(super) gifted: Span,
+    /// Warnings still to come, longest first.
+    pub(super) armed: Vec<Span>,
+    /// In flight, so not facts: after a crash their holds are released by the settlement.
+    pub(super) asks: Vec<Ask>,
+    /// The last figures; they become facts at the end.
+    pub(super) measured: [Option<Quality>; 2],
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Self) -> bool {
+        // Everything but what is in flight: see the fields.
+        self.id == other.id
+            && self.entries == other.entries
+            && self.terms == other.terms
+            && self.state == other.state
+            && self.started_at == other.started_at
+            && self.delivered == other.delivered
+            && self.client == other.client
+            && self.companion == other.companion
+            && self.holds == other.holds
+            && self.gifted == other.gifted
+            && self.armed == other.armed
+    }
+}
+
+impl Eq for Call {}
+
+impl Call {
+    /// Makes a call whose first block is on hold under `hold`, and the entry that must be stored before anybody hears of it.
+    pub fn book(id: CallId, terms: Terms, hold: HoldId, now: Moment) -> Result<(Call, Entry), TermsError> {
+        terms.check()?;
+        let entry = Entry { seq: 1, at: now, fact: Fact::Created { terms: Box::new(terms.clone()), hold } };
+        let call = Call {
+            id,
+            terms,
+            entries: vec![entry.clone()],
+            state: State::Connecting,
+            started_at: None,
+            delivered: Span::ZERO,
+            client: Party::default(),
+            companion: Party::default(),
+            holds: vec![hold],
+            gifted: Span::ZERO,
+            armed: Vec::new(),
+            asks: Vec::new(),
+            measured: [None, None],
+        };
+        Ok((call, entry))
+    }
+
+    /// The call that these facts made.
+    pub fn replay(journal: &Journal) -> Result<Call, ReplayError> {
+        let (first, rest) = journal.entries.split_first().ok_or(ReplayError::NotCreated)?;
+        let Fact::Created { terms, hold } = &first.fact else { return Err(ReplayError::NotCreated) };
+        if first.seq != 1 {
+            return Err(ReplayError::Gap { last: 0, found: first.seq });
+        }
+        let (mut call, _) = Call::book(journal.call, Terms::clone(terms), *hold, first.at)?;
+        for entry in rest {
+            call.apply(entry)?;
+        }
+        Ok(call)
+    }
+
+    /// Takes in the next fact.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), ReplayError> {
+        let last = self.last_seq();
+        if entry.seq != last + 1 {
+            return Err(ReplayError::Gap { last, found: entry.seq });
+        }
+        if entry.at < self.last_at() || !self.fits(&entry.fact) {
+            return Err(ReplayError::OutOfPlace { seq: entry.seq });
+        }
+        self.take(entry.at, &entry.fact);
+        self.entries.push(entry.clone());
+        Ok(())
+    }
+
+    /// Whether the fact can follow those before it.
+    fn fits(&self, fact: &Fact) -> bool {
+        match (&self.state, fact) {
+            (_, Fact::Created { .. }) => false,
+            (
+                State::Connecting | State::Live { .. } | State::Paused { .. },
+                Fact::Joined { .. }
+                | Fact::Connected { .. }
+                | Fact::Heard { .. }
+                | Fact::Lost { .. }
+                | Fact::Back { .. }
+                | Fact::Ended { .. },
+            ) => true,
+            (State::Connecting, Fact::Started) => true,
+            (State::Connecting, Fact::Paused { .. } | Fact::Resumed | Fact::Warned { .. }) => false,
+            (State::Connecting, Fact::Extended { .. } | Fact::Gifted { .. }) => false,
+            (State::Live { .. }, Fact::Paused { .. } | Fact::Warned { .. } | Fact::Extended { .. } | Fact::Gifted { .. }) => true,
+            (State::Live { .. }, Fact::Started | Fact::Resumed) => false,
+            (State::Paused { .. }, Fact::Paused { .. } | Fact::Resumed | Fact::Extended { .. } | Fact::Gifted { .. }) => true,
+            (State::Paused { .. }, Fact::Started | Fact::Warned { .. }) => false,
+            (State::Connecting | State::Live { .. } | State::Paused { .. }, Fact::Quality { .. } | Fact::Settled { .. }) => false,
+            (State::Ended { .. }, Fact::Quality { .. } | Fact::Settled { .. }) => true,
+            (
+                State::Ended { .. },
+                Fact::Joined { .. }
+                | Fact::Connected { .. }
+                | Fact::Heard { .. }
+                | Fact::Lost { .. }
+                | Fact::Back { .. }
+                | Fact::Started
+                | Fact::Paused { .. }
+                | Fact::Resumed
+                | Fact::Warned { .. }
+                | Fact::Extended { .. }
+                | Fact::Gifted { .. }
+                | Fact::Ended { .. },
+            ) => false,
+            (State::Settled { .. }, _) => false,
+        }
+    }
+
+    /// Changes the state by a fact that fits.
+    fn take(&mut self, at: Moment, fact: &Fact) {
+        match fact {
+            Fact::Created { .. } | Fact::Quality { .. } => {}
+            Fact::Joined { side, leg } => {
+                let party = self.party_mut(*side);
+                party.joined_at.get_or_insert(at);
+                party.joined_leg = Some(*leg);
+            }
+            Fact::Connected { side, leg } => {
+                // A leg that replaces one which was not lost delivers on without a pause.
+                let live = matches!(self.state, State::Live { .. });
+                let party = self.party_mut(*side);
+                party.joined_at.get_or_insert(at);
+                party.leg = Some(*leg);
+                party.up_at = Some(at);
+                if !live {
+                    party.heard_at = None;
+                }
+                // A client who is connected is there, she may listen only. A companion is there when she is heard.
+                if *side == Side::Client {
+                    party.down = None;
+                }
+            }
+            Fact::Heard { from } => {
+                let party = self.party_mut(*from);
+                party.heard_at = Some(at);
+                party.down = None;
+            }
+            Fact::Lost { side, since, .. } => {
+                let party = self.party_mut(*side);
+                party.down = Some(*since);
+                if *side == Side::Companion {
+                    party.heard_at = None;
+                }
+            }
+            Fact::Back { side, .. } => {
+                let party = self.party_mut(*side);
+                party.down = None;
+                party.up_at = Some(at);
+                if *side == Side::Companion {
+                    party.heard_at = Some(at);
+                }
+            }
+            Fact::Started => {
+                self.state = State::Live { since: at };
+                self.started_at = Some(at);
+                self.arm(at);
+            }
+            Fact::Paused { cause, since } => self.pause(*cause, *since),
+            Fact::Resumed => {
+                self.close_span(at);
+                self.state = State::Live { since: at };
+            }
+            Fact::Warned { left } => self.armed.retain(|warning| warning < left),
+            Fact::Extended { hold, .. } => {
+                self.holds.push(*hold);
+                self.arm(at);
+            }
+            Fact::Gifted { length, .. } => {
+                self.gifted = self.gifted + *length;
+                self.arm(at);
+            }
+            Fact::Ended { reason, at_fault } => {
+                self.close_span(at);
+                self.state = State::Ended { reason: *reason, at_fault: *at_fault, at };
+            }
+            Fact::Settled { charge, refund } => {
+                if let State::Ended { reason, at_fault, at } = self.state {
+                    self.state = State::Settled { reason, at_fault, at, charge: *charge, refund: *refund };
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, cause: Fault, since: Moment) {
+        match self.state {
+            State::Live { since: ran_from } => {
+                let stopped = since.max(ran_from);
+                self.state = State::Paused { cause, since: stopped, ran_from, stopped };
+            }
+            State::Paused { ran_from, stopped, .. } => {
+                let since = since.max(ran_from);
+                self.state = State::Paused { cause, since, ran_from, stopped: stopped.min(since) };
+            }
+            State::Connecting | State::Ended { .. } | State::Settled { .. } => {}
+        }
+    }
+
+    /// Adds the present span to what was delivered.
+    fn close_span(&mut self, at: Moment) {
+        let span = match self.state {
+            State::Live { since } => at.since(since),
+            State::Paused { ran_from, stopped, .. } => stopped.since(ran_from),
+            State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
+        };
+        self.delivered = self.delivered + span;
+    }
+
+    /// Arms the warnings that are shorter than what is left.
+    fn arm(&mut self, at: Moment) {
+        let left = self.remaining(at);
+        self.armed = self.terms.limits.warnings.iter().copied().filter(|warning| *warning < left).collect();
+        self.armed.sort_unstable_by(|a, b| b.cmp(a));
+        self.armed.dedup();
+    }
+
+    pub(super) fn party_mut(&mut self, side: Side) -> &mut Party {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Companion => &mut self.companion,
+        }
+    }
+
+    /// The call's name.
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// What was agreed.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// All facts so far.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it has ended, settled or not: nobody joins any more.
+    pub fn is_over(&self) -> bool {
+        match self.state {
+            State::Connecting | State::Live { .. } | State::Paused { .. } => false,
+            State::Ended { .. } | State::Settled { .. } => true,
+        }
+    }
+
+    /// One party's connection.
+    pub fn party(&self, side: Side) -> &Party {
+        match side {
+            Side::Client => &self.client,
+            Side::Companion => &self.companion,
+        }
+    }
+
+    /// When it was made.
+    pub fn created_at(&self) -> Moment {
+        self.entries[0].at // A call is made by its first entry.
+    }
+
+    /// When the meter ran for the first time.
+    pub fn started_at(&self) -> Option<Moment> {
+        self.started_at
+    }
+
+    /// The holds of the blocks bought, in order; the first is from the booking.
+    pub fn holds(&self) -> &[HoldId] {
+        &self.holds
+    }
+
+    /// Paid time: all blocks bought.
+    pub fn paid(&self) -> Span {
+        Span::from_ms(self.terms.block.ms() * i64::try_from(self.holds.len()).unwrap_or(i64::MAX))
+    }
+
+    /// Time given away, after all paid time.
+    pub fn gifted(&self) -> Span {
+        self.gifted
+    }
+
+    /// What may be delivered in all: paid and given, but no more than a call may last.
+    pub(super) fn deliverable(&self) -> Span {
+        (self.paid() + self.gifted).min(self.terms.limits.max_duration)
+    }
+
+    /// Time delivered until `now`, never more than may be; while live, as far as is known: a loss noticed later takes the
+    /// seconds since the last proof of life away again.
+    pub fn delivered(&self, now: Moment) -> Span {
+        let running = match self.state {
+            State::Live { since } => now.since(since),
+            State::Paused { ran_from, stopped, .. } => stopped.since(ran_from),
+            State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
+        };
+        (self.delivered + running).min(self.deliverable())
+    }
+
+    /// Time still to be delivered, as far as is known at `now`.
+    pub fn remaining(&self, now: Moment) -> Span {
+        self.deliverable() - self.delivered(now)
+    }
+
+    /// When it ends by time; known only while the meter runs.
+    pub fn ends_at(&self) -> Option<Moment> {
+        match self.state {
+            State::Live { since } => Some(since + (self.deliverable() - self.delivered)),
+            State::Connecting | State::Paused { .. } | State::Ended { .. } | State::Settled { .. } => None,
+        }
+    }
+
+    pub(super) fn last_seq(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.seq)
+    }
+
+    pub(super) fn last_at(&self) -> Moment {
+        self.entries.last().map_or(Moment::from_unix_ms(0), |entry| entry.at)
+    }
+}

@@ -1,0 +1,83 @@
+//! What terms a call can be made on. Everything behind [`Terms::check`] may rely on it.
+
+use super::{Limits, Side, Terms};
+use crate::clock::Span;
+use crate::money::Money;
+
+/// No length of time in the terms is longer: a year. It keeps all arithmetic far from its limits.
+const LONGEST: Span = Span::from_s(366 * 24 * 3600);
+
+/// Why no call can be made on these terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TermsError {
+    /// Rating works in whole seconds.
+    #[error("a block is a positive number of whole seconds, at most a year")]
+    Block,
+    /// Free is allowed, negative is not.
+    #[error("a price is between 0 and 2^53 - 1 minor units")]
+    Price,
+    /// The parts of a charge are the charge.
+    #[error("shares sum to 10000 basis points")]
+    Shares,
+    /// A limit that is negative or absurd.
+    #[error("a time limit is between 0 and a year")]
+    Limits,
+}
+
+impl Terms {
+    /// Whether a call can be made on these terms.
+    pub fn check(&self) -> Result<(), TermsError> {
+        if self.block < Span::from_s(1) || self.block > LONGEST || self.block.ms() % 1000 != 0 {
+            return Err(TermsError::Block);
+        }
+        if !(0..=Money::MAX_AMOUNT).contains(&self.price.amount) {
+            return Err(TermsError::Price);
+        }
+        if u32::from(self.shares.companion_bps) + u32::from(self.shares.vendor_bps) != 10_000 {
+            return Err(TermsError::Shares);
+        }
+        let Limits {
+            media_timeout,
+            quiet_timeout,
+            pause_limit,
+            connect_limit,
+            no_show_limit,
+            listen_only_after,
+            max_duration,
+            gift_limit,
+            warnings,
+        } = &self.limits;
+        let all = [media_timeout, quiet_timeout, pause_limit, connect_limit, no_show_limit, listen_only_after, max_duration, gift_limit];
+        if all.into_iter().chain(warnings).any(|span| *span < Span::ZERO || *span > LONGEST) {
+            return Err(TermsError::Limits);
+        }
+        Ok(())
+    }
+}
+
+impl Side {
+    /// The other party.
+    pub const fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Companion,
+            Side::Companion => Side::Client,
+        }
+    }
+}
+
+impl Default for Limits {
+    /// The limits of design.md section 3.
+    fn default() -> Self {
+        Self {
+            media_timeout: Span::from_s(5),
+            quiet_timeout: Span::from_s(15),
+            pause_limit: Span::from_s(60),
+            connect_limit: Span::from_s(60),
+            no_show_limit: Span::from_s(600),
+            listen_only_after: Span::from_s(5),
+            max_duration: Span::from_s(12 * 3600),
+            gift_limit: Span::from_s(3600),
+            warnings: vec![Span::from_s(300), Span::from_s(60), Span::from_s(10)],
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The record of a call (its CDR) and the client's receipt: functions of the call's facts and nothing else, byte for byte.
+//!
+//! Both are canonical JSON. The receipt is what the client may see: no shares, no pay, no vendor's references.
+
+use super::bill::{Bill, bill};
+use super::canonical;
+use crate::billing::{Cause, SegmentKind};
+use crate::call::{Call, Fact, Journal, Quality, ReplayError, Side};
+use crate::clock::{Moment, Span};
+use crate::money::Money;
+use serde_json::{Map, Value, json};
+
+/// The version of the record's shape; it grows when a field changes its meaning or goes.
+const RECORD_VERSION: u32 = 1;
+
+/// Why there is no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The call has not ended.
+    #[error("the call has not ended")]
+    Open,
+    /// The facts give no call.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+/// The record of an ended call: canonical JSON, closed by the SHA-256 of itself without the field `hash`.
+pub fn record(journal: &Journal) -> Result<String, RecordError> {
+    let call = Call::replay(journal)?;
+    Ok(record_of(&call, &bill(&call).ok_or(RecordError::Open)?))
+}
+
+/// The client's receipt of an ended call: canonical JSON that names its record by `record_hash`.
+pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
+    let call = Call::replay(journal)?;
+    let bill = bill(&call).ok_or(RecordError::Open)?;
+    let (_, hash) = hashed(&call, &bill);
+    let mut shown = common(&call, &bill);
+    shown.insert("receipt_version".into(), RECORD_VERSION.into());
+    shown.insert("extensions".into(), extensions(&call, Viewer::Client));
+    shown.insert("record_hash".into(), hash.into());
+    Ok(canonical::text(&Value::Object(shown)))
+}
+
+pub(super) fn record_of(call: &Call, bill: &Bill) -> String {
+    let (mut record, hash) = hashed(call, bill);
+    record.insert("hash".into(), hash.into());
+    canonical::text(&Value::Object(record))
+}
+
+/// The record without its hash, and the hash.
+fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
+    let terms = call.terms();
+    let mut record = common(call, bill);
+    let mut add = |key: &str, value: Value| record.insert(key.to_owned(), value);
+    add("record_version", RECORD_VERSION.into());
+    add("vendor_id", terms.vendor.to_string().into());
+    add("client_ref", terms.client.as_str().into());
+    add("companion_id", terms.companion.to_string().into());
+    add("extensions", extensions(call, Viewer::Vendor));
+    let shares = [("companion", terms.shares.companion_bps, bill.companion_share), ("vendor", terms.shares.vendor_bps, bill.vendor_share)];
+    let currency = terms.price.currency;
+    let share = |(party, bps, amount): (&str, u16, i64)| json!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
+    add("shares", shares.into_iter().map(share).collect());
+    add("quality", json!({"client": quality(call, Side::Client), "companion": quality(call, Side::Companion)}));
+    let hash = canonical::hash(&canonical::text(&Value::Object(record.clone())));
+    (record, hash)
+}
+
+/// What record and receipt share.
+fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
+    let terms = call.terms();
+    let block_s = terms.block.whole_s();
+    let bought = i64::try_from(call.holds().len()).unwrap_or(i64::MAX);
+    let delivered_s = bill.delivered.whole_s();
+    let started = (delivered_s / block_s + i64::from(delivered_s % block_s > 0)).min(bought);
+    let ended_at = call.entries().iter().rev().find(|entry| matches!(entry.fact, Fact::Ended { .. })).map(|entry| entry.at);
+    let held = Money::new(bill.rating.charge.amount + bill.rating.refund.amount, terms.price.currency);
+    let value = json!({
+        "call_id": call.id().to_string(),
+        "plan_id": terms.plan.to_string(),
+        "plan_name": terms.plan_name,
+        "companion_name": terms.companion_name,
+        "media": terms.medium.name(),
+        "grade_paid": terms.grade_paid,
+        "grade_delivered": terms.grade_delivered,
+        "created_at": time(Some(call.created_at())),
+        "client_joined_at": time(call.party(Side::Client).joined_at),
+        "companion_joined_at": time(call.party(Side::Companion).joined_at),
+        "started_at": time(call.started_at()),
+        "ended_at": time(ended_at),
+        "end_reason": bill.reason.name(),
+        "at_fault": bill.at_fault.name(),
+        "delivered_ms": bill.delivered.ms(),
+        "billed_s": bill.rating.billed_s,
+        "paid_s": call.paid().whole_s(),
+        "gift_s": call.gifted().whole_s(),
+        "block_s": block_s,
+        "blocks_bought": bought,
+        "blocks_started": started,
+        "price": money(terms.price),
+        "segments": bill.segments.iter().map(|segment| json!({
+            "kind": segment_kind(segment.kind),
+            "from_at": time(Some(segment.from)),
+            "to_at": time(Some(segment.to)),
+        })).collect::<Vec<_>>(),
+        "settlement": bill.settlement.name(),
+        "lines": bill.rating.lines.iter().map(|line| json!({
+            "label": line.label,
+            "quantity": line.quantity,
+            "unit": line.unit.name(),
+            "amount": money(line.amount),
+        })).collect::<Vec<_>>(),
+        "held": money(held),
+        "charge": money(bill.rating.charge),
+        "refund": money(bill.rating.refund),
+    });
+    match value {
+        Value::Object(map) => map,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}
+
+/// For whom the extensions are listed.
+#[derive(Clone, Copy, PartialEq)]
+enum Viewer {
+    Client,
+    Vendor,
+}
+
+fn extensions(call: &Call, viewer: Viewer) -> Value {
+    let extension =
+        |kind: &str, by: &str, at: Moment, added: Span| json!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.whole_s()});
+    let mut list = Vec::new();
+    for entry in call.entries() {
+        match &entry.fact {
+            Fact::Extended { by, hold, order_ref } => {
+                let mut value = extension("block", by.name(), entry.at, call.terms().block);
+                if viewer == Viewer::Vendor {
+                    value["hold_id"] = hold.to_string().into();
+                    if let Some(order_ref) = order_ref {
+                        value["order_ref"] = order_ref.as_str().into();
+                    }
+                }
+                list.push(value);
+            }
+            Fact::Gifted { by, length } => list.push(extension("gift", by.name(), entry.at, *length)),
+            Fact::Created { .. }
+            | Fact::Joined { .. }
+            | Fact::Connected { .. }
+            | Fact::Heard { .. }
+            | Fact::Lost { .. }
+            | Fact::Back { .. }
+            | Fact::Started
+            | Fact::Paused { .. }
+            | Fact::Resumed
+            | Fact::Warned { .. }
+            | Fact::Quality { .. }
+            | Fact::Ended { .. }
+            | Fact::Settled { .. } => {}
+        }
+    }
+    list.into()
+}
+
+fn quality(call: &Call, of: Side) -> Value {
+    let last = call.entries().iter().rev().find_map(|entry| match entry.fact {
+        Fact::Quality { side, quality } if side == of => Some(quality),
+        _ => None,
+    });
+    last.map_or(Value::Null, |Quality { packets, lost_bp, rtt_ms }| json!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
+}
+
+fn segment_kind(kind: SegmentKind) -> &'static str {
+    match kind {
+        SegmentKind::Delivered => "delivered",
+        SegmentKind::Paused(Cause::Client) => "paused_client",
+        SegmentKind::Paused(Cause::Companion) => "paused_companion",
+        SegmentKind::Paused(Cause::Platform) => "paused_platform",
+    }
+}
+
+fn time(at: Option<Moment>) -> Value {
+    at.map_or(Value::Null, |at| at.to_string().into())
+}
+
+fn money(money: Money) -> Value {
+    json!({"amount": money.amount, "currency": money.currency.code()})
+}

@@ -1,0 +1,211 @@
+//! What holds for every call, whatever happens to it in whatever order.
+
+use super::{BOOKED, Books, call_id, hold_id, terms};
+use crate::call::{Asker, Call, Event, Quality, Refused, RequestId, Side, State};
+use crate::clock::{Moment, Span};
+use crate::exchange::{Effect, Exchange, book};
+use crate::ids::LegId;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// One thing that happens, some time after the one before.
+#[derive(Clone, Debug)]
+struct Step {
+    after_ms: i64,
+    /// Nobody woke the exchange in between.
+    late: bool,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Nothing,
+    Arrive,
+    Joined(Side, u8),
+    Connected(Side, u8, i64),
+    Heard(Side, i64),
+    Lost(Side, u8, i64),
+    Hushed(Side, u8, i64),
+    Back(Side, u8, i64),
+    Failed(Side, u8),
+    Measured(Side, u64),
+    Extend(Asker, u8),
+    Reserved(u8),
+    NotReserved(u8),
+    Gift(Asker, i64),
+    HangUp(Side),
+    VendorEnds,
+    Abuse,
+    ServerStops,
+}
+
+fn what() -> impl Strategy<Value = What> {
+    let side = || prop_oneof![Just(Side::Client), Just(Side::Companion)];
+    let asker = || prop_oneof![Just(Asker::Client), Just(Asker::Companion), Just(Asker::Vendor)];
+    let (leg, ago, hold) = (|| 0u8..3, || -500i64..20_000, || 2u8..6);
+    prop_oneof![
+        6 => Just(What::Nothing),
+        4 => Just(What::Arrive),
+        3 => (side(), leg()).prop_map(|(side, leg)| What::Joined(side, leg)),
+        5 => (side(), leg(), ago()).prop_map(|(side, leg, ago)| What::Connected(side, leg, ago)),
+        4 => (side(), ago()).prop_map(|(side, ago)| What::Heard(side, ago)),
+        8 => (side(), leg(), ago()).prop_map(|(side, leg, ago)| What::Lost(side, leg, ago)),
+        2 => (side(), leg(), ago()).prop_map(|(side, leg, ago)| What::Hushed(side, leg, ago)),
+        8 => (side(), leg(), ago()).prop_map(|(side, leg, ago)| What::Back(side, leg, ago)),
+        1 => (side(), leg()).prop_map(|(side, leg)| What::Failed(side, leg)),
+        1 => (side(), 0u64..9).prop_map(|(side, packets)| What::Measured(side, packets)),
+        4 => (asker(), hold()).prop_map(|(by, hold)| What::Extend(by, hold)),
+        4 => hold().prop_map(What::Reserved),
+        1 => hold().prop_map(What::NotReserved),
+        2 => (asker(), 0i64..40_000).prop_map(|(by, ms)| What::Gift(by, ms / 500 * 500)),
+        1 => prop_oneof![side().prop_map(What::HangUp), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (prop_oneof![3 => 0i64..3000, 1 => 0i64..40_000], any::<bool>(), what());
+    prop::collection::vec(step.prop_map(|(after_ms, late, what)| Step { after_ms, late, what }), 1..60)
+}
+
+struct Run {
+    exchange: Exchange,
+    books: Books,
+    now: Moment,
+    /// How often each request was answered.
+    answers: BTreeMap<RequestId, u32>,
+    /// Delivered in spans that are closed.
+    settled_delivery: Span,
+}
+
+impl Run {
+    fn start() -> Run {
+        let mut terms = terms(Span::from_s(30), 1999);
+        terms.limits.max_duration = Span::from_s(130);
+        terms.limits.gift_limit = Span::from_s(45);
+        terms.limits.pause_limit = Span::from_s(20);
+        let (call, created) = book(call_id(), terms, hold_id(1), BOOKED).unwrap();
+        let mut exchange = Exchange::new();
+        exchange.insert(call);
+        Run { exchange, books: Books::new(created), now: BOOKED, answers: BTreeMap::new(), settled_delivery: Span::ZERO }
+    }
+
+    fn call(&self) -> &Call {
+        self.exchange.call(call_id()).unwrap()
+    }
+
+    fn step(&mut self, step: &Step) {
+        let at = self.now + Span::from_ms(step.after_ms);
+        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at && !step.late) {
+            self.wake(due);
+        }
+        self.now = at;
+        for event in self.events(&step.what) {
+            self.give(event);
+        }
+        if matches!(step.what, What::Nothing) {
+            self.wake(at);
+        }
+    }
+
+    fn wake(&mut self, at: Moment) {
+        self.now = at;
+        let mut out = Vec::new();
+        self.exchange.handle_timeout(at, &mut out);
+        self.check(&out);
+        assert!(self.exchange.poll_timeout().is_none_or(|due| due > at), "a timer that does not move on");
+    }
+
+    fn give(&mut self, event: Event) {
+        let mut out = Vec::new();
+        if let Event::ExtendAsked { request, .. } | Event::GiftAsked { request, .. } | Event::VendorEnds { request } = event {
+            self.answers.insert(request, 0);
+        }
+        self.exchange.handle(call_id(), event.clone(), self.now, &mut out);
+        self.check(&out);
+        // A gift is a new gift each time; whatever else comes twice counts once.
+        if !matches!(event, Event::GiftAsked { .. }) {
+            let mut out = Vec::new();
+            let mut again = self.exchange.clone();
+            again.handle(call_id(), event, self.now, &mut out);
+            assert!(
+                !out.iter().any(|effect| matches!(effect, Effect::Record { .. } | Effect::Reserve { .. } | Effect::StopMedia { .. })),
+                "{out:?}"
+            );
+        }
+    }
+
+    fn check(&mut self, out: &[Effect]) {
+        self.books.check(&self.exchange, out);
+        for effect in out {
+            if let Effect::Answer { request, .. } = effect {
+                *self.answers.get_mut(request).expect("an answer to a request") += 1;
+            }
+        }
+        let call = self.call();
+        assert!(call.delivered(self.now) <= call.paid() + call.gifted());
+        assert!(call.delivered(self.now) <= call.terms().limits.max_duration);
+        let closed = match call.state() {
+            State::Live { since } => call.delivered(since),
+            State::Paused { ran_from, stopped, .. } => call.delivered(self.now) - stopped.since(ran_from),
+            State::Connecting | State::Ended { .. } | State::Settled { .. } => call.delivered(self.now),
+        };
+        assert!(closed >= self.settled_delivery, "what was delivered was taken back");
+        self.settled_delivery = closed;
+    }
+
+    fn events(&self, what: &What) -> Vec<Event> {
+        let ago = |ms: i64| self.now - Span::from_ms(ms);
+        let leg = |side: Side, n: u8| LegId::new(Uuid::from_u128(0x1e6_0000 + 10 * side as u128 + u128::from(n)));
+        let hold = |n: u8| hold_id(u128::from(n));
+        let request = RequestId(self.answers.len() as u64 + 1);
+        let event = match what.clone() {
+            What::Nothing => return Vec::new(),
+            What::Arrive => {
+                let both = [Side::Client, Side::Companion];
+                let joins = both.map(|side| Event::Joined { side, leg: leg(side, 0) });
+                let connects = both.map(|side| Event::Connected { side, leg: leg(side, 0), at: self.now });
+                let heard = both.map(|from| Event::AudioReached { from, at: self.now });
+                return [joins, connects, heard].concat();
+            }
+            What::Joined(side, n) => Event::Joined { side, leg: leg(side, n) },
+            What::Connected(side, n, ms) => Event::Connected { side, leg: leg(side, n), at: ago(ms) },
+            What::Heard(from, ms) => Event::AudioReached { from, at: ago(ms) },
+            What::Lost(side, n, ms) => Event::Lost { side, leg: leg(side, n), since: ago(ms) },
+            What::Hushed(side, n, ms) => Event::Hushed { side, leg: leg(side, n), since: ago(ms) },
+            What::Back(side, n, ms) => Event::Back { side, leg: leg(side, n), at: ago(ms) },
+            What::Failed(side, n) => Event::Failed { side, leg: leg(side, n) },
+            What::Measured(side, packets) => Event::Measured { side, quality: Quality { packets, ..Quality::default() } },
+            What::Extend(by, n) => Event::ExtendAsked { by, hold: hold(n), order_ref: None, request },
+            What::Reserved(n) => Event::Reserved { hold: hold(n) },
+            What::NotReserved(n) => Event::NotReserved { hold: hold(n), why: Refused::Storage },
+            What::Gift(by, ms) => Event::GiftAsked { by, length: Span::from_ms(ms), request },
+            What::HangUp(side) => Event::HangUp { side },
+            What::VendorEnds => Event::VendorEnds { request },
+            What::Abuse => Event::AbuseReported,
+            What::ServerStops => Event::ServerStops,
+        };
+        vec![event]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// Facts replay to the call, delivered time and money keep their bounds, there is one end and nothing after it, reports count once
+    /// (all in `check` and `give`); left alone every call ends, and every request is answered once.
+    #[test]
+    fn a_call_keeps_its_promises(steps in steps()) {
+        let mut run = Run::start();
+        for step in &steps {
+            run.step(step);
+        }
+        // A purchase that waits for the store holds up nothing.
+        while let Some(due) = run.exchange.poll_timeout() {
+            run.wake(due);
+        }
+        let settled = matches!(run.call().state(), State::Settled { .. });
+        prop_assert!(settled, "{:?}", run.call().state());
+        prop_assert!(run.answers.values().all(|count| *count == 1), "{:?}", run.answers);
+    }
+}

@@ -1,0 +1,107 @@
+//! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
+
+use crate::call::{Call, Party, Side, State, Terms};
+use super::bill;
+use crate::clock::{Moment, Span};
+use crate::money::Money;
+use crate::ids::CallId;
+
+/// Whether a party is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// An offer of hers was accepted, at this moment for the first time.
+    pub joined_at: Option<Moment>,
+    /// A leg of hers is connected and not lost.
+    pub connected: bool,
+    /// Her audio reaches the other side, or did when the meter last ran.
+    pub heard: bool,
+}
+
+/// A call at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// Which call.
+    pub call: CallId,
+    /// What was agreed.
+    pub terms: &'a Terms,
+    /// The moment this is true of.
+    pub at: Moment,
+    /// Where the call is in its life; holds cause and start of a pause, reason and fault of an end, charge and refund.
+    pub state: State,
+    /// When it was made.
+    pub created_at: Moment,
+    /// When the meter ran for the first time.
+    pub started_at: Option<Moment>,
+    /// Blocks bought.
+    pub blocks: usize,
+    /// Their time.
+    pub paid: Span,
+    /// Time given away, after the paid time.
+    pub gifted: Span,
+    /// What of the gift limit is left.
+    pub gift_left: Span,
+    /// Time delivered.
+    pub delivered: Span,
+    /// Time left, paid and given.
+    pub remaining: Span,
+    /// While the meter runs: when the call ends by time.
+    pub ends_at: Option<Moment>,
+    /// While connecting or paused: when the call ends unless somebody comes.
+    pub gives_up_at: Option<Moment>,
+    /// The companion's part if the call ended now and were charged as rated; once ended, her part.
+    pub earned: Money,
+    /// The client.
+    pub client: Presence,
+    /// The companion.
+    pub companion: Presence,
+}
+
+impl<'a> View<'a> {
+    /// A call as it stands at `now`.
+    pub fn of(call: &'a Call, now: Moment) -> View<'a> {
+        let state = call.state();
+        View {
+            call: call.id(),
+            terms: call.terms(),
+            at: now,
+            state,
+            created_at: call.created_at(),
+            started_at: call.started_at(),
+            blocks: call.holds().len(),
+            paid: call.paid(),
+            gifted: call.gifted(),
+            gift_left: call.terms().limits.gift_limit.saturating_sub(call.gifted()),
+            delivered: call.delivered(now),
+            remaining: call.remaining(now),
+            ends_at: call.ends_at(),
+            gives_up_at: call.gives_up_at(),
+            earned: bill::earned(call, now),
+            client: Presence::of(call.party(Side::Client)),
+            companion: Presence::of(call.party(Side::Companion)),
+        }
+    }
+
+    /// One party.
+    pub fn presence(&self, side: Side) -> Presence {
+        match side {
+            Side::Client => self.client,
+            Side::Companion => self.companion,
+        }
+    }
+
+    /// Whether it has ended: nobody joins any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended { .. } | State::Settled { .. })
+    }
+
+    /// Whether the meter runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+}
+
+impl Presence {
+    fn of(party: &Party) -> Presence {
+        Presence { joined_at: party.joined_at, connected: party.is_connected(), heard: party.heard_at.is_some() }
+    }
+}

@@ -1,0 +1,64 @@
+//! Values in and out of SQLite's columns, and SQLite's errors in our words.
+//!
+//! Ids, references and currencies are kept as the text they show as, so that a person with the file and `sqlite3` can read it.
+
+use super::StoreError;
+use crate::call::Medium;
+use crate::clock::Moment;
+use crate::money::{Currency, Money};
+use rusqlite::types::Type;
+use rusqlite::{ErrorCode, Row, ffi};
+use std::error::Error;
+use std::str::FromStr;
+
+/// Statements kept prepared for each connection: more than this room has.
+pub(super) const STATEMENTS: usize = 64;
+
+/// A column that holds a text of something.
+pub(super) fn text<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: Error + Send + Sync + 'static>,
+{
+    let text = row.get_ref(index)?.as_str()?;
+    text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error)))
+}
+
+pub(super) fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Moment> {
+    row.get(index).map(Moment::from_unix_ms)
+}
+
+/// An amount and, in the next column, its currency.
+pub(super) fn money(row: &Row<'_>, index: usize) -> rusqlite::Result<Money> {
+    Ok(Money::new(row.get(index)?, text::<Currency>(row, index + 1)?))
+}
+
+pub(super) fn medium(row: &Row<'_>, index: usize) -> rusqlite::Result<Medium> {
+    match row.get_ref(index)?.as_str()? {
+        "audio" => Ok(Medium::Audio),
+        "video" => Ok(Medium::Video),
+        other => Err(rusqlite::Error::FromSqlConversionFailure(index, Type::Text, format!("no medium is called {other}").into())),
+    }
+}
+
+pub(super) fn medium_word(medium: Medium) -> &'static str {
+    match medium {
+        Medium::Audio => "audio",
+        Medium::Video => "video",
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        let Some(failure) = error.sqlite_error() else {
+            return Self::Broken(text);
+        };
+        match (failure.code, failure.extended_code) {
+            // The index of the write-ahead log could not grow: on a full disk this comes before SQLITE_FULL.
+            (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
+            (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Busy,
+            (ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown, _) => Self::Broken(text),
+            _ => Self::Database(text),
+        }
+    }
+}

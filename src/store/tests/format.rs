@@ -1,0 +1,148 @@
+//! The journal's form on disk, which later versions must read.
+
+use super::super::{fact_row, journal};
+use super::*;
+use crate::call::{Asker, Quality, Side};
+use crate::ids::LegId;
+
+/// Every fact, with every word and both an absent and a present value of every optional field.
+fn every_fact() -> Vec<Fact> {
+    let uuid = |n: u128| Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 + n);
+    let (leg, hold) = (LegId::new(uuid(1)), HoldId::new(uuid(2)));
+    let audio = Terms {
+        vendor: VendorId::new(uuid(3)),
+        plan: PlanId::new(uuid(4)),
+        plan_name: "陪聊 15 分钟 \"<b>\"".to_owned(),
+        block: Span::from_s(900),
+        price: cny(2000),
+        grade_paid: Some("gold".to_owned()),
+        grade_delivered: None,
+        client: client("tb-2026:0001"),
+        client_name: Some("月亮".to_owned()),
+        companion: CompanionId::new(uuid(5)),
+        companion_name: "Lin".to_owned(),
+        medium: Medium::Audio,
+        shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
+        client_token: TokenId::new(uuid(6)),
+        companion_token: TokenId::new(uuid(7)),
+        limits: limits(),
+    };
+    let video = Terms {
+        medium: Medium::Video,
+        price: Money::new(500, "JPY".parse().unwrap()),
+        grade_paid: None,
+        grade_delivered: Some("silver".to_owned()),
+        client_name: None,
+        limits: Limits { warnings: vec![], ..limits() },
+        ..audio.clone()
+    };
+    let mut facts = vec![
+        Fact::Created { terms: Box::new(audio), hold },
+        Fact::Created { terms: Box::new(video), hold },
+        Fact::Joined { side: Side::Client, leg },
+        Fact::Joined { side: Side::Companion, leg },
+        Fact::Connected { side: Side::Client, leg },
+        Fact::Started,
+        Fact::Resumed,
+        Fact::Warned { left: Span::from_s(60) },
+        Fact::Extended { by: Asker::Client, hold, order_ref: None },
+        Fact::Extended { by: Asker::Vendor, hold, order_ref: Some("tb-2".to_owned()) },
+        Fact::Gifted { by: Asker::Companion, length: Span::from_s(300) },
+        Fact::Quality { side: Side::Client, quality: Quality { packets: u64::from(u32::MAX) + 1, lost_bp: 10_000, rtt_ms: None } },
+        Fact::Quality { side: Side::Companion, quality: Quality { packets: 0, lost_bp: 0, rtt_ms: Some(80) } },
+        Fact::Settled { charge: cny(1676), refund: cny(324) },
+    ];
+    let faults = [Fault::Client, Fault::Companion, Fault::Platform, Fault::None];
+    facts.extend(faults.map(|cause| Fact::Paused { cause, since: at(431_000) }));
+    let reasons = [
+        EndReason::TimeExpired,
+        EndReason::ClientLeft,
+        EndReason::CompanionLeft,
+        EndReason::VendorEnded,
+        EndReason::AbuseReported,
+        EndReason::NoAnswer,
+        EndReason::ClientNoShow,
+        EndReason::CompanionNoShow,
+        EndReason::MediaTimeout,
+        EndReason::ConnectFailed,
+        EndReason::MaxDuration,
+        EndReason::ServerFault,
+    ];
+    facts.extend(reasons.map(|reason| Fact::Ended { reason, at_fault: Fault::None }));
+    facts
+}
+
+/// Does not compile until a new fact is thought of here; then add it above and to a new fixture.
+fn number(fact: &Fact) -> usize {
+    match fact {
+        Fact::Created { .. } => 0,
+        Fact::Joined { .. } => 1,
+        Fact::Connected { .. } => 2,
+        Fact::Started => 3,
+        Fact::Paused { .. } => 4,
+        Fact::Resumed => 5,
+        Fact::Warned { .. } => 6,
+        Fact::Extended { .. } => 7,
+        Fact::Gifted { .. } => 8,
+        Fact::Quality { .. } => 9,
+        Fact::Ended { .. } => 10,
+        Fact::Settled { .. } => 11,
+    }
+}
+
+#[test]
+fn every_fact_reads_back_as_it_was() {
+    let facts = every_fact();
+    let mut seen: Vec<usize> = facts.iter().map(number).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, (0..12).collect::<Vec<_>>(), "every kind of fact is here");
+    for fact in facts {
+        let text = fact_row::encode(&fact).unwrap();
+        assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
+    }
+}
+
+/// This file is never written anew: it is what version 1 wrote.
+#[test]
+fn the_journal_of_version_1_is_read() {
+    let lines = include_str!("../../../fixtures/journal/v1.jsonl").lines();
+    let facts: Vec<Fact> = lines.map(|line| fact_row::decode(1, line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    assert_eq!(facts, every_fact());
+}
+
+#[test]
+fn the_text_written_is_the_one_on_show() {
+    let text: String = every_fact().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
+    assert_eq!(text, include_str!("../../../fixtures/journal/v1.jsonl"));
+}
+
+#[test]
+fn what_is_no_fact_is_refused() {
+    for (version, text) in [
+        (0, r#"{"fact":"started"}"#),
+        (2, r#"{"fact":"started"}"#),
+        (1, r#"{"fact":"danced"}"#),
+        (1, r#"{"fact":"started","and":"more"}"#),
+        (1, r#"{"fact":"warned"}"#),
+        (1, r#"{"fact":"joined","side":"client","leg":"call_01920000000070008000000000000001"}"#),
+        (1, r#"{"fact":"settled","charge":{"amount":1.5,"currency":"CNY"},"refund":{"amount":0,"currency":"CNY"}}"#),
+        (1, r#"{"fact":"settled","charge":{"amount":1,"currency":"cny"},"refund":{"amount":0,"currency":"CNY"}}"#),
+        (1, ""),
+    ] {
+        assert!(fact_row::decode(version, text).is_err(), "{version} {text}");
+    }
+}
+
+/// Hashes on disk must mean the same for ever.
+#[test]
+fn the_chain_is_as_documented() {
+    use sha2::{Digest, Sha256};
+    let call: CallId = "call_01920000000070008000000000000001".parse().unwrap();
+    let fact = r#"{"fact":"started"}"#;
+    let row = journal::Row { seq: 2, at: Moment::from_unix_ms(3), version: 1, fact: fact.to_owned(), hash: [0; 32] };
+    let mut bytes = vec![7; 32];
+    bytes.extend_from_slice(b"call_01920000000070008000000000000001\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\x01");
+    bytes.extend_from_slice(fact.as_bytes());
+    assert_eq!(row.expected_hash(call, &[7; 32]), <[u8; 32]>::from(Sha256::digest(&bytes)));
+}
