@@ -77,7 +77,7 @@ if [ ${#packages[@]} -gt 0 ]; then
         exit 1
     fi
     apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
-    say "${as_root[*]:-} apt-get install ${packages[*]}"
+    say "now: apt-get install ${packages[*]}"
     apt update
     apt install -y --no-install-recommends "${packages[@]}"
 fi
