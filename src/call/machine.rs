@@ -188,7 +188,8 @@ impl Call {
         let party = self.party(side);
         // A leg that was replaced, or is known to be lost, can be lost no more.
         if party.leg == Some(leg) && party.down.is_none() {
-            let since = party.up_at.map_or(since, |up| since.max(up)).min(now);
+            // Coming up and being heard are proofs of life too.
+            let since = party.up_at.max(party.heard_at).map_or(since, |alive| since.max(alive)).min(now);
             self.record(now, Fact::Lost { side, leg, since });
             self.follow(now, out);
         }

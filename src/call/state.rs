@@ -62,7 +62,7 @@ pub struct Party {
     pub leg: Option<LegId>,
     /// When that leg last came up.
     pub up_at: Option<Moment>,
-    /// When her audio began to reach the other side on that leg.
+    /// When her audio began to reach the other side on that leg; counts only while she is not away.
     pub heard_at: Option<Moment>,
     /// She is away since this moment; none also before her first leg is connected.
     pub down: Option<Moment>,
@@ -272,13 +272,7 @@ impl Call {
                 party.heard_at = Some(at);
                 party.down = None;
             }
-            Fact::Lost { side, since, .. } => {
-                let party = self.party_mut(*side);
-                party.down = Some(*since);
-                if *side == Side::Companion {
-                    party.heard_at = None;
-                }
-            }
+            Fact::Lost { side, since, .. } => self.party_mut(*side).down = Some(*since),
             Fact::Back { side, .. } => {
                 let party = self.party_mut(*side);
                 party.down = None;

@@ -31,6 +31,9 @@ pub struct Call {
     /// `call.gift_limit_s`: the most time a companion may give away in one call. Default 3600; 0 allows none. Large, and goodwill
     /// on one vendor's time blocks the companion for all.
     pub gift_limit: Span,
+    /// `call.max_open`: calls open at once; above it new ones are refused with `overloaded`. Default 1000. Too small, and the evening peak is
+    /// turned away; too large, and all calls suffer when the machine cannot carry them.
+    pub max_open: usize,
     /// `call.warnings_s`: both pages are told when this much paid time is left. Default `[300, 60, 10]`; at most 10, each once. None,
     /// and calls end without a word.
     pub warnings: Vec<Span>,
@@ -49,6 +52,7 @@ impl Call {
         let listen_only_after = reader.whole("call.listen_only_after_s", 5, 1..=60);
         let max_duration = reader.whole("call.max_duration_s", 43_200, 60..=86_400);
         let gift_limit = reader.whole("call.gift_limit_s", 3600, 0..=43_200);
+        let max_open = reader.whole("call.max_open", 1000, 1..=100_000);
         let mut warnings = reader.wholes("call.warnings_s", &[300, 60, 10], 1..=43_200, 10);
         let companion_share = reader.whole("call.companion_share_bps", 7000, 0..=10_000);
         let vendor_share = reader.whole("call.vendor_share_bps", 3000, 0..=10_000);
@@ -80,6 +84,7 @@ impl Call {
             listen_only_after: Span::from_s(listen_only_after),
             max_duration: Span::from_s(max_duration),
             gift_limit: Span::from_s(gift_limit),
+            max_open: usize::try_from(max_open).unwrap_or(1),
             warnings: warnings.into_iter().map(Span::from_s).collect(),
             shares: Shares { companion_bps: bps(companion_share), vendor_bps: bps(vendor_share) },
         }

@@ -48,15 +48,4 @@ impl Media {
         }
         Self { listen, public_ips, shards: u16::try_from(shards).unwrap_or(1) }
     }
-
-    /// The addresses to tell browsers; `own` are those of this machine, asked for where nothing better is known.
-    pub fn advertised(&self, own: impl FnOnce() -> Vec<IpAddr>) -> Vec<IpAddr> {
-        if !self.public_ips.is_empty() {
-            self.public_ips.clone()
-        } else if !self.listen.ip().is_unspecified() {
-            vec![self.listen.ip()]
-        } else {
-            own().into_iter().filter(|ip| ip.is_ipv4() || self.listen.is_ipv6()).collect()
-        }
-    }
 }

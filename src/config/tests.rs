@@ -154,6 +154,7 @@ fn a_bad_value_is_refused_by_name_value_and_what_is_accepted() {
         ("call.listen_only_after_s", "0"),
         ("call.max_duration_s", "59"),
         ("call.gift_limit_s", "-1"),
+        ("call.max_open", "0"),
         ("call.warnings_s", "60"),
         ("call.warnings_s", "[0]"),
         ("call.warnings_s", "['60']"),
@@ -272,21 +273,6 @@ fn a_page_without_a_microphone_is_warned_of() {
 }
 
 #[test]
-fn browsers_are_told_the_best_known_address() {
-    let own = || ["127.0.0.1", "192.0.2.5", "2001:db8::5"].iter().filter_map(|ip| ip.parse().ok()).collect::<Vec<_>>();
-    for (file, told) in [
-        ("", "127.0.0.1 192.0.2.5"),
-        ("[media]\nlisten = '[::]:7000'", "127.0.0.1 192.0.2.5 2001:db8::5"),
-        ("[media]\nlisten = '192.0.2.9:7000'", "192.0.2.9"),
-        ("[media]\npublic_ips = ['198.51.100.1']", "198.51.100.1"),
-    ] {
-        let media = config(file, &[], &Flags::default()).expect(file).media;
-        let advertised = media.advertised(own).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(advertised, told, "{file}");
-    }
-}
-
-#[test]
 fn what_is_in_force_is_printed_with_where_it_came_from() {
     let flags = Flags { shards: Some("2".to_owned()), ..Flags::default() };
     let config = config("[call]\npause_limit_s = 90", &[("LULL_LOG_FILTER", "warn")], &flags).expect("good");
@@ -314,6 +300,7 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         listen_only_after_s = 5 # default
         max_duration_s = 43200 # default
         gift_limit_s = 3600 # default
+        max_open = 1000 # default
         warnings_s = [300, 60, 10] # default
         companion_share_bps = 7000 # default
         vendor_share_bps = 3000 # default

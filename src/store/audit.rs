@@ -31,21 +31,29 @@ impl fmt::Display for Finding {
 impl Store {
     /// Checks every rule on every row; empty means that all adds up.
     ///
-    /// `rebuild` makes a call's record from its journal, or none of a journal that has not settled. A damaged file ends the
-    /// audit early, with what SQLite says of it.
+    /// `rebuild` makes a call's record from its journal, or none of a journal that has not settled. Damage to the file may end
+    /// the audit early, and is then among the findings.
     pub fn audit(&self, rebuild: &dyn Fn(&Journal) -> Option<String>) -> Result<Vec<Finding>, StoreError> {
         let reader = self.0.readers.take()?;
         let snapshot = reader.unchecked_transaction()?;
         let mut findings = Findings::default();
         check_file(&snapshot, &mut findings)?;
-        if findings.0.is_empty() {
-            check_references(&snapshot, &mut findings)?;
-            check_ledger(&snapshot, &mut findings)?;
-            calls::check(&snapshot, rebuild, &mut findings)?;
-            check_replies(&snapshot, &mut findings)?;
+        let damaged = !findings.0.is_empty();
+        match check_rows(&snapshot, rebuild, &mut findings) {
+            // Said already by the check of the file.
+            Err(StoreError::Database(_)) if damaged => (),
+            Err(StoreError::Broken(text)) => findings.add("readable", "database", text),
+            other => other?,
         }
         Ok(findings.0)
     }
+}
+
+fn check_rows(connection: &Connection, rebuild: &dyn Fn(&Journal) -> Option<String>, findings: &mut Findings) -> Result<(), StoreError> {
+    check_references(connection, findings)?;
+    check_ledger(connection, findings)?;
+    calls::check(connection, rebuild, findings)?;
+    check_replies(connection, findings)
 }
 
 #[derive(Default)]

@@ -88,6 +88,7 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
             return Err(OpenError::Missing(path.to_owned()));
         }
         let path = real_path(path)?;
+        let _turn = take_turn(&path)?;
         return match schema::kind(&reader(&path)?)? {
             Kind::Ours(LATEST) => Ok(Opened { path, writer: None, lock: None }),
             Kind::Ours(found) if found > LATEST => Err(OpenError::Newer { found }),
@@ -97,6 +98,7 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
     }
     make(path)?;
     let path = real_path(path)?;
+    let _turn = take_turn(&path)?;
     let mut lock = if role == Role::Server { Some(ServerLock::take(&path)?) } else { None };
     let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     match schema::kind(&connection)? {
@@ -150,6 +152,15 @@ fn make(path: &Path) -> Result<(), OpenError> {
 /// Two names of one file must meet at one lock.
 fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
     fs::canonicalize(path).map_err(|error| io_error(path, &error))
+}
+
+/// One process opens at a time: two that make a file at once, or change its journal mode, would refuse each other.
+///
+/// The lock is on the directory, so that it leaves nothing behind, and lasts as long as the returned handle.
+fn take_turn(database: &Path) -> Result<File, OpenError> {
+    let directory = database.parent().unwrap_or(database);
+    let turn = File::open(directory).and_then(|directory| directory.lock().map(|()| directory));
+    turn.map_err(|error| io_error(directory, &error))
 }
 
 fn io_error(path: &Path, error: &io::Error) -> OpenError {

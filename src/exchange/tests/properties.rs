@@ -190,7 +190,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     /// Facts replay to the call, delivered time and money keep their bounds, there is one end and nothing after it, reports count once
     /// (all in `check` and `give`); left alone every call ends, and every request is answered once.

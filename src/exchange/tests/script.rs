@@ -195,10 +195,13 @@ impl Stage {
         for effect in effects {
             match effect {
                 Effect::StopMedia { .. } => said.push("stop media".into()),
-                Effect::Record { entries, settle, .. } => {
+                Effect::Record { entries, settle, requests, .. } => {
                     for entry in entries {
                         let when = if entry.at == at { String::new() } else { format!(" as of {}", offset(entry.at)) };
                         said.push(format!("book {}{when}", self.fact(&entry.fact)));
+                    }
+                    for request in requests {
+                        said.push(format!("with the reply to {}", request.0));
                     }
                     if let Some(order) = settle {
                         let captures = order.captures.iter().map(|(hold, amount)| format!("{amount} of {}", self.hold_name(*hold)));

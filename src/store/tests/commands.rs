@@ -173,7 +173,7 @@ fn calls_are_listed_newest_first_and_seen_by_their_vendor_alone() {
     let mut calls: Vec<CallId> = (0..5).map(|_| shop.start_now("c", 1).call).collect();
     calls.reverse();
     let page =
-        |vendor, after| -> Vec<CallId> { shop.store.calls(vendor, Page { after, limit: 2 }).unwrap().iter().map(|row| row.id).collect() };
+        |vendor, after| -> Vec<CallId> { shop.store.calls(vendor, Page { after, limit: 2 }, None).unwrap().iter().map(|row| row.id).collect() };
     assert_eq!(page(shop.vendor, None), calls[..2]);
     assert_eq!(page(shop.vendor, Some(calls[1])), calls[2..4]);
     assert_eq!(page(shop.vendor, Some(calls[3])), calls[4..]);
@@ -182,6 +182,12 @@ fn calls_are_listed_newest_first_and_seen_by_their_vendor_alone() {
     let started = shop.start_now("c", 1);
     shop.commit(shop.settle(&started, &[1]));
     assert_eq!(shop.store.record(other, started.call), Ok(None));
+    let listed = |settled| -> Vec<CallId> {
+        let all = Page { after: None, limit: 100 };
+        shop.store.calls(shop.vendor, all, Some(settled)).unwrap().iter().map(|row| row.id).collect()
+    };
+    assert_eq!(listed(true), [started.call]);
+    assert_eq!(listed(false), calls);
 }
 
 #[test]

@@ -69,6 +69,11 @@ fn every_fact() -> Vec<Fact> {
         EndReason::ServerFault,
     ];
     facts.extend(reasons.map(|reason| Fact::Ended { reason, at_fault: Fault::None }));
+    facts.extend([
+        Fact::Heard { from: Side::Companion },
+        Fact::Lost { side: Side::Client, leg, since: at(431_000) },
+        Fact::Back { side: Side::Client, leg },
+    ]);
     facts
 }
 
@@ -87,6 +92,9 @@ fn number(fact: &Fact) -> usize {
         Fact::Quality { .. } => 9,
         Fact::Ended { .. } => 10,
         Fact::Settled { .. } => 11,
+        Fact::Heard { .. } => 12,
+        Fact::Lost { .. } => 13,
+        Fact::Back { .. } => 14,
     }
 }
 
@@ -96,7 +104,7 @@ fn every_fact_reads_back_as_it_was() {
     let mut seen: Vec<usize> = facts.iter().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..12).collect::<Vec<_>>(), "every kind of fact is here");
+    assert_eq!(seen, (0..15).collect::<Vec<_>>(), "every kind of fact is here");
     for fact in facts {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");

@@ -152,6 +152,52 @@ fn a_full_disk_is_said_and_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn a_group_whose_commit_fails_is_undone_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open::open(&dir.path().join("lull.db"), Role::Server).unwrap();
+    // A reference that is missed only at COMMIT, made by every posting.
+    let trap = "CREATE TABLE trap (vendor TEXT REFERENCES vendor DEFERRABLE INITIALLY DEFERRED);
+                CREATE TRIGGER spring AFTER INSERT ON posting BEGIN INSERT INTO trap VALUES ('nobody'); END";
+    opened.writer.as_ref().unwrap().execute_batch(trap).unwrap();
+    let shop = Shop::with(dir, Store::start(opened).unwrap());
+    let release = occupy(&shop);
+    let (tell, told) = channel();
+    let plain = || of(vec![Write::AddLoginCode { vendor: shop.vendor, code_hash: [4; 32], expires_at: at(9) }]);
+    submit(&shop.store, 0, plain(), &tell);
+    submit(&shop.store, 1, of(vec![shop.credit("c", 1)]), &tell);
+    drop((release, tell));
+    for (number, outcome) in outcomes(told) {
+        assert!(outcome.is_err(), "{number} was told {outcome:?}");
+    }
+    assert_eq!(shop.wallet("c"), (0, 0));
+    assert_eq!(shop.store.commit(plain()), Ok(Outcome::Committed), "the code is not there yet");
+}
+
+#[test]
+fn a_failing_disk_stops_the_writer() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 1)]));
+    let (path, vendor) = (shop.path(), shop.vendor);
+    let (credit, session) = (shop.credit("c", 1), Write::CloseSession { session_hash: [0; 32] });
+    let Shop { dir, store, .. } = shop;
+    drop(store);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'posting'";
+    let page: u32 = connection.query_one(root, [], |row| row.get(0)).unwrap();
+    drop(connection);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[(page as usize - 1) * 4096..][..8].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let store = Store::open(&path, Role::Server).unwrap();
+    assert_eq!(store.commit(of(vec![session.clone()])), Ok(Outcome::Committed));
+    let failed = store.commit(of(vec![credit]));
+    assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
+    assert_eq!(store.commit(of(vec![session])), failed, "nothing more is written");
+    assert_eq!(store.balances(vendor, &client("c")).unwrap()[0].posted, cny(1));
+    drop(dir);
+}
+
+#[test]
 fn what_was_acknowledged_survives_a_sudden_end() {
     let shop = Shop::new();
     shop.commit(of(vec![shop.credit("c", 100)]));

@@ -165,7 +165,7 @@ proptest! {
             }
         }
         prop_assert_eq!(shop.store.unfinished_calls().unwrap().len(), model.open.len());
-        let calls = shop.store.calls(shop.vendor, Page { after: None, limit: 1000 }).unwrap();
+        let calls = shop.store.calls(shop.vendor, Page { after: None, limit: 1000 }, None).unwrap();
         prop_assert_eq!(calls.iter().filter(|call| call.record.is_some()).count(), model.settled);
         let findings = shop.store.audit(&record).unwrap();
         prop_assert!(findings.is_empty(), "{:#?}", findings);
