@@ -2,6 +2,8 @@
 
 .PHONY: help demo test fmt check rust-test browser-test pictures install-demo install-test
 .DEFAULT_GOAL := help
+# Two cores are soon full, and browser tests want them to themselves.
+.NOTPARALLEL:
 
 # The browser tests start this program; cargo says where it put it.
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)

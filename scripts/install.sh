@@ -50,8 +50,8 @@ if [ "$purpose" = test ]; then
     has pulseaudio || need pulseaudio pulseaudio "without a sound device Firefox' AudioContext never starts" \
         "apt-get download pulseaudio (and what it depends on), dpkg -x each into ~/.local, and put it on PATH"
     if has fc-list; then
-        fc-list | grep -qi dejavu || need "a Latin font" fonts-dejavu-core "screenshots" "put the .ttf files in ~/.local/share/fonts"
-        fc-list :lang=zh | grep -q . || need "a Chinese font" fonts-noto-cjk "screenshots of the Chinese pages" "put the .ttc files in ~/.local/share/fonts"
+        [ -n "$(fc-list 'DejaVu Sans')" ] || need "a Latin font" fonts-dejavu-core "screenshots" "put the .ttf files in ~/.local/share/fonts"
+        [ -n "$(fc-list :lang=zh)" ] || need "a Chinese font" fonts-noto-cjk "screenshots of the Chinese pages" "put the .ttc files in ~/.local/share/fonts"
     else
         need fontconfig fontconfig "finds fonts for the screenshots" "it comes with any browser you unpack"
         say "with it the fonts: packages fonts-dejavu-core fonts-noto-cjk"
@@ -77,7 +77,7 @@ if [ ${#packages[@]} -gt 0 ]; then
         exit 1
     fi
     apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
-    say "${as_root[*]:-} apt-get install ${packages[*]}"
+    say "now: apt-get install ${packages[*]}"
     apt update
     apt install -y --no-install-recommends "${packages[@]}"
 fi

@@ -154,19 +154,27 @@ fn a_bad_value_is_refused_by_name_value_and_what_is_accepted() {
         ("call.listen_only_after_s", "0"),
         ("call.max_duration_s", "59"),
         ("call.gift_limit_s", "-1"),
+        ("call.max_open", "0"),
         ("call.warnings_s", "60"),
         ("call.warnings_s", "[0]"),
         ("call.warnings_s", "['60']"),
         ("call.warnings_s", "[1,2,3,4,5,6,7,8,9,10,11]"),
         ("call.companion_share_bps", "10001"),
         ("call.vendor_share_bps", "0.3"),
-        ("signaling.rest_per_second", "0"),
+        ("signaling.ip_requests_per_second", "0"),
+        ("signaling.caller_requests_per_second", "0"),
         ("signaling.joins_per_minute", "0"),
-        ("signaling.logins_per_minute", "0"),
         ("signaling.socket_messages_per_second", "0"),
-        ("signaling.max_sockets", "1"),
+        ("signaling.body_bytes", "4095"),
+        ("signaling.sdp_bytes", "19999"),
+        ("signaling.request_timeout_s", "0"),
+        ("signaling.hello_timeout_s", "301"),
+        ("signaling.write_timeout_s", "'10'"),
+        ("signaling.ping_every_s", "0"),
+        ("signaling.idle_timeout_s", "1"),
+        ("signaling.sockets", "1"),
+        ("signaling.sockets_per_ip", "1"),
         ("signaling.socket_queue", "7"),
-        ("signaling.body_bytes", "19999"),
         ("signaling.inbound_queue", "15"),
         ("log.filter", "''"),
         ("log.filter", "'lull=loud'"),
@@ -202,6 +210,7 @@ fn settings_that_contradict_each_other_are_refused() {
         ("[call]\nmedia_timeout_s = 20", "below call.media_timeout_s 20"),
         ("[call]\npause_limit_s = 15", "not above call.quiet_timeout_s 15"),
         ("[call]\nvendor_share_bps = 4000", "sum to 11000"),
+        ("[signaling]\nidle_timeout_s = 20", "not above signaling.ping_every_s 20"),
         ("[call]\nwarnings_s = [60, 10, 60]", "holds 60 twice"),
     ] {
         let message = refused(file);
@@ -297,13 +306,20 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         vendor_share_bps = 3000 # default
 
         [signaling]
-        rest_per_second = 200 # default
+        ip_requests_per_second = 200 # default
+        caller_requests_per_second = 200 # default
         joins_per_minute = 10 # default
-        logins_per_minute = 10 # default
         socket_messages_per_second = 20 # default
-        max_sockets = 4000 # default
+        body_bytes = 16384 # default
+        sdp_bytes = 65536 # default
+        request_timeout_s = 10 # default
+        hello_timeout_s = 10 # default
+        write_timeout_s = 10 # default
+        ping_every_s = 20 # default
+        idle_timeout_s = 45 # default
+        sockets = 10000 # default
+        sockets_per_ip = 256 # default
         socket_queue = 64 # default
-        body_bytes = 65536 # default
         inbound_queue = 1024 # default
 
         [log]

@@ -1,3 +1,5 @@
+//! Messages of pages, good and bad: nothing a page sends may panic or pass half read.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,0 +1,270 @@
+// Real browsers from the system, each its own process with its own voice, and one small way to use a tab of either.
+//
+// Chromium is driven by Playwright, Firefox by Puppeteer over WebDriver BiDi. Nothing here is put into a page as a script: the pages'
+// content security policy stands as it is in use.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+import puppeteer from 'puppeteer-core';
+import { until } from './patience.mjs';
+import { NullSpeaker, writeVoice } from './sound.mjs';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** The pitch of Firefox' built-in test microphone. */
+export const FIREFOX_HZ = 1000;
+
+/** @typedef {{ width: number, height: number }} Size */
+
+/** A browser with one voice. */
+export class Browser {
+  /** @type {(() => Promise<unknown> | unknown)[]} */
+  #endings = [];
+  /** @type {(name: string) => Promise<Tab>} */
+  #newTab;
+
+  /** @param {(name: string) => Promise<Tab>} newTab */
+  constructor(newTab) {
+    this.#newTab = newTab;
+  }
+
+  /**
+   * Chromium that speaks at this pitch.
+   * @param {{ hz?: number }} [voice]
+   */
+  static async chromium({ hz = 440 } = {}) {
+    const folder = mkdtempSync(path.join(tmpdir(), 'chromium-'));
+    const wav = path.join(folder, 'voice.wav');
+    writeVoice(wav, hz);
+    const context = await chromium.launchPersistentContext(path.join(folder, 'profile'), {
+      executablePath: CHROMIUM,
+      headless: true,
+      locale: 'en-US',
+      timeout: 90_000,
+      viewport: { width: 390, height: 844 },
+      args: [
+        ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+        ...['--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream'],
+        `--use-file-for-fake-audio-capture=${wav}%noloop`,
+      ],
+    });
+    const browser = new Browser(async (name) => new Tab(name, await context.newPage()));
+    browser.#endings.push(() => context.close(), () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+    return browser;
+  }
+
+  /** Firefox, which speaks at `FIREFOX_HZ`. */
+  static async firefox() {
+    const speaker = await NullSpeaker.start();
+    const firefox = await puppeteer
+      .launch({
+        browser: 'firefox',
+        executablePath: FIREFOX,
+        headless: true,
+        timeout: 120_000,
+        env: { ...process.env, ...speaker.environment },
+        extraPrefsFirefox: {
+          'intl.accept_languages': 'en-US',
+          'media.navigator.streams.fake': true,
+          'media.navigator.permission.disabled': true,
+          'media.peerconnection.ice.loopback': true,
+          'media.peerconnection.ice.obfuscate_host_addresses': false,
+          'media.autoplay.default': 0,
+        },
+      })
+      .catch(async (error) => {
+        await speaker.stop();
+        throw error;
+      });
+    const browser = new Browser(async (name) => {
+      const page = await firefox.newPage();
+      await page.setViewport({ width: 390, height: 844 });
+      return new Tab(name, page);
+    });
+    const close = async () => {
+      const overdue = setTimeout(() => firefox.process()?.kill('SIGKILL'), 15_000); // close() sometimes hangs
+      await firefox.close().catch(() => null);
+      clearTimeout(overdue);
+    };
+    browser.#endings.push(close, () => speaker.stop());
+    return browser;
+  }
+
+  /**
+   * A new tab.
+   * @param {string} name whose page it is, for messages
+   */
+  tab(name) {
+    return this.#newTab(name);
+  }
+
+  async close() {
+    for (const ending of this.#endings) await ending();
+  }
+}
+
+/** A tab, with what both drivers can do. */
+export class Tab {
+  /** What the page wrote to its console and what it threw. @type {string[]} */
+  console = [];
+
+  /**
+   * @param {string} name
+   * @param {import('playwright-core').Page | import('puppeteer-core').Page} page
+   */
+  constructor(name, page) {
+    this.name = name;
+    // The two agree in what is used here, but not in their types.
+    this.page = /** @type {any} */ (page);
+    this.page.on('console', (/** @type {any} */ message) => this.console.push(`${message.type()}: ${message.text()}`));
+    this.page.on('pageerror', (/** @type {unknown} */ error) => this.console.push(`thrown: ${error}`));
+  }
+
+  /** @param {string} url */
+  async open(url) {
+    await this.page.goto(url, { waitUntil: 'load' });
+  }
+
+  async reload() {
+    await this.page.reload({ waitUntil: 'domcontentloaded' });
+  }
+
+  /**
+   * Runs a function in the page.
+   * @template A, R
+   * @param {(argument: A) => R} read
+   * @param {A} [argument]
+   * @returns {Promise<Awaited<R>>}
+   */
+  evaluate(read, argument) {
+    return this.page.evaluate(read, argument);
+  }
+
+  /**
+   * The text of an element, as a person may see it; null where there is none or it is hidden.
+   * @param {string} selector
+   * @returns {Promise<string | null>}
+   */
+  text(selector) {
+    return this.evaluate((selector) => {
+      const element = document.querySelector(selector);
+      if (!(element instanceof HTMLElement) || !element.checkVisibility()) return null;
+      return (element instanceof HTMLInputElement || element instanceof HTMLSelectElement ? element.value : element.textContent ?? '').trim();
+    }, selector);
+  }
+
+  /**
+   * Waits for a text that is shown and fits.
+   * @param {string} selector
+   * @param {RegExp} [fits] default: not empty
+   */
+  shown(selector, fits = /./) {
+    return until(`${this.name}: ${selector} shows ${fits}`, async () => {
+      const text = await this.text(selector);
+      if (text === null || !fits.test(text)) throw new Error(text === null ? 'it is not shown' : `it shows "${text}"`);
+      return text || ' ';
+    });
+  }
+
+  /**
+   * Waits for a `data-…` of the body.
+   * @param {string} name
+   * @param {string} value
+   * @param {{ limitMs?: number }} [patience]
+   */
+  async body(name, value, patience) {
+    await until(
+      `${this.name}: ${name} is ${value}`,
+      async () => {
+        const now = await this.evaluate((name) => document.body.dataset[name] ?? '', name);
+        if (now !== value) throw new Error(`${name} is "${now}"`);
+        return true;
+      },
+      patience,
+    );
+  }
+
+  /**
+   * Clicks once the element can be clicked.
+   * @param {string} selector
+   */
+  async click(selector) {
+    await until(`${this.name}: ${selector} can be clicked`, () =>
+      this.evaluate((selector) => {
+        const element = document.querySelector(selector);
+        return element instanceof HTMLElement && element.checkVisibility() && !element.matches(':disabled');
+      }, selector),
+    );
+    await this.page.click(selector);
+  }
+
+  /**
+   * Writes into a field, or chooses in a list.
+   * @param {string} selector
+   * @param {string} value
+   */
+  async fill(selector, value) {
+    const isList = await this.evaluate((selector) => document.querySelector(selector) instanceof HTMLSelectElement, selector);
+    if (isList) await (this.page.selectOption ?? this.page.select).call(this.page, selector, value);
+    else await this.page.fill(selector, value); // Playwright's alone: only Chromium fills in forms here
+  }
+
+  /**
+   * Presses a key where the focus is.
+   * @param {string} key
+   */
+  async press(key) {
+    await this.page.keyboard.press(key);
+  }
+
+  /**
+   * Walks with the tab key until the focus is on an element, as somebody without a mouse does.
+   * @param {string} selector
+   */
+  async tabTo(selector) {
+    for (let presses = 0; presses < 60; presses += 1) {
+      if (await this.evaluate((selector) => document.activeElement?.matches(selector) ?? false, selector)) return;
+      await this.press('Tab');
+    }
+    throw new Error(`${this.name}: 60 presses of Tab do not lead to ${selector}`);
+  }
+
+  /** @param {Size} size */
+  async resize(size) {
+    await (this.page.setViewportSize ?? this.page.setViewport).call(this.page, size);
+  }
+
+  /** @param {string} file PNG */
+  async picture(file) {
+    await this.page.screenshot({ path: file });
+  }
+
+  /** How many pixels the page is wider than its window. */
+  tooWide() {
+    return this.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  }
+
+  /**
+   * What axe has to say against the page as it stands.
+   * @returns {Promise<string[]>}
+   */
+  async violations() {
+    await this.page.evaluate(`if (!globalThis.axe) { ${AXE} }`);
+    return this.evaluate(async () => {
+      const { axe } = /** @type {{ axe: { run(): Promise<{ violations: { id: string, help: string, nodes: { html: string }[] }[] }> } }} */ (
+        /** @type {unknown} */ (globalThis)
+      );
+      const { violations } = await axe.run();
+      return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`);
+    });
+  }
+
+  async close() {
+    await this.page.close();
+  }
+}

@@ -1,0 +1,41 @@
+// What somebody sees who tries lull alone: three links that work at once, and a companion who answers.
+
+import assert from 'node:assert/strict';
+import { ClientPage, VendorPage } from './pages.mjs';
+import { until } from './patience.mjs';
+import { CLIENT_HZ, scene } from './scene.mjs';
+import { loudness } from './sound.mjs';
+
+scene('one person alone talks to the built-in companion and sees the call on the vendor page', async (scene) => {
+  const demo = await scene.demo();
+  const browser = await scene.browser();
+  const client = new ClientPage(await scene.tab(browser, 'client'));
+  await client.open(demo.links.client);
+  await client.join();
+  await client.tab.body('state', 'live');
+  await client.seesPicture();
+  await until('the client hears anything at all', async () => {
+    const now = await loudness(client.tab, CLIENT_HZ, CLIENT_HZ * 2);
+    return now && (await loudest(client.tab)) > -60;
+  });
+
+  const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
+  await vendor.signIn(demo.links.vendor);
+  await vendor.onBoard('live');
+  await client.hangUp();
+  assert.ok(await client.end());
+  await client.bill();
+});
+
+/**
+ * The loudest pitch the ear in the page hears, in dB.
+ * @param {import('./browser.mjs').Tab} tab
+ */
+function loudest(tab) {
+  return tab.evaluate(() => {
+    const { ear } = /** @type {{ ear?: { analyser: AnalyserNode } }} */ (/** @type {unknown} */ (globalThis));
+    const bins = new Float32Array(ear?.analyser.frequencyBinCount ?? 0);
+    ear?.analyser.getFloatFrequencyData(bins);
+    return Math.max(-200, ...bins);
+  });
+}

@@ -1,0 +1,102 @@
+// Every main screen, at the size of a phone and of a desk, in both languages: pictures to look at, nothing wider than its window,
+// and nothing that axe objects to. One picture is the README's: UPDATE_PICTURE=1 rewrites it.
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
+import { COMPANION_HZ, scene } from './scene.mjs';
+import { ROOT } from './server.mjs';
+
+const SHOTS = path.resolve(process.env.SHOTS ?? path.join(ROOT, 'tests/browser/shots'));
+const PICTURE = 'docs/call.png';
+const SIZES = [
+  { name: 'phone', width: 390, height: 844 },
+  { name: 'desk', width: 1280, height: 800 },
+];
+
+mkdirSync(SHOTS, { recursive: true });
+
+/**
+ * Takes the pictures of a screen as it stands and holds it to axe.
+ * @param {import('./browser.mjs').Tab} tab
+ * @param {string} screen
+ * @param {string[]} [languages]
+ */
+async function look(tab, screen, languages = ['en', 'zh']) {
+  /** @type {string[]} */
+  const faults = [];
+  for (const language of languages) {
+    const now = await tab.evaluate(() => document.documentElement.lang);
+    if (!now.startsWith(language)) await tab.click('#language');
+    for (const size of SIZES) {
+      await tab.resize(size);
+      await tab.picture(path.join(SHOTS, `${screen}-${size.name}-${language}.png`));
+      const tooWide = await tab.tooWide();
+      if (tooWide > 0) faults.push(`${screen} ${size.name} ${language}: ${tooWide} px too wide`);
+      for (const violation of await tab.violations()) faults.push(`${screen} ${size.name} ${language}: ${violation}`);
+    }
+  }
+  if (languages.length > 1) await tab.click('#language'); // back to English
+  await tab.resize({ width: 390, height: 844 });
+  assert.deepEqual(faults, []);
+}
+
+scene('every screen can be read, on a phone and on a desk, in English and Chinese', async (scene) => {
+  const server = await scene.server();
+  const browser = await scene.browser();
+  const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
+  await vendor.tab.open(`${server.url}/vendor`);
+  await vendor.tab.body('screen', 'signin');
+  await look(vendor.tab, 'vendor-signin');
+  await vendor.signIn(await server.loginLink());
+  await look(vendor.tab, 'vendor-empty');
+
+  const call = await server.sell({ plan: '晚安 15 minutes', grade: 'gold', companion: 'Mei', client: 'Lin', media: 'video', credit: 6000 });
+  const companions = await scene.browser({ hz: COMPANION_HZ });
+  const client = new ClientPage(await scene.tab(browser, 'client'));
+  const companion = new CompanionPage(await scene.tab(companions, 'companion'));
+  await client.open(call.client.url);
+  await look(client.tab, 'client-check');
+  await client.join();
+  await look(client.tab, 'client-waiting');
+  await companion.open(call.companion.url);
+  await look(companion.tab, 'companion-ring');
+  await companion.accept();
+  await client.seesPicture();
+  await companion.seesPicture();
+  await look(client.tab, 'client-call');
+  await look(companion.tab, 'companion-call');
+  if (process.env.UPDATE_PICTURE) await client.tab.picture(path.join(ROOT, PICTURE));
+
+  await vendor.tab.reload();
+  await vendor.onBoard('live');
+  await look(vendor.tab, 'vendor-live');
+  await vendor.show('setup');
+  await look(vendor.tab, 'vendor-setup');
+  await vendor.show('credit');
+  await look(vendor.tab, 'vendor-credit');
+
+  await client.tab.click('#hang-up');
+  await client.tab.shown('#hang-up-dialog');
+  await look(client.tab, 'client-hang-up', ['en']); // an open dialog keeps the language button out of reach
+  await client.tab.click('#hang-up-yes');
+  await client.bill();
+  await look(client.tab, 'client-end');
+  await companion.earned();
+  await look(companion.tab, 'companion-end');
+  await vendor.show('settled');
+  await vendor.tab.shown('[data-testid=settled]');
+  await look(vendor.tab, 'vendor-settled');
+
+  const stranger = new ClientPage(await scene.tab(browser, 'stranger'));
+  await stranger.tab.open(`${server.url}/client#nonsense`);
+  await stranger.problem();
+  await look(stranger.tab, 'client-problem');
+});
+
+test('the README shows the picture of a call', () => {
+  assert.match(readFileSync(path.join(ROOT, 'README.md'), 'utf8'), /docs\/call\.png/);
+  assert.ok(existsSync(path.join(ROOT, PICTURE)), `${PICTURE} is missing: run make pictures`);
+});

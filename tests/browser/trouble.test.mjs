@@ -1,0 +1,201 @@
+// What goes wrong in a call, or is done on purpose: reloads, second pages, hanging up, abuse, bad links, markup in names.
+
+import assert from 'node:assert/strict';
+import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
+import { until } from './patience.mjs';
+import { CLIENT_HZ, COMPANION_HZ, scene } from './scene.mjs';
+import { hears } from './sound.mjs';
+
+/** A reloaded page hears the other again within this. */
+const BACK_WITHIN_MS = 3000;
+
+scene('a reloaded page is back in the same call within three seconds', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const { client, companion } = await scene.live(call);
+  await hears(client.tab, { hears: COMPANION_HZ, notHears: CLIENT_HZ });
+
+  const started = performance.now();
+  await client.reload();
+  await hears(client.tab, { hears: COMPANION_HZ, notHears: CLIENT_HZ, times: 1 });
+  const took = performance.now() - started;
+  console.log(`back after ${Math.round(took)} ms`);
+  assert.ok(took < BACK_WITHIN_MS, `back after ${Math.round(took)} ms`);
+
+  await client.tab.body('state', 'live');
+  await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
+  const after = await server.call(call.id);
+  assert.equal(after.state, 'live');
+  assert.equal(after.blocks, 1);
+});
+
+scene('a second page of the client takes her place and the first says why', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const { client, companion, clients } = await scene.live(call);
+
+  const second = new ClientPage(await scene.tab(clients, 'second client'));
+  await second.open(call.client.url);
+  await second.join();
+  assert.ok(await client.problem());
+  await client.tab.body('problem', 'replaced');
+  await hears(second.tab, { hears: COMPANION_HZ, notHears: CLIENT_HZ });
+  await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
+  assert.equal((await server.call(call.id)).state, 'live');
+});
+
+scene('the companion ends an abusive call with one button', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const { client, companion } = await scene.live(call);
+  await companion.report();
+  assert.ok(await companion.end());
+  assert.ok(await client.end());
+  const receipt = await server.receipt(call.id);
+  assert.deepEqual([receipt.end_reason, receipt.at_fault], ['abuse_reported', 'client']);
+  assert.equal((await client.bill()).charge, receipt.charge.amount);
+});
+
+scene('a gift of the companion lengthens the call and costs nothing; the client hangs up', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ block_s: 60, price: 2000, media: 'audio' });
+  const { client, companion } = await scene.live(call);
+  const before = await client.countdown();
+  await companion.give(5);
+  await client.tab.shown('#countdown', /^[56]:/);
+  assert.ok((await client.countdown()) > before + 200);
+  assert.equal((await server.call(call.id)).gift_s, 300);
+
+  await client.hangUp();
+  assert.notEqual(await client.end(), await companion.end(), 'each is told from her own side');
+  const receipt = await server.receipt(call.id);
+  assert.deepEqual([receipt.end_reason, receipt.at_fault], ['client_left', 'client']);
+  assert.equal(receipt.charge.amount, 2000);
+});
+
+scene('who mutes herself is silent for the other, and the other is told', async (scene) => {
+  const server = await scene.server();
+  const { client, companion } = await scene.live(await server.sell({ media: 'audio' }));
+  await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
+  await client.tab.click('#mute');
+  await companion.tab.shown('#line');
+  await client.tab.click('#mute');
+  await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
+  await client.tab.body('state', 'live');
+});
+
+scene('a link that was altered or belongs to the other page says so in words', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const browser = await scene.browser();
+  const page = new ClientPage(await scene.tab(browser, 'forger'));
+
+  const sentences = new Set();
+  for (const [url, code] of [
+    [call.client.url.slice(0, -6) + 'AAAAAA', 'token_invalid'],
+    [`${server.url}/client#nonsense`, 'token_invalid'],
+    [`${server.url}/client#${call.companion.token}`, 'wrong_page'],
+    [`${server.url}/client`, 'no_token'],
+  ]) {
+    await page.tab.open('about:blank');
+    await page.tab.open(String(url));
+    sentences.add(await page.problem());
+    await page.tab.body('problem', String(code));
+  }
+  assert.equal(sentences.size, 3, 'each kind has a sentence of its own');
+});
+
+scene('each refusal of a token has a sentence of its own, in both languages', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const browser = await scene.browser();
+  const sentences = new Set();
+  // A token expires ten minutes after the latest possible end of its call: the answer is played, not waited for.
+  const codes = ['token_invalid', 'token_expired', 'token_early', 'token_revoked'];
+  for (const code of codes) {
+    const page = new ClientPage(await scene.tab(browser, code));
+    await page.tab.page.routeWebSocket('**/v1/signal', (/** @type {import('playwright-core').WebSocketRoute} */ socket) => {
+      socket.onMessage(() => {
+        socket.send(JSON.stringify({ v: 1, seq: 0, type: 'error', code, detail: 'played', re: null }));
+        void socket.close();
+      });
+    });
+    await page.tab.open(call.client.url);
+    sentences.add(await page.problem());
+    await page.tab.click('#language');
+    sentences.add(await page.tab.shown('#problem-text', /\p{Script=Han}/u));
+    await page.tab.click('#language'); // the choice is kept for the next tab
+    await page.tab.close();
+  }
+  assert.equal(sentences.size, codes.length * 2);
+});
+
+scene('markup in every name is shown as text and never run', async (scene) => {
+  const evil = (/** @type {string} */ who) => `<img src=x onerror="document.body.dataset.ran=1"><script>document.body.dataset.ran=1</script>${who}`;
+  const names = { plan: evil('P'), companion: evil('C'), client: evil('L'), vendor: evil('V') };
+  const grade = '<img src=x onerror=alert(1)>';
+  const server = await scene.server({ vendor: names.vendor });
+  const call = await server.sell({ plan: names.plan, grade, companion: names.companion, client: names.client, media: 'audio' });
+  const { client, companion, clients } = await scene.parties(call);
+  const vendor = new VendorPage(await scene.tab(clients, 'vendor'));
+  await vendor.signIn(await server.loginLink());
+
+  /** @param {import('./browser.mjs').Tab} tab @param {string[]} wanted */
+  const showsAsText = async (tab, ...wanted) => {
+    for (const name of wanted) {
+      await until(`${tab.name} shows ${name}`, () => tab.evaluate((name) => document.body.textContent?.includes(name), name));
+    }
+    const ran = await tab.evaluate(() => document.body.dataset.ran ?? document.querySelectorAll('img[src=x], body script').length);
+    assert.equal(ran, 0, `${tab.name}: markup became elements`);
+  };
+  await showsAsText(client.tab, names.plan, names.companion, grade);
+  await showsAsText(companion.tab, names.plan, names.client);
+  await showsAsText(vendor.tab, names.plan, names.companion, names.client, names.vendor);
+
+  await client.join();
+  await companion.accept();
+  await client.tab.body('state', 'live');
+  await showsAsText(client.tab, names.companion);
+  await showsAsText(companion.tab, names.client);
+  await client.hangUp();
+  await client.bill();
+  await showsAsText(client.tab, names.plan, names.companion);
+  await companion.end();
+  await showsAsText(companion.tab);
+  await vendor.receipt();
+  await showsAsText(vendor.tab, names.plan);
+});
+
+scene('a whole call with the keyboard alone', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const { client, companion } = await scene.parties(call);
+  await client.tab.tabTo('#join');
+  await client.tab.press('Enter');
+  await client.tab.body('screen', 'call');
+  await companion.tab.tabTo('#accept');
+  await companion.tab.press('Enter');
+  await client.tab.body('state', 'live');
+  await client.tab.tabTo('#mute');
+  await client.tab.press('Space');
+  await client.tab.tabTo('#hang-up');
+  await client.tab.press('Enter');
+  await client.tab.tabTo('#hang-up-yes');
+  await client.tab.press('Enter');
+  await client.end();
+  assert.equal((await server.receipt(call.id)).end_reason, 'client_left');
+});
+
+scene('the links of an ended call lead to its end, and nobody gets in any more', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  await server.ask('POST', `/calls/${call.id}/end`, {});
+  const browser = await scene.browser();
+  const client = new ClientPage(await scene.tab(browser, 'late client'));
+  await client.tab.open(call.client.url);
+  assert.ok(await client.end());
+  assert.equal((await client.bill()).charge, 0);
+  const companion = new CompanionPage(await scene.tab(browser, 'late companion'));
+  await companion.tab.open(call.companion.url);
+  assert.ok(await companion.end());
+});

@@ -1,0 +1,63 @@
+// The vendor's page: from the one-time link to a receipt, with nothing prepared by a program.
+
+import assert from 'node:assert/strict';
+import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
+import { COMPANION_HZ, scene } from './scene.mjs';
+
+scene('an operator sells a call, watches it, ends it and reads the receipt', async (scene) => {
+  const server = await scene.server();
+  const browser = await scene.browser();
+  const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
+  const link = await server.loginLink();
+  await vendor.signIn(link);
+  assert.equal(await vendor.tab.text('#vendor-name'), 'Night Line');
+  assert.ok(!(await vendor.tab.evaluate(() => location.href)).includes('#'), 'the code leaves the address bar');
+
+  await vendor.makePlan({ name: 'Evening', seconds: 600, price: '20', grade: 'gold' });
+  await vendor.makeCompanion({ name: 'Mei', grade: 'gold' });
+  await vendor.credit({ client: 'wx-1', amount: '30.00', order: 'order-1' });
+  const call = await vendor.makeCall({ client: 'wx-1', name: 'Lin' });
+  await vendor.onBoard('connecting');
+
+  const companions = await scene.browser({ hz: COMPANION_HZ });
+  const client = new ClientPage(await scene.tab(browser, 'client'));
+  const companion = new CompanionPage(await scene.tab(companions, 'companion'));
+  await client.open(call.client.url);
+  assert.equal(await client.tab.text('#check-grade-paid'), 'gold');
+  await client.join();
+  await companion.open(call.companion.url);
+  assert.equal(await companion.tab.text('#ring-client'), 'Lin');
+  await companion.accept();
+  await client.tab.body('state', 'live');
+
+  const { id, left } = await vendor.onBoard('live');
+  assert.match(left, /^(9:5\d|10:00)$/);
+  await vendor.endCall();
+  await client.end();
+  await companion.end();
+  const receipt = await server.receipt(id);
+  assert.equal(receipt.end_reason, 'vendor_ended');
+  assert.ok(receipt.charge.amount + receipt.refund.amount === 2000, 'charge and refund are what was held');
+  assert.match(await vendor.receipt(), /Evening/);
+});
+
+scene('a login link works once, and signing out ends the session', async (scene) => {
+  const server = await scene.server();
+  const first = new VendorPage(await scene.tab(await scene.browser(), 'vendor'));
+  const link = await server.loginLink();
+  await first.signIn(link);
+  await first.tab.reload();
+  await first.tab.body('screen', 'home'); // the cookie carries on
+
+  const second = new VendorPage(await scene.tab(await scene.browser(), 'somebody else'));
+  await second.tab.open(link);
+  await second.tab.body('screen', 'signin');
+  assert.ok(await second.tab.shown('#signin-text'));
+
+  const scripted = await first.tab.evaluate(() => document.cookie);
+  assert.equal(scripted, '', 'no script sees the cookie');
+  await first.tab.click('#sign-out');
+  await first.tab.body('screen', 'signin');
+  await first.tab.reload();
+  await first.tab.body('screen', 'signin');
+});
