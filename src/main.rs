@@ -1,2 +1,75 @@
-//! The program `lull`.
-fn main() {}
+//! The command line: `lull serve`, `demo`, `vendor`, `audit`, `config`.
+//!
+//! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
+
+#[path = "main/demo.rs"]
+mod demo;
+#[path = "main/serve.rs"]
+mod serve;
+#[path = "main/tools.rs"]
+mod tools;
+
+use clap::{Parser, Subcommand};
+use lull::config::{BaseFlags, Config, Flags};
+use std::process::ExitCode;
+
+/// Timed voice and video calls: carried, metered, ended and settled by one binary.
+#[derive(Parser)]
+#[command(name = "lull", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve calls until SIGTERM or Ctrl-C, which end in order
+    Serve {
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Try it: a throw-away database, and links for client, companion and vendor
+    Demo {
+        #[command(flatten)]
+        flags: Flags,
+        /// A built-in companion joins, with sound and picture
+        #[arg(long)]
+        bot: bool,
+        /// For phones in the same network: HTTPS with a certificate made on the spot
+        #[arg(long)]
+        lan: bool,
+    },
+    /// Vendors and their ways in; works beside a running server
+    Vendor {
+        #[command(subcommand)]
+        command: tools::VendorCommand,
+    },
+    /// Check that journal, ledger and records add up; works beside a running server
+    Audit {
+        #[command(flatten)]
+        flags: BaseFlags,
+    },
+    /// Print the settings in force and where each comes from, without secrets
+    Config {
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve { flags } => serve::run(&flags),
+        Command::Demo { flags, bot, lan } => demo::run(flags, bot, lan),
+        Command::Vendor { command } => tools::vendor(command),
+        Command::Audit { flags } => tools::audit(flags),
+        Command::Config { flags } => Config::load(&flags).map_err(Into::into).map(|config| print!("{}", config.effective())),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}`: the whole chain in one line.
+            eprintln!("lull: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

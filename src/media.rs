@@ -15,7 +15,7 @@ mod shard;
 mod socket;
 mod stats;
 
-pub use settings::Settings;
+pub use settings::{Settings, own_address};
 pub use stats::ShardStats;
 
 use crate::call::{Medium, Quality, Side};

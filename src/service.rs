@@ -1,1 +1,127 @@
-//! service
+//! The loop: everything that comes in meets the core here, and everything the core wants is carried out from here.
+//!
+//! One task owns the [`Exchange`](crate::exchange::Exchange) and everything about who is on the line, so neither needs a lock.
+//! An event goes into the core with the time of its arrival; what the core records is handed to the store; and only when that
+//! is on disk does any page, program or person hear of it. Messages are made at the event and held until then, so none
+//! tells of something newer than what is safe. Media packets never pass here.
+//!
+//! | file | |
+//! |---|---|
+//! | `house` | the loop, the core's effects, commits in order |
+//! | `line` | sockets, legs and what parties say |
+//! | `desk` | REST commands and queries |
+//! | `parties`, `window` | who is on the line; which messages were seen |
+//! | `links` | join tokens and links |
+//! | `wire` | the one place where wire types meet those of the core |
+
+mod desk;
+mod house;
+mod line;
+mod links;
+mod parties;
+mod window;
+mod wire;
+
+use crate::call::{Limits, Shares};
+use crate::clock::Clock;
+use crate::media::{Media, Report};
+use crate::store::{Store, StoreError};
+use house::House;
+use signaling::auth::TokenKey;
+use signaling::endpoint::Ready;
+use signaling::inbound::Inbound;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// What a service is made of.
+pub struct Parts {
+    /// The process's clock; the media plane has a copy.
+    pub clock: Clock,
+    /// The database, opened as its server.
+    pub store: Store,
+    /// The media plane.
+    pub media: Media,
+    /// What it sees.
+    pub reports: mpsc::Receiver<Report>,
+    /// What comes through the door.
+    pub inbound: mpsc::Receiver<Inbound>,
+    /// Signs join tokens.
+    pub tokens: TokenKey,
+    /// What new calls are made on.
+    pub rules: Rules,
+    /// Says `/readyz`.
+    pub ready: watch::Sender<Ready>,
+}
+
+/// What new calls are made on, beside their plan.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The time limits.
+    pub limits: Limits,
+    /// How a charge is split.
+    pub shares: Shares,
+    /// In front of links: `https://call.example`.
+    pub public_url: String,
+    /// Calls that may be open at once; above it new ones get `overloaded`. Each costs some 100 KB.
+    pub max_calls: usize,
+}
+
+/// Why a service stopped by itself or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Facts could not be written. What was acknowledged is on disk; the rest is settled from it at the next start.
+    #[error("the journal cannot be written: {0}")]
+    Store(#[from] StoreError),
+    /// A journal on disk is not what this version writes.
+    #[error("the journal of {call} cannot be read: {why}")]
+    Journal { call: String, why: String },
+    /// Our mistake.
+    #[error("the service's task failed")]
+    Panicked,
+}
+
+/// Puts the media plane's figures where `/metrics` shows them.
+pub fn measure(media: &Media) {
+    for (shard, stats) in media.stats().into_iter().enumerate() {
+        let shard = shard.to_string();
+        metrics::counter!("lull_media_received_datagrams_total", "shard" => shard.clone()).absolute(stats.received);
+        metrics::counter!("lull_media_forwarded_packets_total", "shard" => shard.clone()).absolute(stats.forwarded);
+        metrics::gauge!("lull_media_legs", "shard" => shard.clone()).set(stats.legs as f64);
+        metrics::gauge!("lull_media_calls", "shard" => shard.clone()).set(stats.calls as f64);
+        for (cause, count) in stats.dropped {
+            metrics::counter!("lull_media_dropped_datagrams_total", "shard" => shard.clone(), "cause" => cause).absolute(count);
+        }
+    }
+}
+
+/// A running service.
+pub struct Service {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), ServiceError>>,
+}
+
+impl Service {
+    /// Settles what an earlier process left open, then runs.
+    ///
+    /// Calls that a crash cut off end as `server_fault` at the last fact on disk: what came later is not proved, so it is
+    /// not charged.
+    pub async fn start(parts: Parts) -> Result<Self, ServiceError> {
+        let (stop, stopped) = oneshot::channel();
+        let house = House::open(parts).await?;
+        Ok(Self { stop: Some(stop), task: tokio::spawn(house.run(stopped)) })
+    }
+
+    /// Ends and settles every call as `server_fault`, tells the pages, and returns when all of it is on disk.
+    pub async fn stop(mut self) -> Result<(), ServiceError> {
+        if let Some(stop) = self.stop.take() {
+            // The task may have failed already; its result says so.
+            let _ = stop.send(());
+        }
+        self.ended().await
+    }
+
+    /// Waits until the service stops by itself, which it does only when something is badly wrong.
+    pub async fn ended(&mut self) -> Result<(), ServiceError> {
+        (&mut self.task).await.unwrap_or(Err(ServiceError::Panicked))
+    }
+}

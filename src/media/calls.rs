@@ -151,7 +151,7 @@ impl Calls {
         let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([place, other]) else { return None };
         let key_frame = match received {
             Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => {
-                begins_key_frame(packet.payload(&buffer))
+                begins_key_frame(packet.payload(buffer.as_slice()))
             }
             _ => false,
         };

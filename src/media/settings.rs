@@ -45,7 +45,7 @@ impl Settings {
 }
 
 /// The IPv4 address this machine would use for the world outside, else that of its first interface that is up.
-fn own_address() -> Option<IpAddr> {
+pub fn own_address() -> Option<IpAddr> {
     // Connecting a UDP socket only chooses a route; nothing is sent. 198.51.100.0/24 is for documentation (RFC 5737).
     let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect((Ipv4Addr::new(198, 51, 100, 1), 9))?;

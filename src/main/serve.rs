@@ -1,0 +1,222 @@
+//! `lull serve`: puts the rooms together, runs them, and takes them down in order.
+
+use anyhow::{Context, Result, bail};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use lull::clock::Clock;
+use lull::config::{Config, Flags, PublicUrl, Tls};
+use lull::media;
+use lull::service::{Parts, Rules, Service};
+use lull::store::{Role, Store};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use signaling::auth::TokenKey;
+use signaling::endpoint::{Door, Ready, router};
+use signaling::inbound::Inbound;
+use signaling::limits::Rate;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Reports that may wait for the loop; a shard keeps what does not fit and offers it again.
+const REPORTS: usize = 4096;
+
+/// Open connections get this long to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    let config = Config::load(flags)?;
+    log(&config)?;
+    runtime()?.block_on(async {
+        let server = Server::start(&config, None).await?;
+        tracing::info!("lull serves {}", server.public_url);
+        server.run_until_signal().await
+    })
+}
+
+/// Standard error gets the log; standard output belongs to what a command prints.
+pub(crate) fn log(config: &Config) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).context("log.filter")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// A certificate in memory, for `lull demo --lan`.
+pub(crate) struct Certificate {
+    pub(crate) chain_pem: String,
+    pub(crate) key_pem: String,
+}
+
+/// Everything that runs.
+pub(crate) struct Server {
+    pub(crate) public_url: PublicUrl,
+    pub(crate) store: Store,
+    /// The way into the house that the door uses too.
+    pub(crate) inbound: mpsc::Sender<Inbound>,
+    pub(crate) tokens: TokenKey,
+    pub(crate) clock: Clock,
+    service: Service,
+    media: media::JoinGuard,
+    http: Handle<SocketAddr>,
+    http_task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Opens what can fail first: port, database, media; then the door.
+    pub(crate) async fn start(config: &Config, certificate: Option<Certificate>) -> Result<Self> {
+        let listener = listen(config.http.listen)?;
+        let bound = listener.local_addr()?;
+        let tls = tls(config.http.tls.as_ref(), certificate).await?;
+        let store = Store::open(&config.store.db, Role::Server)?;
+        let clock = Clock::start();
+        let (reports_in, reports) = mpsc::channel(REPORTS);
+        let (media, media_guard) = media::start(media_settings(config), clock, reports_in)?;
+        let tokens = TokenKey::new(store.secret("join_token", rand::random())?);
+        let public_url = config.http.public_url(bound);
+        let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
+        let (ready_in, ready) = watch::channel(Ready::No("starting".to_owned()));
+        let metrics = metrics_page(media.clone())?;
+        let service = Service::start(Parts {
+            clock,
+            store: store.clone(),
+            media,
+            reports,
+            inbound,
+            tokens: tokens.clone(),
+            rules: Rules {
+                limits: config.call.limits(),
+                shares: config.call.shares,
+                public_url: public_url.to_string(),
+                max_calls: config.call.max_open,
+            },
+            ready: ready_in,
+        })
+        .await?;
+        let door = Door {
+            inbound: inbound_in.clone(),
+            tokens: tokens.clone(),
+            clock: Arc::new(move || clock.now().unix_ms().div_euclid(1000)),
+            origins: signaling::auth::origin_of(public_url.as_str()).into_iter().collect(),
+            settings: door_settings(config),
+            ready,
+            metrics,
+            secure_cookie: public_url.is_https(),
+        };
+        let app = router(door).into_make_service_with_connect_info::<SocketAddr>();
+        let http = Handle::new();
+        let handle = http.clone();
+        let http_task = match tls {
+            Some(tls) => {
+                let server = axum_server::from_tcp_rustls(listener, tls)?;
+                tokio::spawn(async move { server.handle(handle).serve(app).await })
+            }
+            None => {
+                let server = axum_server::from_tcp(listener)?;
+                tokio::spawn(async move { server.handle(handle).serve(app).await })
+            }
+        };
+        Ok(Self { public_url, store, inbound: inbound_in, tokens, clock, service, media: media_guard, http, http_task })
+    }
+
+    /// Runs until SIGTERM, Ctrl-C or a failure; then ends calls, connections, media and database, in that order.
+    pub(crate) async fn run_until_signal(mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let failed = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            failed = self.service.ended() => Some(failed),
+            ended = &mut self.http_task => bail!("HTTP stopped by itself: {ended:?}"),
+        };
+        let result = match failed {
+            Some(failed) => failed,
+            None => {
+                tracing::info!("stopping in order; a second signal stops at once");
+                tokio::spawn(async move {
+                    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+                    std::process::exit(130);
+                });
+                self.service.stop().await
+            }
+        };
+        self.http.graceful_shutdown(Some(GRACE));
+        let _ = self.http_task.await; // Its connections had their time; whatever it says, it is over.
+        let (media, store) = (self.media, self.store);
+        tokio::task::spawn_blocking(move || {
+            drop(media);
+            store.close();
+        })
+        .await?;
+        tracing::info!("stopped");
+        Ok(result?)
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on http {address} (http.listen)"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn tls(files: Option<&Tls>, certificate: Option<Certificate>) -> Result<Option<RustlsConfig>> {
+    // One provider for the process; a second call finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(match (certificate, files) {
+        (Some(made), _) => Some(RustlsConfig::from_pem(made.chain_pem.into_bytes(), made.key_pem.into_bytes()).await?),
+        (None, Some(files)) => Some(RustlsConfig::from_pem_file(&files.cert, &files.key).await.with_context(|| {
+            format!("cannot use http.tls_cert {} with http.tls_key {}", files.cert.display(), files.key.display())
+        })?),
+        (None, None) => None,
+    })
+}
+
+fn media_settings(config: &Config) -> media::Settings {
+    media::Settings {
+        udp: config.media.listen,
+        shards: usize::from(config.media.shards),
+        public_ips: config.media.public_ips.clone(),
+        ..media::Settings::default()
+    }
+}
+
+fn door_settings(config: &Config) -> signaling::limits::Settings {
+    let rates = &config.signaling;
+    let rate = |burst: u32, per_s| Rate { burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN), per: Duration::from_secs(per_s) };
+    signaling::limits::Settings {
+        // Ten seconds' worth at once: orders come in rushes.
+        per_caller: rate(rates.caller_requests_per_second.saturating_mul(10), 10),
+        per_ip: rate(rates.ip_requests_per_second.saturating_mul(10), 10),
+        joins_per_token: rate(rates.joins_per_minute, 60),
+        per_socket: rate(rates.socket_messages_per_second.saturating_mul(3), 3),
+        body_max: rates.body_bytes as usize,
+        sdp_max: rates.sdp_bytes as usize,
+        request_timeout: rates.request_timeout.into(),
+        hello_timeout: rates.hello_timeout.into(),
+        write_timeout: rates.write_timeout.into(),
+        ping_every: rates.ping_every.into(),
+        idle_timeout: rates.idle_timeout.into(),
+        sockets_max: rates.sockets as usize,
+        sockets_per_ip: rates.sockets_per_ip as usize,
+        socket_queue: rates.socket_queue as usize,
+        ..signaling::limits::Settings::default()
+    }
+}
+
+fn metrics_page(media: media::Media) -> Result<signaling::endpoint::Metrics> {
+    let recorder: PrometheusHandle = PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
+    Ok(Arc::new(move || {
+        lull::service::measure(&media);
+        recorder.run_upkeep();
+        recorder.render()
+    }))
+}

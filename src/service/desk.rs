@@ -1,0 +1,602 @@
+//! The desk: REST commands and queries.
+//!
+//! A request passes three steps. Who asks (a key or session is looked up once), whether its idempotency key was used and
+//! what it names (read from disk on another thread), and then the loop: the store alone for plans, companions and credits,
+//! the core for calls. A key in use is refused until its first request is answered, so a duplicate never overtakes it.
+
+use super::house::{Errand, House, Note, Requester, Then, fresh, read_call};
+use super::{links, wire};
+use crate::call::{Asker, Call, Event, Medium, Terms};
+use crate::clock::{Moment, Span};
+use crate::exchange;
+use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
+use crate::store::{self, Companion, Outcome, Plan, Refusal, Store, StoreError, Transaction, Vendor, Write};
+use serde_json::{Value, json};
+use signaling::code::Code;
+use signaling::inbound::{Caller, Idempotency, Refused, Reply, SecretHash};
+use signaling::rest::{self, Answered, CallFilter, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How long a session of the vendor's page lasts.
+const SESSION: Span = Span::from_s(12 * 3600);
+
+/// API keys whose vendors are remembered; above it the memory is emptied, it costs a look-up each.
+const MAX_KNOWN: usize = 4096;
+
+/// Items of a list when no limit is given.
+const PAGE: u32 = 50;
+
+/// What the desk remembers.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// API keys never change their vendor.
+    known: BTreeMap<SecretHash, Vendor>,
+    in_use: Arc<KeysInUse>,
+}
+
+/// Idempotency keys of requests that are not answered yet. A lock, because a request may be answered on any thread;
+/// it is held for the length of one insertion or removal.
+#[derive(Default)]
+struct KeysInUse(Mutex<BTreeSet<(VendorId, String)>>);
+
+/// Frees a key when its request is answered or dropped.
+struct KeyInUse {
+    keys: Arc<KeysInUse>,
+    key: (VendorId, String),
+}
+
+impl KeysInUse {
+    fn take(self: &Arc<Self>, key: (VendorId, String)) -> Option<KeyInUse> {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        is_new.then(|| KeyInUse { keys: Arc::clone(self), key })
+    }
+}
+
+impl Drop for KeyInUse {
+    fn drop(&mut self) {
+        self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// A request whose sender waits.
+pub(super) struct Waiting {
+    vendor: VendorId,
+    idempotency: Option<Idempotency>,
+    _key: Option<KeyInUse>,
+    reply: Reply<Answered>,
+    /// The call it is about.
+    call: Option<CallId>,
+}
+
+impl Waiting {
+    pub(super) fn answer(self, answer: Result<Answered, Refused>) {
+        // Who went away asks again with the same key.
+        let _ = self.reply.send(answer);
+    }
+
+    /// The reply as it is kept beside its effect.
+    pub(super) fn keep(&self, status: u16, body: &Value) -> Option<store::Idempotency> {
+        let Idempotency { key, request_hash } = self.idempotency.clone()?;
+        Some(store::Idempotency { vendor: self.vendor, key, request_hash, status, body: body.to_string() })
+    }
+}
+
+/// What came back from a look-up.
+pub(super) enum Step {
+    /// Whose key or session it is.
+    Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },
+    /// Something for the store alone.
+    Write { waiting: Waiting, writes: Vec<Write>, body: Value },
+    /// A new call's plan and companion.
+    Book { waiting: Waiting, booking: Box<Booking> },
+    /// Something about a call.
+    OnCall { waiting: Waiting, call: CallId, want: Want },
+    /// Calls of a list: those that are settled were read, the others are at hand.
+    Listed { waiting: Waiting, rows: Vec<(CallId, Option<Call>)>, next: Option<CallId> },
+}
+
+/// A request whose caller is not known yet.
+pub(super) struct Ask {
+    caller: Caller,
+    idempotency: Option<Idempotency>,
+    request: Request,
+    reply: Reply<Answered>,
+}
+
+/// What a new call is made of.
+pub(super) struct Booking {
+    plan: Plan,
+    companion: Companion,
+    client: ClientRef,
+    client_name: Option<String>,
+    medium: Medium,
+}
+
+/// A request about a call.
+pub(super) struct OnCall {
+    waiting: Waiting,
+    want: Want,
+}
+
+/// What is wanted of a call.
+pub(super) enum Want {
+    Show,
+    Links,
+    /// The first reply to `POST /v1/calls` again: as kept, and with its links.
+    Replay { status: u16, body: Value },
+    Receipt,
+    Extend(rest::Extend),
+    End,
+}
+
+/// A command of the store's that waits for its commit.
+pub(super) enum Stored {
+    Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
+    Booked { waiting: Waiting, body: Value, call: Box<Call> },
+    LoggedIn { vendor_of: SecretHash, reply: Reply<rest::Session> },
+    LoggedOut { reply: Reply<()> },
+}
+
+impl OnCall {
+    pub(super) fn refuse(self, refused: Refused) {
+        self.waiting.answer(Err(refused));
+    }
+}
+
+fn ok(status: u16, body: Value) -> Result<Answered, Refused> {
+    Ok(Answered { status, body, replayed: false })
+}
+
+impl House {
+    pub(super) fn take_rest(&mut self, caller: Caller, idempotency: Option<Idempotency>, request: Request, reply: Reply<Answered>) {
+        let ask = Ask { caller, idempotency, request, reply };
+        if let Caller::ApiKey(hash) = caller
+            && let Some(vendor) = self.desk.known.get(&hash)
+        {
+            let vendor = vendor.clone();
+            return self.admit(vendor, ask);
+        }
+        let (store, notes, now) = (self.store.clone(), self.notes.clone(), self.clock.now());
+        tokio::task::spawn_blocking(move || {
+            let vendor = match ask.caller {
+                Caller::ApiKey(hash) => store.vendor_by_key(&hash),
+                Caller::Session(hash) => store.vendor_by_session(&hash, now),
+            };
+            // The loop is gone only after a failure; the dropped reply reads as an internal error.
+            let _ = notes.send(Note::Desk(Box::new(Step::Caller { ask, vendor })));
+        });
+    }
+
+    /// One vendor's request: takes its key, then looks up what it names.
+    fn admit(&mut self, vendor: Vendor, ask: Ask) {
+        let Ask { idempotency, request, reply, .. } = ask;
+        let key = match &idempotency {
+            None => None,
+            Some(used) => match self.desk.in_use.take((vendor.id, used.key.clone())) {
+                Some(key) => Some(key),
+                None => {
+                    let detail = "the first request with this key is not answered yet; try again in a moment";
+                    return drop(reply.send(Err(wire::refused(Code::IdempotencyKeyInUse, detail, None))));
+                }
+            },
+        };
+        let waiting = Waiting { vendor: vendor.id, idempotency, _key: key, reply, call: None };
+        let (store, notes, now) = (self.store.clone(), self.notes.clone(), self.clock.now());
+        tokio::task::spawn_blocking(move || {
+            let search = Search { store: &store, vendor: &vendor, now };
+            if let Some(step) = search.look_up(waiting, request) {
+                // As above.
+                let _ = notes.send(Note::Desk(Box::new(step)));
+            }
+        });
+    }
+
+    pub(super) fn desk_step(&mut self, step: Step) {
+        match step {
+            Step::Caller { ask, vendor } => match vendor {
+                Ok(Some(vendor)) => {
+                    if let Caller::ApiKey(hash) = ask.caller {
+                        if self.desk.known.len() >= MAX_KNOWN {
+                            self.desk.known.clear();
+                        }
+                        self.desk.known.insert(hash, vendor.clone());
+                    }
+                    self.admit(vendor, ask);
+                }
+                Ok(None) => {
+                    let detail = match ask.caller {
+                        Caller::ApiKey(_) => "this API key is not known here; `lull vendor add` makes one",
+                        Caller::Session(_) => "the session is over; open a new login link",
+                    };
+                    drop(ask.reply.send(Err(wire::refused(Code::Unauthorized, detail, None))));
+                }
+                Err(error) => drop(ask.reply.send(Err(wire::of_store_error(&error)))),
+            },
+            Step::Write { waiting, writes, body } => {
+                let credited = writes.iter().find_map(|write| match write {
+                    Write::Credit { client, .. } => Some(client.clone()),
+                    _ => None,
+                });
+                let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
+                self.commit(transaction, Then::Desk(Box::new(Stored::Reply { waiting, body, credited })));
+            }
+            Step::Book { waiting, booking } => self.book(waiting, *booking),
+            Step::OnCall { mut waiting, call, want } => {
+                waiting.call = Some(call);
+                self.with_call(call, Errand::Desk(Box::new(OnCall { waiting, want })));
+            }
+            Step::Listed { waiting, rows, next } => {
+                let now = self.clock.now();
+                let items: Vec<Value> = rows
+                    .into_iter()
+                    .filter_map(|(id, read)| match read {
+                        Some(call) => Some(exchange::View::of(&call, now)).map(|view| wire::call(&view)),
+                        None => self.exchange.view(id, now).map(|view| wire::call(&view)),
+                    })
+                    .collect();
+                let next = next.map(|id| id.to_string());
+                let body = json!({ "items": items, "next_cursor": next });
+                self.reply_after_all(waiting, ok(200, body));
+            }
+        }
+    }
+
+    fn book(&mut self, waiting: Waiting, booking: Booking) {
+        let open = self.exchange.calls().filter(|call| !call.is_over()).count();
+        if open >= self.rules.max_calls {
+            let detail = "the server carries as many calls as it may; try again later";
+            return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
+        }
+        let now = self.clock.now();
+        let Booking { plan, companion, client, client_name, medium } = booking;
+        let terms = Terms {
+            vendor: waiting.vendor,
+            plan: plan.id,
+            plan_name: plan.name,
+            block: plan.block,
+            price: plan.price,
+            grade_paid: plan.grade,
+            grade_delivered: companion.grade,
+            client: client.clone(),
+            client_name,
+            companion: companion.id,
+            companion_name: companion.name,
+            medium,
+            shares: self.rules.shares,
+            client_token: TokenId::new(fresh()),
+            companion_token: TokenId::new(fresh()),
+            limits: self.rules.limits.clone(),
+        };
+        let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
+        let amount = terms.price;
+        let (call, entry) = match exchange::book(id, terms, hold, now) {
+            Ok(booked) => booked,
+            Err(why) => return waiting.answer(Err(wire::refused(Code::InvalidRequest, why.to_string(), Some("plan_id")))),
+        };
+        let body = wire::call(&exchange::View::of(&call, now));
+        let writes = vec![
+            Write::Facts { call: id, entries: vec![entry] },
+            Write::Hold { hold, call: id, vendor: waiting.vendor, client, amount, at: now },
+        ];
+        let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
+        self.commit(transaction, Then::Desk(Box::new(Stored::Booked { waiting, body, call: Box::new(call) })));
+    }
+
+    /// A transaction of the desk's is on disk, or was refused.
+    pub(super) fn desk_stored(&mut self, stored: Stored, outcome: Result<Outcome, StoreError>) {
+        let outcome = outcome.map_err(|error| wire::of_store_error(&error));
+        match stored {
+            Stored::Reply { waiting, body, credited } => {
+                let vendor = waiting.vendor;
+                waiting.answer(outcome.and_then(|outcome| answer_of(outcome, body)));
+                if let Some(client) = credited {
+                    let concerned = |call: &&Call| call.terms().vendor == vendor && call.terms().client == client && !call.is_over();
+                    let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
+                    calls.into_iter().for_each(|call| self.read_wallet(call));
+                }
+            }
+            Stored::Booked { waiting, body, call } => match outcome {
+                Ok(Outcome::Committed) => {
+                    metrics::counter!("lull_calls_created_total").increment(1);
+                    let body = with_links(body, links::links(&self.tokens, &self.rules, &call));
+                    self.exchange.insert(*call);
+                    waiting.answer(ok(201, body));
+                }
+                other => waiting.answer(other.and_then(|outcome| answer_of(outcome, body))),
+            },
+            Stored::LoggedIn { vendor_of, reply } => match outcome {
+                Ok(Outcome::Committed) => {
+                    let (store, now) = (self.store.clone(), self.clock.now());
+                    tokio::task::spawn_blocking(move || {
+                        let session = match store.vendor_by_session(&vendor_of, now) {
+                            Ok(Some(vendor)) => Ok(rest::Session {
+                                vendor_id: vendor.id.to_string(),
+                                vendor_name: vendor.name,
+                                expires_in_s: SESSION.whole_s(),
+                            }),
+                            Ok(None) => Err(wire::refused(Code::Unauthorized, "the session is over; open a new login link", None)),
+                            Err(error) => Err(wire::of_store_error(&error)),
+                        };
+                        drop(reply.send(session));
+                    });
+                }
+                Ok(Outcome::Refused(refusal)) => drop(reply.send(Err(wire::of_store(&refusal)))),
+                Ok(Outcome::Replayed { .. }) => drop(reply.send(Err(wire::of_store(&Refusal::LoginCode)))),
+                Err(refused) => drop(reply.send(Err(refused))),
+            },
+            Stored::LoggedOut { reply } => drop(reply.send(outcome.map(|_| ()))),
+        }
+    }
+
+    /// A request about a call, with the call at hand. Another vendor's call is not there.
+    pub(super) fn desk_on_call(&mut self, id: CallId, work: OnCall) {
+        let OnCall { waiting, want } = work;
+        let Some(call) = self.exchange.call(id).filter(|call| call.terms().vendor == waiting.vendor) else {
+            return waiting.answer(Err(wire::not_found("call")));
+        };
+        match want {
+            Want::Show => {
+                let answer = self.call_reply(&waiting);
+                self.reply_after_all(waiting, answer);
+            }
+            Want::Links => waiting.answer(ok(200, links::links(&self.tokens, &self.rules, call))),
+            Want::Replay { status, body } => {
+                let body = with_links(body, links::links(&self.tokens, &self.rules, call));
+                waiting.answer(Ok(Answered { status, body, replayed: true }));
+            }
+            Want::Receipt => {
+                let answer = wire::receipt(call, crate::call::Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
+                self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
+            }
+            Want::Extend(extend) => {
+                let request = self.request(Requester::Desk(waiting));
+                let event = match extend.gift_s {
+                    Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
+                    None => {
+                        Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request }
+                    }
+                };
+                self.tell_core(id, event);
+            }
+            Want::End => {
+                let request = self.request(Requester::Desk(waiting));
+                self.tell_core(id, Event::VendorEnds { request });
+            }
+        }
+    }
+
+    /// The call a request is about, as it stands.
+    pub(super) fn call_reply(&self, waiting: &Waiting) -> Result<Answered, Refused> {
+        let view = waiting.call.and_then(|call| self.exchange.view(call, self.clock.now()));
+        view.map_or_else(|| Err(wire::not_found("call")), |view| ok(200, wire::call(&view)))
+    }
+
+    fn reply_after_all(&mut self, waiting: Waiting, answer: Result<Answered, Refused>) {
+        self.after_all(Then::Say(vec![super::house::Said::Reply { waiting, answer }]));
+    }
+
+    pub(super) fn log_in(&mut self, code: SecretHash, session: SecretHash, reply: Reply<rest::Session>) {
+        let now = self.clock.now();
+        let write = Write::OpenSession { code_hash: code, session_hash: session, now, expires_at: now + SESSION };
+        let transaction = Transaction { idempotency: None, writes: vec![write] };
+        self.commit(transaction, Then::Desk(Box::new(Stored::LoggedIn { vendor_of: session, reply })));
+    }
+
+    pub(super) fn log_out(&mut self, session: SecretHash, reply: Reply<()>) {
+        let transaction = Transaction { idempotency: None, writes: vec![Write::CloseSession { session_hash: session }] };
+        self.commit(transaction, Then::Desk(Box::new(Stored::LoggedOut { reply })));
+    }
+}
+
+fn answer_of(outcome: Outcome, body: Value) -> Result<Answered, Refused> {
+    match outcome {
+        Outcome::Committed => ok(201, body),
+        Outcome::Replayed { status, body } => Ok(Answered { status, body: kept_body(&body), replayed: true }),
+        Outcome::Refused(refusal) => Err(wire::of_store(&refusal)),
+    }
+}
+
+fn kept_body(body: &str) -> Value {
+    serde_json::from_str(body).unwrap_or(Value::Null)
+}
+
+/// A call with what lets its parties join: `client` and `companion` gain `url` and `token`.
+fn with_links(mut call: Value, links: Value) -> Value {
+    for party in ["client", "companion"] {
+        if let (Some(of_call), Some(of_links)) = (call[party].as_object_mut(), links[party].as_object()) {
+            of_call.extend(of_links.clone());
+        }
+    }
+    call
+}
+
+/// Looks things up for one request, on a thread that may wait for the disk.
+struct Search<'a> {
+    store: &'a Store,
+    vendor: &'a Vendor,
+    now: Moment,
+}
+
+impl Search<'_> {
+    /// None if the request is answered already.
+    fn look_up(&self, waiting: Waiting, request: Request) -> Option<Step> {
+        match self.kept_reply(&waiting) {
+            Ok(None) => {}
+            Ok(Some(kept)) => return self.replay(waiting, &request, kept),
+            Err(refused) => {
+                waiting.answer(Err(refused));
+                return None;
+            }
+        }
+        match self.find(request) {
+            Ok(Found::Answer(body)) => {
+                waiting.answer(ok(200, body));
+                None
+            }
+            Ok(Found::Write(writes, body)) => Some(Step::Write { waiting, writes, body }),
+            Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
+            Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
+            Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
+            Err(refused) => {
+                waiting.answer(Err(refused));
+                None
+            }
+        }
+    }
+
+    fn kept_reply(&self, waiting: &Waiting) -> Result<Option<store::Reply>, Refused> {
+        let Some(used) = &waiting.idempotency else { return Ok(None) };
+        let kept = self.store.reply(self.vendor.id, &used.key).map_err(|error| wire::of_store_error(&error))?;
+        match kept {
+            Some(kept) if kept.request_hash != used.request_hash => Err(wire::of_store(&Refusal::KeyReused)),
+            kept => Ok(kept),
+        }
+    }
+
+    fn replay(&self, waiting: Waiting, request: &Request, kept: store::Reply) -> Option<Step> {
+        let (status, body) = (kept.status, kept_body(&kept.body));
+        // Kept replies hold no tokens: a new call's links are made again from its terms.
+        if matches!(request, Request::CreateCall(_))
+            && let Some(call) = body["id"].as_str().and_then(|id| id.parse().ok())
+        {
+            return Some(Step::OnCall { waiting, call, want: Want::Replay { status, body } });
+        }
+        waiting.answer(Ok(Answered { status, body, replayed: true }));
+        None
+    }
+
+    fn find(&self, request: Request) -> Result<Found, Refused> {
+        let (store, vendor) = (self.store, self.vendor.id);
+        let failed = |error: StoreError| wire::of_store_error(&error);
+        let list = |items: Vec<Value>, next: Option<String>| Found::Answer(json!({ "items": items, "next_cursor": next }));
+        Ok(match request {
+            Request::WhoAmI => Found::Answer(json!({ "vendor_id": vendor.to_string(), "vendor_name": self.vendor.name })),
+            Request::CreatePlan(create) => {
+                let plan = Plan {
+                    id: PlanId::new(fresh()),
+                    vendor,
+                    name: create.name,
+                    block: Span::from_s(create.block_s),
+                    price: wire::money(&create.price, "price.currency")?,
+                    grade: create.grade,
+                    created_at: self.now,
+                };
+                let body = wire::plan(&plan);
+                Found::Write(vec![Write::AddPlan(plan)], body)
+            }
+            Request::ListPlans(page) => {
+                let (page, limit) = page_of::<PlanId>(&page)?;
+                let plans = store.plans(vendor, page).map_err(failed)?;
+                let next = next_of(&plans, limit, |plan| plan.id.to_string());
+                list(plans.iter().map(wire::plan).collect(), next)
+            }
+            Request::GetPlan { id } => Found::Answer(wire::plan(&self.plan(&id)?)),
+            Request::CreateCompanion(create) => {
+                let id = CompanionId::new(fresh());
+                let companion = Companion { id, vendor, name: create.name, grade: create.grade, created_at: self.now };
+                let body = wire::companion(&companion);
+                Found::Write(vec![Write::AddCompanion(companion)], body)
+            }
+            Request::ListCompanions(page) => {
+                let (page, limit) = page_of::<CompanionId>(&page)?;
+                let companions = store.companions(vendor, page).map_err(failed)?;
+                let next = next_of(&companions, limit, |companion| companion.id.to_string());
+                list(companions.iter().map(wire::companion).collect(), next)
+            }
+            Request::GetCompanion { id } => Found::Answer(wire::companion(&self.companion(&id)?)),
+            Request::Credit { client_ref, credit } => {
+                let client = client_of(&client_ref)?;
+                let amount = wire::money(&credit.amount, "amount.currency")?;
+                let body = json!({
+                    "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount),
+                });
+                let transfer = TransferId::new(fresh());
+                let write = Write::Credit { transfer, vendor, client, amount, order_ref: credit.order_ref, at: self.now };
+                Found::Write(vec![write], body)
+            }
+            Request::GetClient { client_ref } => {
+                let client = client_of(&client_ref)?;
+                let wallets = store.balances(vendor, &client).map_err(failed)?;
+                if wallets.is_empty() {
+                    return Err(wire::not_found("client; a first credit makes one"));
+                }
+                let wallets: Vec<Value> = wallets.into_iter().map(wire::wallet).collect();
+                Found::Answer(json!({ "client_ref": client.as_str(), "wallets": wallets }))
+            }
+            Request::CreateCall(create) => Found::Book(Box::new(Booking {
+                plan: self.plan(&create.plan_id)?,
+                companion: self.companion(&create.companion_id)?,
+                client: client_of(&create.client_ref)?,
+                client_name: create.client_name,
+                medium: match create.media {
+                    Some(rest::Media::Video) => Medium::Video,
+                    Some(rest::Media::Audio) | None => Medium::Audio,
+                },
+            })),
+            Request::ListCalls { page, state } => {
+                let (page, limit) = page_of::<CallId>(&page)?;
+                let settled = state.map(|state| state == CallFilter::Settled);
+                let rows = store.calls(vendor, page, settled).map_err(failed)?;
+                let next = (rows.len() >= limit).then(|| rows.last().map(|row| row.id)).flatten();
+                let mut found = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let read = if row.record.is_some() { read_call(store, row.id)? } else { None };
+                    found.push((row.id, read));
+                }
+                Found::Listed(found, next)
+            }
+            Request::GetCall { id } => Found::OnCall(call_of(&id)?, Want::Show),
+            Request::GetLinks { id } => Found::OnCall(call_of(&id)?, Want::Links),
+            Request::Extend { id, extend } => Found::OnCall(call_of(&id)?, Want::Extend(extend)),
+            Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
+            Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt),
+            Request::GetRecord { id } => {
+                let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
+                let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
+                Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
+            }
+        })
+    }
+
+    fn plan(&self, id: &str) -> Result<Plan, Refused> {
+        let id = id.parse().map_err(|_| wire::not_found("plan"))?;
+        let plan = self.store.plan(self.vendor.id, id).map_err(|error| wire::of_store_error(&error))?;
+        plan.ok_or_else(|| wire::not_found("plan"))
+    }
+
+    fn companion(&self, id: &str) -> Result<Companion, Refused> {
+        let id = id.parse().map_err(|_| wire::not_found("companion"))?;
+        let companion = self.store.companion(self.vendor.id, id).map_err(|error| wire::of_store_error(&error))?;
+        companion.ok_or_else(|| wire::not_found("companion"))
+    }
+}
+
+/// What a look-up found.
+enum Found {
+    Answer(Value),
+    Write(Vec<Write>, Value),
+    Book(Box<Booking>),
+    OnCall(CallId, Want),
+    Listed(Vec<(CallId, Option<Call>)>, Option<CallId>),
+}
+
+fn call_of(id: &str) -> Result<CallId, Refused> {
+    id.parse().map_err(|_| wire::not_found("call"))
+}
+
+fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
+    client_ref.parse().map_err(|error| wire::refused(Code::InvalidRequest, format!("{error}"), Some("client_ref")))
+}
+
+fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
+    let bad = || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
+    let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;
+    let limit = page.limit.unwrap_or(PAGE);
+    Ok((store::Page { after, limit }, limit as usize))
+}
+
+/// A full page may have another behind it.
+fn next_of<T>(items: &[T], limit: usize, id: impl Fn(&T) -> String) -> Option<String> {
+    (items.len() >= limit).then(|| items.last().map(id)).flatten()
+}

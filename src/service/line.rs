@@ -1,0 +1,374 @@
+//! The line: joins, sockets, and what parties say, checked against the call and handed to the core.
+//!
+//! A token counts only for its own party of its own call, and only while the call is open; a settled call still shows
+//! its end and its receipt to who held a token for it.
+
+use super::house::{Errand, House, Note, Requester, Said, Then, fresh};
+use super::{links, wire};
+use crate::call::{Asker, Call, Event, Side};
+use crate::clock::Span;
+use crate::ids::{CallId, HoldId, LegId};
+use crate::media::{OfferError, OpenLeg, Report};
+use signaling::code::Code;
+use signaling::inbound::{Claims, Inbound, Joined, Refused, Reply, SocketId, ToSocket};
+use signaling::message::{FromPage, PageBody, ServerBody};
+use tokio::sync::mpsc;
+
+/// Taps whose keys are remembered for a call; further ones are refused, no call needs so many.
+const MAX_KEYS: usize = 512;
+
+/// Where a page's message came from, and so where its answer goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// A socket.
+    Socket(SocketId),
+    /// The data channel of a leg.
+    Leg(LegId),
+}
+
+/// What somebody with a join token wants.
+pub(super) struct OnCall {
+    claims: Claims,
+    want: Want,
+}
+
+enum Want {
+    Join { offer: String, reply: Reply<Joined> },
+    Patch { leg: String, fragment: String, reply: Reply<String> },
+    HangUp { leg: String, reply: Reply<()> },
+    Receipt { reply: Reply<serde_json::Value> },
+    Listen { socket: SocketId, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
+}
+
+/// The media plane's answer to an offer.
+pub(super) struct Offered {
+    call: CallId,
+    side: Side,
+    leg: LegId,
+    answer: Result<String, OfferError>,
+    asked: Asked,
+}
+
+/// Who made an offer.
+enum Asked {
+    Http { reply: Reply<Joined> },
+    Page { page: String, place: Place, seq: u64 },
+    /// An ICE restart: no new leg.
+    Restart { place: Place, seq: u64 },
+}
+
+impl OnCall {
+    /// Says why nothing was done.
+    pub(super) fn refuse(self, refused: Refused) {
+        // Who went away needs no answer.
+        match self.want {
+            Want::Join { reply, .. } => drop(reply.send(Err(refused))),
+            Want::Patch { reply, .. } => drop(reply.send(Err(refused))),
+            Want::HangUp { reply, .. } => drop(reply.send(Err(refused))),
+            Want::Receipt { reply } => drop(reply.send(Err(refused))),
+            Want::Listen { reply, .. } => drop(reply.send(Err(refused))),
+        }
+    }
+}
+
+impl House {
+    /// Everything that comes with a join token or over a socket.
+    pub(super) fn take_line(&mut self, inbound: Inbound) {
+        let (claims, want) = match inbound {
+            Inbound::Join { claims, offer, reply } => (claims, Want::Join { offer, reply }),
+            Inbound::Patch { claims, leg, fragment, reply } => (claims, Want::Patch { leg, fragment, reply }),
+            Inbound::HangUp { claims, leg, reply } => (claims, Want::HangUp { leg, reply }),
+            Inbound::Receipt { claims, reply } => (claims, Want::Receipt { reply }),
+            Inbound::SocketOpened { socket, claims, page, out, reply } => (claims, Want::Listen { socket, page, out, reply }),
+            Inbound::SocketMessage { socket, message } => return self.socket_message(socket, message),
+            Inbound::SocketClosed { socket } => {
+                if let Some((call, side)) = self.sockets.remove(&socket)
+                    && let Some(parties) = self.parties.get_mut(&call)
+                {
+                    parties.of_mut(side).remove_socket(socket);
+                }
+                return;
+            }
+            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } => return,
+        };
+        let work = OnCall { claims, want };
+        match work.claims.call.parse() {
+            Ok(call) => self.with_call(call, Errand::Line(Box::new(work))),
+            Err(_) => work.refuse(wire::refused(Code::TokenInvalid, "this link is not one of ours", None)),
+        }
+    }
+
+    /// The same with the call at hand.
+    pub(super) fn line_on_call(&mut self, id: CallId, work: OnCall) {
+        let Some(call) = self.exchange.call(id) else { return work.refuse(wire::not_found("call")) };
+        let side = wire::side(work.claims.role);
+        if links::token_id(call.terms(), side).to_string() != work.claims.jti {
+            return work.refuse(wire::refused(Code::TokenRevoked, "this link was withdrawn; ask for a new one", None));
+        }
+        let is_over = call.is_over();
+        match work.want {
+            Want::Receipt { reply } => {
+                let receipt = wire::receipt(call, side).ok_or_else(|| wire::not_found("receipt before the call is settled"));
+                drop(reply.send(receipt));
+            }
+            Want::Listen { socket, page, out, reply } => self.listen(id, side, socket, page, out, reply),
+            Want::Join { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
+            Want::Patch { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
+            Want::HangUp { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
+            Want::Join { offer, reply } => self.open_leg(id, side, offer, Asked::Http { reply }),
+            Want::Patch { leg, fragment, reply } => match self.own_leg(id, side, &leg) {
+                Some(leg) => {
+                    let answer = self.media.patch(id, leg, fragment);
+                    tokio::spawn(async move {
+                        let answer = answer.await.unwrap_or(Err(OfferError::Gone));
+                        drop(reply.send(answer.map_err(|error| wire::of_offer(&error))));
+                    });
+                }
+                None => drop(reply.send(Err(wire::not_found("leg")))),
+            },
+            Want::HangUp { leg, reply } => match self.own_leg(id, side, &leg) {
+                Some(_) => {
+                    self.tell_core(id, Event::HangUp { side });
+                    drop(reply.send(Ok(())));
+                }
+                None => drop(reply.send(Err(wire::not_found("leg")))),
+            },
+        }
+    }
+
+    fn own_leg(&self, call: CallId, side: Side, leg: &str) -> Option<LegId> {
+        let leg = leg.parse().ok()?;
+        self.parties.get(&call)?.of(side).has_leg(leg).then_some(leg)
+    }
+
+    fn listen(&mut self, call: CallId, side: Side, socket: SocketId, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()>) {
+        if reply.send(Ok(())).is_err() {
+            return; // The page went away while the call was looked up.
+        }
+        self.sockets.insert(socket, (call, side));
+        self.parties.entry(call).or_default().of_mut(side).add_socket(socket, page, out);
+        self.read_wallet(call);
+        if let Some(view) = self.view_for(call, side) {
+            let body = Box::new(ServerBody::Welcome { role: wire::role(side), call: Box::new(view) });
+            self.after_all(Then::Say(vec![Said::Answer { call, side, place: Place::Socket(socket), body }]));
+        }
+    }
+
+    fn open_leg(&mut self, call: CallId, side: Side, offer: String, asked: Asked) {
+        let Some(terms) = self.exchange.call(call).map(Call::terms) else { return };
+        let leg = LegId::new(fresh());
+        let answer = self.media.open(OpenLeg {
+            call,
+            side,
+            leg,
+            offer,
+            medium: terms.medium,
+            media_timeout: terms.limits.media_timeout,
+            quiet_timeout: terms.limits.quiet_timeout,
+            audio_required: side == Side::Companion,
+        });
+        self.await_offer(call, side, leg, answer, asked);
+    }
+
+    fn await_offer(
+        &self,
+        call: CallId,
+        side: Side,
+        leg: LegId,
+        answer: tokio::sync::oneshot::Receiver<Result<String, OfferError>>,
+        asked: Asked,
+    ) {
+        let notes = self.notes.clone();
+        tokio::spawn(async move {
+            // A shard that drops the question is going down.
+            let answer = answer.await.unwrap_or(Err(OfferError::Overloaded));
+            let _ = notes.send(Note::Offered(Box::new(Offered { call, side, leg, answer, asked })));
+        });
+    }
+
+    /// The media plane answered an offer: the join becomes a fact, and then the answer goes out.
+    pub(super) fn offered(&mut self, offered: Offered) {
+        let Offered { call, side, leg, answer, asked } = offered;
+        let answer = match answer {
+            Ok(_) if self.exchange.call(call).is_none_or(Call::is_over) => {
+                self.media.close_leg(call, leg);
+                Err(wire::call_ended())
+            }
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(wire::of_offer(&error)),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(refused) => {
+                match asked {
+                    Asked::Http { reply } => drop(reply.send(Err(refused))),
+                    Asked::Page { place, seq, .. } | Asked::Restart { place, seq } => self.refuse_page(call, side, place, seq, refused),
+                }
+                return;
+            }
+        };
+        let party = self.parties.entry(call).or_default().of_mut(side);
+        let said = match asked {
+            Asked::Http { reply } => {
+                party.add_leg(leg, leg.to_string());
+                self.tell_core(call, Event::Joined { side, leg });
+                Said::Joined { reply, joined: Joined { leg: leg.to_string(), answer } }
+            }
+            Asked::Page { page, place, seq } => {
+                party.add_leg(leg, page);
+                self.tell_core(call, Event::Joined { side, leg });
+                let body = Box::new(ServerBody::Answer { re: seq, leg: leg.to_string(), sdp: answer });
+                Said::Answer { call, side, place, body }
+            }
+            Asked::Restart { place, seq } => {
+                let body = Box::new(ServerBody::Answer { re: seq, leg: leg.to_string(), sdp: answer });
+                Said::Answer { call, side, place, body }
+            }
+        };
+        self.after_all(Then::Say(vec![said]));
+    }
+
+    fn socket_message(&mut self, socket: SocketId, message: FromPage) {
+        let Some((call, side)) = self.sockets.get(&socket).copied() else { return };
+        let Some(page) = self.parties.get(&call).and_then(|p| p.of(side).page_of(socket)).map(str::to_owned) else { return };
+        self.page_message(call, side, page, Place::Socket(socket), message);
+    }
+
+    fn control_message(&mut self, call: CallId, side: Side, leg: LegId, text: &str) {
+        let place = Place::Leg(leg);
+        match signaling::parse_message(text) {
+            Ok(message) => {
+                let page = self.parties.get(&call).and_then(|p| p.of(side).page_of_leg(leg)).map(str::to_owned);
+                if let Some(page) = page {
+                    self.page_message(call, side, page, place, message);
+                }
+            }
+            Err(error) => {
+                let body = ServerBody::Error { code: error.code, detail: error.detail, re: error.re };
+                self.answer_place(call, side, place, body);
+            }
+        }
+    }
+
+    fn page_message(&mut self, call: CallId, side: Side, page: String, place: Place, message: FromPage) {
+        let seq = message.seq;
+        if let PageBody::Ping { at } = message.body {
+            return self.answer_place(call, side, place, ServerBody::Pong { at });
+        }
+        let now = self.clock.now();
+        let party = self.parties.entry(call).or_default().of_mut(side);
+        if !party.is_new(&page, seq, now) {
+            return; // Said before, over the other way; or without a number, which the door refuses.
+        }
+        match message.body {
+            PageBody::Offer { sdp } => {
+                if self.exchange.call(call).is_none_or(Call::is_over) {
+                    return self.refuse_page(call, side, place, seq, wire::call_ended());
+                }
+                self.open_leg(call, side, sdp, Asked::Page { page, place, seq });
+            }
+            PageBody::IceRestart { sdp } => match party.leg_of(&page) {
+                Some(leg) => {
+                    let answer = self.media.restart(call, leg, sdp);
+                    self.await_offer(call, side, leg, answer, Asked::Restart { place, seq });
+                }
+                None => self.refuse_page(call, side, place, seq, wire::of_offer(&OfferError::Gone)),
+            },
+            PageBody::Extend { key } if side == Side::Client => {
+                if let Some(request) = self.page_request(call, side, place, seq, key) {
+                    let hold = HoldId::new(fresh());
+                    self.tell_core(call, Event::ExtendAsked { by: Asker::Client, hold, order_ref: None, request });
+                }
+            }
+            PageBody::Gift { key, minutes } if side == Side::Companion => {
+                if let Some(request) = self.page_request(call, side, place, seq, key) {
+                    let length = Span::from_s(i64::from(minutes) * 60);
+                    self.tell_core(call, Event::GiftAsked { by: Asker::Companion, length, request });
+                }
+            }
+            PageBody::ReportAbuse if side == Side::Companion => self.tell_core(call, Event::AbuseReported),
+            PageBody::Extend { .. } | PageBody::Gift { .. } | PageBody::ReportAbuse => {
+                self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, "the other party may do this", None));
+            }
+            PageBody::Devices { audio, video } => {
+                party.devices = super::parties::Devices { audio, video };
+                self.tell_state(call, Side::Client);
+                self.tell_state(call, Side::Companion);
+            }
+            PageBody::HangUp => self.tell_core(call, Event::HangUp { side }),
+            PageBody::Hello { .. } => {
+                self.refuse_page(call, side, place, seq, wire::refused(Code::InvalidMessage, "hello was said already", None));
+            }
+            PageBody::Ping { .. } => {}
+        }
+    }
+
+    /// A tap that adds time counts once, however often its key comes.
+    fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
+        let keys = &mut self.parties.entry(call).or_default().keys;
+        if keys.contains(&key) {
+            return None;
+        }
+        if keys.len() >= MAX_KEYS {
+            self.refuse_page(call, side, place, seq, wire::refused(Code::RateLimited, "too many extensions were asked for in this call", None));
+            return None;
+        }
+        keys.insert(key);
+        Some(self.request(Requester::Page { call, side, place, seq }))
+    }
+
+    fn refuse_page(&mut self, call: CallId, side: Side, place: Place, seq: u64, refused: Refused) {
+        let Refused { code, detail, .. } = refused;
+        self.answer_place(call, side, place, ServerBody::Error { code, detail, re: Some(seq) });
+    }
+
+    /// Answers whoever asked, where she asked.
+    pub(super) fn answer_place(&mut self, call: CallId, side: Side, place: Place, body: ServerBody) {
+        match place {
+            Place::Socket(socket) => {
+                if let Some(parties) = self.parties.get_mut(&call) {
+                    parties.of_mut(side).answer(socket, body);
+                }
+            }
+            Place::Leg(leg) => self.media.control(call, leg, wire::text(&signaling::message::ToPage::once(body))),
+        }
+    }
+
+    /// Tells every page of a party, on every socket and on the data channel.
+    pub(super) fn tell(&mut self, call: CallId, side: Side, body: ServerBody) {
+        let Some(parties) = self.parties.get_mut(&call) else { return };
+        let party = parties.of_mut(side);
+        let message = party.tell(body);
+        if let Some(leg) = party.connected {
+            self.media.control(call, leg, wire::text(&message));
+        }
+    }
+
+    /// What the media plane saw.
+    pub(super) fn take_report(&mut self, report: Report) {
+        match report {
+            Report::Connected { call, side, leg, at } => {
+                self.parties.entry(call).or_default().of_mut(side).leg_connected(leg);
+                self.tell_core(call, Event::Connected { side, leg, at });
+            }
+            Report::AudioReached { call, from, at } => self.tell_core(call, Event::AudioReached { from, at }),
+            Report::Lost { call, side, leg, since } => self.tell_core(call, Event::Lost { side, leg, since }),
+            Report::Back { call, side, leg, at } => self.tell_core(call, Event::Back { side, leg, at }),
+            Report::Hushed { call, side, leg, since } => self.tell_core(call, Event::Hushed { side, leg, since }),
+            Report::Control { call, side, leg, text } => self.control_message(call, side, leg, &text),
+            Report::Measured { call, side, quality } => self.tell_core(call, Event::Measured { side, quality }),
+            Report::Failed { call, side, leg, why } => {
+                tracing::info!(call.id = %call, "a leg of call {call} did not come up: {why}");
+                if let Some(parties) = self.parties.get_mut(&call) {
+                    parties.of_mut(side).leg_gone(leg);
+                }
+                self.tell_core(call, Event::Failed { side, leg });
+            }
+            Report::AudioOnly { call, side, leg: _ } => {
+                self.parties.entry(call).or_default().of_mut(side).audio_only = true;
+                self.tell_state(call, Side::Client);
+                self.tell_state(call, Side::Companion);
+            }
+        }
+    }
+}

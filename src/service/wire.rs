@@ -1,0 +1,288 @@
+//! The one place where wire types meet those of the core.
+
+use super::parties::{Parties, Party};
+use crate::call::{self, Asker, Call, Journal, Medium, Side, State};
+use crate::clock::{Moment, Span};
+use crate::exchange::{self, View};
+use crate::media::OfferError;
+use crate::money::Money;
+use crate::store::{Balance, Companion, Plan, Refusal, StoreError};
+use serde_json::{Value, json};
+use signaling::code::Code;
+use signaling::inbound::{Refused, Role};
+use signaling::message::{self, Amount, CallView, PartyView, ToPage};
+
+pub(super) fn side(role: Role) -> Side {
+    match role {
+        Role::Client => Side::Client,
+        Role::Companion => Side::Companion,
+    }
+}
+
+pub(super) fn role(side: Side) -> Role {
+    match side {
+        Side::Client => Role::Client,
+        Side::Companion => Role::Companion,
+    }
+}
+
+/// A message as text for the data channel.
+pub(super) fn text(message: &ToPage) -> String {
+    serde_json::to_string(message).expect("messages hold only what JSON can say")
+}
+
+pub(super) fn asker(by: Asker) -> message::Asker {
+    match by {
+        Asker::Client => message::Asker::Client,
+        Asker::Companion => message::Asker::Companion,
+        Asker::Vendor => message::Asker::Vendor,
+    }
+}
+
+pub(super) fn amount(money: Money) -> Amount {
+    Amount { amount: money.amount, currency: money.currency.code().to_owned() }
+}
+
+/// Money from the wire; `field` is what a refusal names.
+pub(super) fn money(amount: &Amount, field: &'static str) -> Result<Money, Refused> {
+    let currency = amount.currency.parse().map_err(|error| refused(Code::InvalidRequest, format!("{error}"), Some(field)))?;
+    Ok(Money::new(amount.amount, currency))
+}
+
+pub(super) fn refused(code: Code, detail: impl Into<String>, field: Option<&'static str>) -> Refused {
+    Refused { code, detail: detail.into(), field }
+}
+
+pub(super) fn not_found(what: &str) -> Refused {
+    refused(Code::NotFound, format!("there is no such {what}"), None)
+}
+
+pub(super) fn call_ended() -> Refused {
+    refused(Code::CallEnded, "the call has ended", None)
+}
+
+pub(super) fn of_call(why: &call::Refused) -> Refused {
+    let (code, detail) = match why {
+        call::Refused::CallEnded => (Code::CallEnded, why.to_string()),
+        call::Refused::UnknownCall => (Code::NotFound, why.to_string()),
+        call::Refused::NotLive | call::Refused::NotAllowed => (Code::CallState, why.to_string()),
+        call::Refused::TooLong | call::Refused::TooLarge | call::Refused::GiftLimit { .. } => (Code::LimitReached, why.to_string()),
+        call::Refused::GiftLength => (Code::InvalidRequest, why.to_string()),
+        call::Refused::Busy => (Code::RateLimited, why.to_string()),
+        call::Refused::Funds { available } => return funds(*available),
+        call::Refused::OrderCredited => (Code::OrderCredited, why.to_string()),
+        call::Refused::Storage => (Code::Storage, why.to_string()),
+    };
+    refused(code, detail, None)
+}
+
+fn funds(available: Money) -> Refused {
+    refused(Code::InsufficientFunds, format!("the wallet has {available} to spend; credit it first"), None)
+}
+
+pub(super) fn of_store(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::KeyReused => refused(Code::IdempotencyKeyReused, "this key was used with another request; take a new one", None),
+        Refusal::Funds { available } => funds(*available),
+        Refusal::NameTaken => refused(Code::InvalidRequest, "this name is taken", Some("name")),
+        Refusal::OrderCredited => refused(Code::OrderCredited, "this order was credited before; each order counts once", Some("order_ref")),
+        Refusal::LoginCode => refused(Code::LoginInvalid, "this login link was used before or is too old; make a new one", None),
+        Refusal::TooLarge => {
+            refused(Code::InvalidRequest, "the amount is larger than the ledger keeps exact (2^53 - 1 minor units)", Some("amount"))
+        }
+    }
+}
+
+pub(super) fn of_store_error(error: &StoreError) -> Refused {
+    tracing::error!(%error, "the store failed");
+    refused(Code::Storage, "the server cannot write at present; nothing was changed, try again with the same key", None)
+}
+
+pub(super) fn of_offer(error: &OfferError) -> Refused {
+    let code = match error {
+        OfferError::Syntax(_) | OfferError::Unacceptable(_) => Code::OfferInvalid,
+        OfferError::Gone => Code::NotFound,
+        OfferError::Overloaded => Code::Overloaded,
+    };
+    refused(code, error.to_string(), None)
+}
+
+pub(super) fn plan(plan: &Plan) -> Value {
+    json!({
+        "id": plan.id.to_string(), "name": plan.name, "kind": "block", "block_s": plan.block.whole_s(), "price": amount(plan.price),
+        "grade": plan.grade, "created_at": plan.created_at.to_string(),
+    })
+}
+
+pub(super) fn companion(companion: &Companion) -> Value {
+    json!({
+        "id": companion.id.to_string(), "name": companion.name, "grade": companion.grade, "created_at": companion.created_at.to_string(),
+    })
+}
+
+pub(super) fn wallet(balance: Balance) -> Value {
+    let of = |minor| amount(Money::new(minor, balance.posted.currency));
+    json!({ "posted": amount(balance.posted), "held": of(balance.held), "available": of(balance.available()) })
+}
+
+pub(super) fn medium(medium: Medium) -> &'static str {
+    match medium {
+        Medium::Audio => "audio",
+        Medium::Video => "video",
+    }
+}
+
+fn moment(at: Option<Moment>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+fn whole_s(span: Span) -> u64 {
+    span.whole_s().unsigned_abs()
+}
+
+fn ms(span: Span) -> u64 {
+    span.ms().max(0).unsigned_abs()
+}
+
+/// `connecting`, `live`, `paused`, `ended` or `settled`.
+fn state(state: State) -> &'static str {
+    match state {
+        State::Connecting => "connecting",
+        State::Live { .. } => "live",
+        State::Paused { .. } => "paused",
+        State::Ended { .. } => "ended",
+        State::Settled { .. } => "settled",
+    }
+}
+
+/// The call for the vendor, without tokens.
+pub(super) fn call(view: &View<'_>) -> Value {
+    let terms = view.terms;
+    let (end_reason, at_fault, ended_at) = match view.state {
+        State::Ended { reason, at_fault, at } | State::Settled { reason, at_fault, at, .. } => {
+            (Some(reason.name()), Some(at_fault.name()), Some(at))
+        }
+        State::Connecting | State::Live { .. } | State::Paused { .. } => (None, None, None),
+    };
+    let (charge, refund) = match view.state {
+        State::Settled { charge, refund, .. } => (Some(amount(charge)), Some(amount(refund))),
+        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Ended { .. } => (None, None),
+    };
+    json!({
+        "id": view.call.to_string(),
+        "state": state(view.state),
+        "media": medium(terms.medium),
+        "plan_id": terms.plan.to_string(),
+        "plan_name": terms.plan_name,
+        "client_ref": terms.client.as_str(),
+        "client_name": terms.client_name,
+        "companion_id": terms.companion.to_string(),
+        "companion_name": terms.companion_name,
+        "grade_paid": terms.grade_paid,
+        "grade_delivered": terms.grade_delivered,
+        "price": amount(terms.price),
+        "block_s": terms.block.whole_s(),
+        "blocks": view.blocks,
+        "paid_s": whole_s(view.paid),
+        "gift_s": whole_s(view.gifted),
+        "delivered_ms": ms(view.delivered),
+        "remaining_ms": ms(view.remaining),
+        "running": view.is_running(),
+        "paused_by": paused_by(view),
+        "client": { "present": view.client.connected },
+        "companion": { "present": view.companion.connected },
+        "created_at": view.created_at.to_string(),
+        "client_joined_at": moment(view.client.joined_at),
+        "companion_joined_at": moment(view.companion.joined_at),
+        "started_at": moment(view.started_at),
+        "ends_at": moment(view.ends_at),
+        "ended_at": moment(ended_at),
+        "end_reason": end_reason,
+        "at_fault": at_fault,
+        "charge": charge,
+        "refund": refund,
+    })
+}
+
+/// What a party gets of a settled call: the client her receipt, the companion her statement; none before.
+pub(super) fn receipt(call: &Call, to: Side) -> Option<Value> {
+    let State::Settled { reason, at_fault, at, .. } = call.state() else { return None };
+    match to {
+        Side::Client => {
+            let journal = Journal { call: call.id(), entries: call.entries().to_vec() };
+            let text = exchange::receipt(&journal).ok()?;
+            serde_json::from_str(&text).ok()
+        }
+        Side::Companion => Some(json!({
+            "call_id": call.id().to_string(),
+            "started_at": moment(call.started_at()),
+            "ended_at": at.to_string(),
+            "delivered_ms": ms(call.delivered(at)),
+            "end_reason": reason.name(),
+            "at_fault": at_fault.name(),
+            "earned": amount(exchange::View::of(call, at).earned),
+        })),
+    }
+}
+
+fn paused_by(view: &View<'_>) -> Option<&'static str> {
+    match view.state {
+        State::Paused { cause, .. } => Some(cause.name()),
+        State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => None,
+    }
+}
+
+/// The call as one party may see it. `receipt` is what she gets of the settlement, once there is one.
+pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: Option<Value>) -> CallView {
+    let terms = view.terms;
+    let end = match view.state {
+        State::Ended { reason, at_fault, .. } | State::Settled { reason, at_fault, .. } => Some((reason, at_fault)),
+        State::Connecting | State::Live { .. } | State::Paused { .. } => None,
+    };
+    let party = |side: Side, name: &str| {
+        let of: &Party = parties.of(side);
+        PartyView {
+            name: name.to_owned(),
+            present: view.presence(side).connected,
+            audio: of.devices.audio,
+            video: of.devices.video,
+            audio_only: of.audio_only,
+        }
+    };
+    let word = match state(view.state) {
+        "settled" => "ended",
+        word => word,
+    };
+    let is_open = end.is_none();
+    let live = matches!(view.state, State::Live { .. } | State::Paused { .. });
+    CallView {
+        id: view.call.to_string(),
+        state: word.to_owned(),
+        media: medium(terms.medium).to_owned(),
+        plan_name: terms.plan_name.clone(),
+        grade_paid: terms.grade_paid.clone(),
+        grade_delivered: terms.grade_delivered.clone(),
+        block_s: whole_s(terms.block),
+        price: amount(terms.price),
+        blocks: u32::try_from(view.blocks).unwrap_or(u32::MAX),
+        paid_s: whole_s(view.paid),
+        gift_s: whole_s(view.gifted),
+        delivered_ms: ms(view.delivered),
+        remaining_ms: ms(view.remaining),
+        running: view.is_running(),
+        paused_by: paused_by(view).map(str::to_owned),
+        pause_left_ms: match view.state {
+            State::Paused { .. } => view.gives_up_at.map(|at| ms(at.since(view.at))),
+            State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => None,
+        },
+        client: party(Side::Client, terms.client_name.as_deref().unwrap_or_default()),
+        companion: party(Side::Companion, &terms.companion_name),
+        available: (to == Side::Client).then(|| parties.available.map(amount)).flatten(),
+        can_extend: to == Side::Client && live && view.paid + view.gifted + terms.block <= terms.limits.max_duration,
+        earned: (to == Side::Companion).then(|| amount(view.earned)),
+        gift_left_s: (to == Side::Companion && is_open).then(|| whole_s(view.gift_left)),
+        end_reason: end.map(|(reason, _)| reason.name().to_owned()),
+        at_fault: end.map(|(_, fault)| fault.name().to_owned()),
+        receipt,
+    }
+}
