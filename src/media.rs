@@ -67,3 +67,8 @@ pub enum Report {
     /// This side cannot send or receive video in a video call (no VP8 or no transport-cc); both pages say so.
     AudioOnly { call: CallId, side: Side, leg: LegId },
 }
+
+mod dtls;
+mod ice;
+mod sctp;
+mod sdp;

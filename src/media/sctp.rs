@@ -1,0 +1,175 @@
+//! The data channel `control` of one leg: SCTP (RFC 8831) over its DTLS records, DCEP (RFC 8832), texts in and out.
+//!
+//! The page opens the association and the channel; we accept. One channel, texts only. Invariant: what a page makes us
+//! keep is bounded: texts waiting for the channel, texts received and not yet taken, and SCTP's own buffers.
+
+use super::sdp::MESSAGE_LIMIT;
+use bytes::Bytes;
+use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
+use rtc_sctp::{
+    Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload, PayloadProtocolIdentifier, ServerConfig,
+    StreamEvent, StreamId, TransportConfig,
+};
+use rtc_shared::TransportProtocol;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The label of the one channel we know.
+const LABEL: &str = "control";
+/// DATA_CHANNEL_ACK (RFC 8832 section 5.2).
+const OPEN_ACK: [u8; 1] = [2];
+/// Texts kept for a channel that is not open yet, or whose page is slow; the oldest are dropped beyond.
+const QUEUE_LIMIT: usize = 64;
+/// What a page may send without our having read it, in bytes (SCTP's advertised window).
+const WINDOW: u32 = 128 * 1024;
+/// Octets SCTP may hold for a page that does not acknowledge; texts wait in our own bounded queue beyond.
+const UNSENT_LIMIT: usize = 64 * 1024;
+
+/// One leg's data channel.
+pub(crate) struct Control {
+    endpoint: Endpoint,
+    association: Option<(AssociationHandle, Association)>,
+    channel: Option<StreamId>,
+    waiting: VecDeque<String>,
+    /// SCTP packets to be sent as DTLS records.
+    pub(crate) out: VecDeque<Bytes>,
+    /// Texts the page sent.
+    pub(crate) heard: VecDeque<String>,
+}
+
+impl Control {
+    /// Waits for the page to open its association.
+    pub(crate) fn new() -> Self {
+        let transport = TransportConfig::default()
+            .with_max_message_size(u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX))
+            .with_max_receive_buffer_size(WINDOW);
+        let endpoint =
+            Endpoint::new(nowhere(), TransportProtocol::UDP, Arc::new(EndpointConfig::new()), Some(Arc::new(ServerConfig::new(transport))));
+        Self { endpoint, association: None, channel: None, waiting: VecDeque::new(), out: VecDeque::new(), heard: VecDeque::new() }
+    }
+
+    /// Queues a text; it is sent once the channel is open. The oldest goes if too many wait.
+    pub(crate) fn send(&mut self, text: String, now: Instant) {
+        if text.is_empty() || text.len() > MESSAGE_LIMIT {
+            return;
+        }
+        if self.waiting.len() == QUEUE_LIMIT {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(text);
+        self.pump(now);
+    }
+
+    /// A decrypted record of the page.
+    pub(crate) fn read(&mut self, record: Bytes, now: Instant) {
+        match self.endpoint.handle(now, nowhere(), None, record) {
+            // One association is all a page gets.
+            Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
+                self.association = Some((handle, association));
+            }
+            Some((handle, DatagramEvent::AssociationEvent(event))) => {
+                if let Some((known, association)) = &mut self.association
+                    && *known == handle
+                {
+                    association.handle_event(event);
+                }
+            }
+            _ => (),
+        }
+        self.pump(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.association.as_ref()?.1.poll_timeout()
+    }
+
+    /// Runs SCTP's timers.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if let Some((_, association)) = &mut self.association {
+            association.handle_timeout(now);
+            self.pump(now);
+        }
+    }
+
+    /// Carries everything as far as it goes: events, texts out, packets out.
+    fn pump(&mut self, now: Instant) {
+        let Some((handle, association)) = &mut self.association else { return };
+        while let Some(event) = association.poll() {
+            match event {
+                Event::Stream(StreamEvent::Readable { id }) => {
+                    Self::read_stream(association, *handle, id, &mut self.channel, &mut self.heard, now);
+                }
+                Event::AssociationLost { .. } | Event::HandshakeFailed { .. } => self.channel = None,
+                _ => (),
+            }
+        }
+        if let Some(id) = self.channel
+            && let Ok(mut stream) = association.stream(id)
+        {
+            while stream.buffered_amount().is_ok_and(|unsent| unsent < UNSENT_LIMIT)
+                && let Some(text) = self.waiting.pop_front()
+            {
+                if stream.write_with_ppi(now, text.as_bytes(), PayloadProtocolIdentifier::String).is_err() {
+                    self.waiting.push_front(text);
+                    break;
+                }
+            }
+        }
+        while let Some(transmit) = association.poll_transmit(now) {
+            if let Payload::RawEncode(packets) = transmit.message {
+                self.out.extend(packets);
+            }
+        }
+        while let Some(event) = association.poll_endpoint_event() {
+            self.endpoint.handle_event(*handle, event);
+        }
+        if association.is_drained() {
+            self.association = None;
+            self.channel = None;
+        }
+    }
+
+    fn read_stream(
+        association: &mut Association,
+        handle: AssociationHandle,
+        id: StreamId,
+        channel: &mut Option<StreamId>,
+        heard: &mut VecDeque<String>,
+        now: Instant,
+    ) {
+        let Ok(mut stream) = association.stream(id) else { return };
+        while let Ok(Some(chunks)) = stream.read_sctp() {
+            let Ok(payload) = chunks.to_payload(MESSAGE_LIMIT) else { continue };
+            match chunks.ppi {
+                PayloadProtocolIdentifier::Dcep if channel.is_none() => {
+                    let accepted = DataChannel::accept(DataChannelConfig::default(), handle.0, id, chunks.ppi, &payload);
+                    let Ok(accepted) = accepted else { continue };
+                    if accepted.config().label != LABEL {
+                        continue;
+                    }
+                    let (unordered, kind) = DataChannel::get_reliability_params(accepted.config().channel_type);
+                    // We send as the page asked to be sent to; on an error the stream stays reliable, which is more.
+                    let _ = stream.set_reliability_params(unordered, kind, accepted.config().reliability_parameter);
+                    if stream.write_with_ppi(now, &OPEN_ACK, PayloadProtocolIdentifier::Dcep).is_ok() {
+                        *channel = Some(id);
+                    }
+                }
+                PayloadProtocolIdentifier::String if *channel == Some(id) && heard.len() < QUEUE_LIMIT => {
+                    if let Ok(text) = String::from_utf8(payload.to_vec()) {
+                        heard.push_back(text);
+                    }
+                }
+                // Empty texts, binary data and other channels say nothing to us.
+                _ => (),
+            }
+        }
+    }
+}
+
+/// SCTP runs inside DTLS: addresses mean nothing to it.
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5000))
+}

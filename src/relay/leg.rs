@@ -1,0 +1,216 @@
+//! The media state of one leg: what it may send, what was seen of it, what was sent to it.
+//!
+//! Knows its own keys, windows and counts and nothing of the other leg; that is [`super::forward`].
+
+use super::Dropped;
+use super::outgoing::Outgoing;
+use super::rtcp;
+use super::rtp::Header;
+use super::srtp::{Ciphers, Keying};
+use super::streams::{Lane, Streams};
+use super::window::Window;
+use crate::clock::Moment;
+use crate::ids::LegId;
+use rtc_crypto::{CryptoError, RTCCrypto};
+
+/// How the media a leg's peer sends fares. Counts since the leg began; add them up over the legs of a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Quality {
+    /// RTP packets received, retransmissions included.
+    pub packets: u64,
+    /// Packets the sequence numbers of voice and camera promised (RFC 3550 appendix A.3).
+    pub expected: u64,
+    /// Of the expected, those that never came; what a retransmission made good counts as lost.
+    pub lost: u64,
+    /// Round trip between server and page, the last seen, by the page's report on a sender report that was passed to it.
+    pub rtt_ms: Option<u32>,
+}
+
+/// An authenticated packet, decrypted in its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Media.
+    Rtp(RtpPacket),
+    /// A compound of control packets, `len` octets in clear.
+    Rtcp {
+        /// Octets in the buffer.
+        len: usize,
+    },
+}
+
+/// Where things are in a decrypted RTP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpPacket {
+    /// The stream it belongs to.
+    pub lane: Lane,
+    /// Sequence number with roll-over counter: 48 bits (RFC 3711 section 3.3.1).
+    pub index: u64,
+    /// Octets of the header with its extensions.
+    pub header_len: usize,
+    /// Octets in the buffer, without tag.
+    pub len: usize,
+}
+
+/// The hot state of one leg.
+pub struct LegMedia {
+    pub(super) leg: LegId,
+    pub(super) streams: Streams,
+    pub(super) keys: Option<Keys>,
+    pub(super) counters: Counters,
+}
+
+/// Session keys of both directions.
+pub(super) struct Keys {
+    remote: Ciphers,
+    pub(super) local: Ciphers,
+}
+
+/// All that changes with the packets of a leg: plain values, to be saved with the leg and taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// By [`Lane`].
+    incoming: [Incoming; 3],
+    /// Windows of SRTCP indexes by sender, each begun by an authenticated packet.
+    control: [Option<(u32, Window)>; RTCP_SENDERS],
+    pub(super) outgoing: Outgoing,
+    rtt_ms: Option<u32>,
+}
+
+/// How many SSRCs a leg may send RTCP from. More than it declares: a browser that receives without sending reports under
+/// a number of its own, Chromium under 1 or 0xFA17FA17.
+const RTCP_SENDERS: usize = 8;
+
+/// What was seen of one incoming lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Incoming {
+    window: Window,
+    oldest: u64,
+    packets: u64,
+}
+
+impl LegMedia {
+    /// A leg whose streams are agreed and whose keys are not there yet. `leg` is new with each offer of a reloaded page:
+    /// it tells one source from the next.
+    pub fn new(leg: LegId, streams: Streams) -> Self {
+        Self { leg, streams, keys: None, counters: Counters::default() }
+    }
+
+    /// A leg taken up again from its saved counters; it skips the SRTCP indexes that may have been used since. Key it with
+    /// the keys it had.
+    pub fn resume(leg: LegId, streams: Streams, mut counters: Counters) -> Self {
+        counters.outgoing.skip_ahead();
+        Self { leg, streams, keys: None, counters }
+    }
+
+    /// What to save of the leg besides its streams and keys.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Installs the keys of the finished DTLS handshake; fails only if the crypto provider does. A leg is keyed once: other
+    /// keys mean another leg.
+    pub fn key(&mut self, keying: &Keying, crypto: &dyn RTCCrypto) -> Result<(), CryptoError> {
+        assert!(self.keys.is_none(), "leg {} is keyed twice", self.leg);
+        self.keys = Some(Keys { remote: keying.remote(crypto)?, local: keying.local(crypto)? });
+        Ok(())
+    }
+
+    /// Whether [`key`](Self::key) was called: only then can the leg receive or be sent anything.
+    pub fn is_keyed(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// The agreed streams.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Authenticates, decrypts and counts the SRTP or SRTCP packet that fills `packet`. What it returns is proof of life.
+    pub fn receive(&mut self, packet: &mut [u8], at: Moment) -> Result<Received, Dropped> {
+        if packet.get(1).is_some_and(|kind| rtcp::KINDS.contains(kind)) {
+            self.receive_rtcp(packet, at).map(|len| Received::Rtcp { len })
+        } else {
+            self.receive_rtp(packet).map(Received::Rtp)
+        }
+    }
+
+    fn receive_rtp(&mut self, packet: &mut [u8]) -> Result<RtpPacket, Dropped> {
+        let keys = self.keys.as_mut().ok_or(Dropped::NotKeyed)?;
+        let header = Header::parse(packet)?;
+        let lane = self.streams.peer_lane(header.ssrc).ok_or(Dropped::UnknownSsrc)?;
+        let incoming = &mut self.counters.incoming[lane as usize];
+        let index = incoming.window.estimate(header.sequence);
+        if index >= 1 << 48 {
+            return Err(Dropped::Exhausted);
+        }
+        if !incoming.window.is_new(index) {
+            return Err(Dropped::Replayed);
+        }
+        let len = keys.remote.open_rtp(packet, header.len, header.ssrc, index)?;
+        incoming.oldest = if incoming.packets == 0 { index } else { incoming.oldest.min(index) };
+        incoming.packets += 1;
+        incoming.window.note(index);
+        Ok(RtpPacket { lane, index, header_len: header.len, len })
+    }
+
+    fn receive_rtcp(&mut self, packet: &mut [u8], at: Moment) -> Result<usize, Dropped> {
+        let keys = self.keys.as_mut().ok_or(Dropped::NotKeyed)?;
+        let (sender, index) = keys.remote.rtcp_sender_and_index(packet)?;
+        let control = &mut self.counters.control;
+        let known = control.iter().position(|place| place.is_some_and(|(ssrc, _)| ssrc == sender));
+        let place = known.or_else(|| control.iter().position(Option::is_none)).ok_or(Dropped::UnknownSsrc)?;
+        let mut window = control[place].map_or(Window::default(), |(_, window)| window);
+        if !window.is_new(u64::from(index)) {
+            return Err(Dropped::Replayed);
+        }
+        let len = keys.remote.open_rtcp(packet, sender, index)?;
+        window.note(u64::from(index));
+        control[place] = Some((sender, window));
+        self.measure(&packet[..len], at);
+        Ok(len)
+    }
+
+    /// Reads the round trip off the peer's report blocks (RFC 3550 section 6.4.1): from when its counterpart's sender
+    /// report went out, less the time the peer held it.
+    fn measure(&mut self, compound: &[u8], at: Moment) {
+        for block in rtcp::report_blocks(compound) {
+            let Some(lane) = self.streams.our_lane(block.ssrc) else { continue };
+            let Some(sent) = self.counters.outgoing.timeline(lane).report_sent(block.last_report) else { continue };
+            let held_ms = (u64::from(block.delay) * 1000) >> 16;
+            let rtt_ms = at.since(sent).ms().unsigned_abs().saturating_sub(held_ms);
+            self.counters.rtt_ms = Some(u32::try_from(rtt_ms).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Writes a protected picture loss indication (RFC 4585 section 6.3.1) into `out` ([`super::SPARE`] + 12 octets suffice):
+    /// asks this leg's peer for a key frame. Returns its length.
+    pub fn request_key_frame(&mut self, out: &mut [u8]) -> Result<usize, Dropped> {
+        let video = self.streams.video.ok_or(Dropped::NoMapping)?;
+        let peer_ssrc = video.peer_ssrc.ok_or(Dropped::NoMapping)?;
+        let len = rtcp::write_picture_loss(out, video.our_ssrc, peer_ssrc)?;
+        self.seal_rtcp(out, len)
+    }
+
+    /// Protects the compound in the first `len` octets of `buffer` under the leg's next SRTCP index.
+    pub(super) fn seal_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, Dropped> {
+        let keys = self.keys.as_mut().ok_or(Dropped::NotKeyed)?;
+        if buffer.len() < len + super::SPARE {
+            return Err(Dropped::NoRoom);
+        }
+        keys.local.seal_rtcp(buffer, len, self.counters.outgoing.next_rtcp_index()?)
+    }
+
+    /// How the peer's media fares so far.
+    pub fn quality(&self) -> Quality {
+        let mut quality = Quality { rtt_ms: self.counters.rtt_ms, ..Quality::default() };
+        for (lane, incoming) in Lane::ALL.into_iter().zip(&self.counters.incoming) {
+            quality.packets += incoming.packets;
+            // Retransmissions come only when something was lost, and probes among them may be sent for nothing.
+            let (Some(newest), Lane::Audio | Lane::Video) = (incoming.window.newest(), lane) else { continue };
+            let expected = newest - incoming.oldest + 1;
+            quality.expected += expected;
+            quality.lost += expected.saturating_sub(incoming.packets);
+        }
+        quality
+    }
+}

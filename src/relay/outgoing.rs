@@ -1,0 +1,212 @@
+//! The numbers of what one leg is sent: which index, timestamp and transport-wide number a source's packet gets, and
+//! back from those to the source's own.
+//!
+//! Owned by the receiving leg, so its streams go on without a break when the source changes (a reloaded page of the other
+//! side), and begin afresh with its own keys when it is reloaded itself. Invariant: an index of a lane is given out once.
+
+use super::Dropped;
+use super::streams::Lane;
+use super::window::Window;
+use crate::clock::Moment;
+use crate::ids::LegId;
+
+/// All numbers of one receiving leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Outgoing {
+    /// By [`Lane`].
+    pub(super) numbering: [Numbering; 3],
+    audio: Timeline,
+    video: Timeline,
+    pub(super) wide: WideNumbering,
+    /// The next SRTCP index; one count for all SSRCs of the leg keeps each pair of them unique.
+    rtcp_index: u32,
+}
+
+/// After a restore this many SRTCP indexes are skipped: more than a leg uses in ten minutes at 100 a second, so that none
+/// used after the snapshot is used again.
+const RESTORE_SKIP: u32 = 1 << 16;
+
+/// After a restore the next source begins this many indexes later, for what was sent after the snapshot: 80 s of video at
+/// 200 packets a second, and less than half a round of sequence numbers, so that the receiver follows.
+const RESTORE_GAP: u64 = 1 << 14;
+
+impl Outgoing {
+    /// The timeline of a lane; retransmissions run on that of their camera.
+    pub(super) fn timeline(&self, lane: Lane) -> &Timeline {
+        match lane {
+            Lane::Audio => &self.audio,
+            Lane::Video | Lane::VideoRtx => &self.video,
+        }
+    }
+
+    pub(super) fn timeline_mut(&mut self, lane: Lane) -> &mut Timeline {
+        match lane {
+            Lane::Audio => &mut self.audio,
+            Lane::Video | Lane::VideoRtx => &mut self.video,
+        }
+    }
+
+    /// Uses up an SRTCP index; there are 2^31 of them (RFC 3711 section 9.2).
+    pub(super) fn next_rtcp_index(&mut self) -> Result<u32, Dropped> {
+        if self.rtcp_index >= 1 << 31 {
+            return Err(Dropped::Exhausted);
+        }
+        self.rtcp_index += 1;
+        Ok(self.rtcp_index - 1)
+    }
+
+    /// Skips what may have been used since these numbers were saved.
+    pub(super) fn skip_ahead(&mut self) {
+        self.rtcp_index = self.rtcp_index.saturating_add(RESTORE_SKIP);
+        for numbering in &mut self.numbering {
+            numbering.gap = RESTORE_GAP;
+        }
+    }
+}
+
+/// Sequence numbers of one lane: a constant offset for each source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Numbering {
+    source: Option<LegId>,
+    /// What is added to the source's index.
+    shift: i64,
+    /// The first index this source may use; those below may have been used by an earlier one.
+    floor: u64,
+    /// Indexes to leave out before the next source.
+    gap: u64,
+    sent: Window,
+}
+
+impl Numbering {
+    /// Gives out the index of `source`'s packet `index`; true if it is the newest so far. The first packet of a first
+    /// source goes out below 2^15, so that a receiver who misses the start still guesses the roll-over counter right.
+    pub(super) fn assign(&mut self, source: LegId, index: u64) -> Result<(u64, bool), Dropped> {
+        let (shift, floor, gap) = if self.source == Some(source) {
+            (self.shift, self.floor, self.gap)
+        } else {
+            let (first, floor) = match self.sent.newest() {
+                None => (index & 0x7FFF, 0),
+                Some(newest) => (newest + 1 + self.gap, newest + 1 + self.gap),
+            };
+            // Both are below 2^48.
+            (first as i64 - index as i64, floor, 0)
+        };
+        let out = index.checked_add_signed(shift).filter(|&out| out >= floor).ok_or(Dropped::BeforeStart)?;
+        if out >= 1 << 48 {
+            return Err(Dropped::Exhausted);
+        }
+        // The source's replay window let each of its packets through once, and its floor keeps it off earlier sources'.
+        assert!(self.sent.is_new(out), "index {out} is to be protected twice; newest sent is {:?}", self.sent.newest());
+        let is_newest = self.sent.newest().is_none_or(|newest| out > newest);
+        self.sent.note(out);
+        (self.source, self.shift, self.floor, self.gap) = (Some(source), shift, floor, gap);
+        Ok((out, is_newest))
+    }
+
+    /// Whether the lane carries this source.
+    pub(super) fn carries(&self, source: LegId) -> bool {
+        self.source == Some(source)
+    }
+
+    /// What the original number `sequence` of `source`, told in a retransmission, was sent as; none if it was not sent.
+    pub(super) fn forth(&self, source: LegId, sequence: u16) -> Option<u16> {
+        let newest = self.sent.newest().filter(|_| self.carries(source))?;
+        let out = sequence.wrapping_add(self.shift as u16);
+        let mut near = Window::default();
+        near.note(newest);
+        (near.estimate(out) >= self.floor).then_some(out)
+    }
+
+    /// The source's own number of the packet sent as `sequence`.
+    pub(super) fn back(&self, source: LegId, sequence: u16) -> Option<u16> {
+        self.carries(source).then(|| sequence.wrapping_sub(self.shift as u16))
+    }
+
+    /// The same for an extended highest sequence number (RFC 3550 section 6.4.1); none for one of an earlier source.
+    pub(super) fn back_extended(&self, source: LegId, extended: u32) -> Option<u32> {
+        let since_floor = extended.wrapping_sub(self.floor as u32) as i32;
+        (self.carries(source) && since_floor >= 0).then(|| extended.wrapping_sub(self.shift as u32))
+    }
+}
+
+/// Timestamps of one kind of media: a constant offset for each source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Timeline {
+    source: Option<LegId>,
+    shift: u32,
+    /// Timestamp and moment of the newest packet.
+    newest: Option<(u32, Moment)>,
+    /// The middle of the NTP time of the last sender reports passed on, and when; the round trip is measured by them.
+    reports: [Option<(u32, Moment)>; 4],
+    next_report: u8,
+}
+
+impl Timeline {
+    /// The timestamp of `source`'s packet on the receiver's timeline. A new source goes on where the earlier one stopped, later by the
+    /// time that passed since, so that the receiver sees a pause and no jump.
+    pub(super) fn assign(&mut self, source: LegId, lane: Lane, timestamp: u32, at: Moment) -> u32 {
+        if self.source != Some(source) {
+            self.shift = match self.newest {
+                None => 0,
+                Some((newest, then)) => {
+                    let elapsed_ticks = at.since(then).ms().unsigned_abs() * u64::from(lane.clock_rate()) / 1000;
+                    let step = elapsed_ticks.max(u64::from(lane.frame_ticks()));
+                    // Timestamps count modulo 2^32.
+                    newest.wrapping_add(step as u32).wrapping_sub(timestamp)
+                }
+            };
+            self.source = Some(source);
+        }
+        timestamp.wrapping_add(self.shift)
+    }
+
+    /// Notes the newest packet's timestamp, as sent.
+    pub(super) fn note(&mut self, timestamp: u32, at: Moment) {
+        self.newest = Some((timestamp, at));
+    }
+
+    /// The timestamp of a sender report on the receiver's timeline; none before the source's first packet.
+    pub(super) fn forth(&self, source: LegId, timestamp: u32) -> Option<u32> {
+        (self.source == Some(source)).then(|| timestamp.wrapping_add(self.shift))
+    }
+
+    /// Notes that a sender report with these middle 32 bits of NTP time went out.
+    pub(super) fn note_report(&mut self, ntp_middle: u32, at: Moment) {
+        let place = usize::from(self.next_report) % self.reports.len();
+        self.reports[place] = Some((ntp_middle, at));
+        self.next_report = self.next_report.wrapping_add(1);
+    }
+
+    /// When the sender report with these middle bits went out.
+    pub(super) fn report_sent(&self, ntp_middle: u32) -> Option<Moment> {
+        self.reports.iter().flatten().find(|(middle, _)| *middle == ntp_middle).map(|&(_, at)| at)
+    }
+}
+
+/// Transport-wide numbers: one row for all lanes, a constant offset for each source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct WideNumbering {
+    source: Option<LegId>,
+    shift: u16,
+    newest: Option<u16>,
+}
+
+impl WideNumbering {
+    /// The number of `source`'s packet on the receiver's transport.
+    pub(super) fn assign(&mut self, source: LegId, number: u16) -> u16 {
+        if self.source != Some(source) {
+            self.shift = self.newest.map_or(0, |newest| newest.wrapping_add(1).wrapping_sub(number));
+            self.source = Some(source);
+        }
+        let out = number.wrapping_add(self.shift);
+        if self.newest.is_none_or(|newest| (out.wrapping_sub(newest) as i16) > 0) {
+            self.newest = Some(out);
+        }
+        out
+    }
+
+    /// The source's own number of the packet sent as `number`.
+    pub(super) fn back(&self, source: LegId, number: u16) -> Option<u16> {
+        (self.source == Some(source)).then(|| number.wrapping_sub(self.shift))
+    }
+}
