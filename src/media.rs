@@ -68,6 +68,7 @@ pub enum Report {
     AudioOnly { call: CallId, side: Side, leg: LegId },
 }
 
+pub mod client;
 mod dtls;
 mod ice;
 mod sctp;
