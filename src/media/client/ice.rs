@@ -5,9 +5,7 @@
 
 use super::ClientError;
 use rtc_crypto::RTCCrypto;
-use rtc_stun::attributes::{
-    ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME, RawAttribute,
-};
+use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME, RawAttribute};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
@@ -74,7 +72,12 @@ impl Ice {
     }
 
     /// Sends the checks that are due; an error when nobody answered for too long.
-    pub(super) fn handle_timeout(&mut self, now: Instant, crypto: &dyn RTCCrypto, send: &mut impl FnMut(SocketAddr, &[u8])) -> Result<(), ClientError> {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        crypto: &dyn RTCCrypto,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) -> Result<(), ClientError> {
         if now >= self.heard + self.life() {
             return Err(ClientError::Unreachable);
         }

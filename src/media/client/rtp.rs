@@ -60,7 +60,15 @@ impl Sender {
     }
 
     /// Writes and protects one packet; `prefix` stands before the payload.
-    fn write(&mut self, out: &mut Ciphers, number: Option<u16>, marker: bool, timestamp: u32, prefix: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
+    fn write(
+        &mut self,
+        out: &mut Ciphers,
+        number: Option<u16>,
+        marker: bool,
+        timestamp: u32,
+        prefix: &[u8],
+        payload: &[u8],
+    ) -> Option<Vec<u8>> {
         let mut packet = Vec::with_capacity(HEADER_MAX + prefix.len() + payload.len() + SPARE);
         packet.push(if number.is_some() { 0x90 } else { 0x80 });
         packet.push(u8::from(marker) << 7 | self.payload_type);
@@ -104,7 +112,17 @@ struct Receiver {
 
 impl Receiver {
     fn new(ssrc: u32, clock_rate: u32) -> Self {
-        Self { ssrc, clock_rate, window: Window::default(), first: None, packets: 0, told: (0, 0), jitter: 0.0, transit: None, report: None }
+        Self {
+            ssrc,
+            clock_rate,
+            window: Window::default(),
+            first: None,
+            packets: 0,
+            told: (0, 0),
+            jitter: 0.0,
+            transit: None,
+            report: None,
+        }
     }
 
     fn count(&mut self, index: u64, timestamp: u32, since_epoch: Duration) {
@@ -249,7 +267,8 @@ impl Media {
     fn read_rtp(&mut self, packet: &mut [u8], now: Instant, events: &mut VecDeque<Event>) {
         let Ok(header) = Header::parse(packet) else { return };
         let lanes = [(&mut self.voice_in, Some(Track::Voice)), (&mut self.camera_in, Some(Track::Camera)), (&mut self.rtx_in, None)];
-        let found = lanes.into_iter().find_map(|(lane, track)| lane.as_mut().filter(|lane| lane.ssrc == header.ssrc).map(|lane| (lane, track)));
+        let found =
+            lanes.into_iter().find_map(|(lane, track)| lane.as_mut().filter(|lane| lane.ssrc == header.ssrc).map(|lane| (lane, track)));
         let Some((receiver, track)) = found else { return };
         let index = receiver.window.estimate(header.sequence);
         if !receiver.window.is_new(index) {
@@ -275,7 +294,13 @@ impl Media {
         if let Some(track) = track
             && !payload.is_empty()
         {
-            events.push_back(Event::Media { track, index, timestamp, marker: packet[1] & 0x80 != 0, payload: Bytes::copy_from_slice(payload) });
+            events.push_back(Event::Media {
+                track,
+                index,
+                timestamp,
+                marker: packet[1] & 0x80 != 0,
+                payload: Bytes::copy_from_slice(payload),
+            });
         }
     }
 

@@ -140,8 +140,7 @@ impl Answer {
         if text.len() > ANSWER_LIMIT {
             return Err(ClientError::Answer("is longer than 64 KB"));
         }
-        let session =
-            SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes())).map_err(|_| ClientError::Answer("is not SDP"))?;
+        let session = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes())).map_err(|_| ClientError::Answer("is not SDP"))?;
         let taken: Vec<&MediaDescription> = session.media_descriptions.iter().filter(|media| media.media_name.port.value != 0).collect();
         let first = taken.first().ok_or(ClientError::Answer("accepts nothing"))?;
         let of = |name: &str| value(&first.attributes, name).or_else(|| value(&session.attributes, name));
