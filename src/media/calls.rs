@@ -1,0 +1,668 @@
+//! All calls and legs of one shard: what each datagram, command and moment does to them.
+//!
+//! Owned outright by the shard's thread; no socket and no clock, time is an argument, and what is to be sent or reported
+//! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
+
+use super::demux::{Directory, Kind, Place};
+use super::dtls::{self, Dtls, Identity};
+use super::ice::{self, Check, Credentials};
+use super::leg::{CONNECT_LIMIT, Leg, NewLeg, Patience, Turn, begins_key_frame};
+use super::sdp::{self, Announced, Fragment, Local, Offer, write_fragment};
+use super::socket::{Path, SLOT};
+use super::stats::{Counts, Loss};
+use super::{OfferError, OpenLeg, Report};
+use crate::call::{Quality, Side};
+use crate::clock::{Clock, Moment};
+use crate::ids::{CallId, LegId};
+use crate::relay::{self, Lane, Profile, Received};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the legs of a stopped call stay, so that its last texts arrive.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Between two quality reports of a leg.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// An address stays its leg's for so long after the last packet, whoever else claims it.
+const ADDRESS_HOLD: Duration = Duration::from_secs(5);
+/// Reports that may be dropped are, when so many wait.
+const BACKLOG_LIMIT: usize = 256;
+
+#[derive(Default)]
+struct Call {
+    seats: [Seat; 2],
+    /// Stopped: when its legs go.
+    leaves: Option<Instant>,
+}
+
+/// One side of a call, over all its legs.
+struct Seat {
+    /// The leg that carries media.
+    current: Option<Place>,
+    /// A newer leg that is not connected yet.
+    joining: Option<Place>,
+    /// The SRTP profile to offer first: one that failed is not offered first again.
+    prefer: Profile,
+    /// Totals of earlier legs.
+    earlier: relay::Quality,
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self { current: None, joining: None, prefer: Profile::AeadAes128Gcm, earlier: relay::Quality::default() }
+    }
+}
+
+/// The state of a shard.
+pub(crate) struct Calls {
+    identity: Arc<Identity>,
+    clock: Clock,
+    candidates: Vec<SocketAddr>,
+    max_legs: usize,
+    legs: Vec<Option<Leg>>,
+    free: Vec<Place>,
+    ids: BTreeMap<LegId, Place>,
+    calls: BTreeMap<CallId, Call>,
+    directory: Directory,
+    timers: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// To be sent, and where: everything but forwarded media.
+    pub(crate) datagrams: Vec<(Path, Vec<u8>)>,
+    /// To be told, in order.
+    pub(crate) reports: VecDeque<Report>,
+    /// What was counted so far.
+    pub(crate) counts: Counts,
+}
+
+impl Calls {
+    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>, max_legs: usize) -> Self {
+        Self {
+            identity,
+            clock,
+            candidates,
+            max_legs,
+            legs: Vec::new(),
+            free: Vec::new(),
+            ids: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            directory: Directory::default(),
+            timers: BinaryHeap::new(),
+            datagrams: Vec::new(),
+            reports: VecDeque::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Legs and calls there are now.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.ids.len(), self.calls.len())
+    }
+
+    // Datagrams
+
+    /// Takes a datagram in its buffer. What it returns is to be sent from the same buffer: its new length and where to.
+    pub(crate) fn datagram(
+        &mut self,
+        buffer: &mut [u8; SLOT],
+        length: usize,
+        path: Path,
+        now: Instant,
+        at: Moment,
+    ) -> Option<(usize, Path)> {
+        self.counts.received += 1;
+        match Kind::of(&buffer[..length]) {
+            Kind::Media => return self.media(buffer, length, path, now, at),
+            Kind::Stun => self.stun(&buffer[..length], path, now),
+            Kind::Dtls => self.dtls(&buffer[..length], path, now),
+            Kind::Other => self.counts.lose(Loss::Unknown),
+        }
+        None
+    }
+
+    fn media(&mut self, buffer: &mut [u8; SLOT], length: usize, path: Path, now: Instant, at: Moment) -> Option<(usize, Path)> {
+        let Some((place, slot)) = self.directory.at(path.peer) else {
+            self.counts.lose(Loss::Stranger);
+            return None;
+        };
+        let leg = self.legs.get_mut(place)?.as_mut()?;
+        let received = match leg.media.receive(&mut buffer[..length], at) {
+            Ok(received) => received,
+            Err(cause) => {
+                self.counts.drop(cause);
+                return None;
+            }
+        };
+        leg.heard(slot, false, path, now);
+        let lane = match received {
+            Received::Rtp(packet) => {
+                leg.has_sent = true;
+                if packet.lane == Lane::Audio {
+                    leg.voice_proof = Some(now);
+                }
+                Some(packet.lane)
+            }
+            Received::Rtcp { .. } => None,
+        };
+        let Some(other) = leg.other else {
+            self.counts.lose(Loss::Alone);
+            return None;
+        };
+        let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([place, other]) else { return None };
+        let key_frame = match received {
+            Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => {
+                begins_key_frame(&buffer[packet.header_len..packet.len])
+            }
+            _ => false,
+        };
+        let length = match relay::pass(&from.media, &mut to.media, received, buffer, at) {
+            Ok(length) => length,
+            Err(cause) => {
+                self.counts.drop(cause);
+                return None;
+            }
+        };
+        let path = to.path?;
+        self.counts.forwarded += 1;
+        match lane {
+            Some(Lane::Audio) if !from.reached => {
+                from.reached = true;
+                self.reports.push_back(Report::AudioReached { call: from.cold.call, from: from.cold.side, at });
+            }
+            Some(Lane::Video) => from.saw_video(key_frame),
+            _ => (),
+        }
+        Some((length, path))
+    }
+
+    fn stun(&mut self, datagram: &[u8], path: Path, now: Instant) {
+        let place = ice::addressee(datagram).and_then(|name| Some((name, self.directory.named(name)?)));
+        let Some((name, place)) = place else { return self.counts.lose(Loss::Stranger) };
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let is_earlier = leg.cold.credentials.ufrag() != name;
+        let credentials = if is_earlier { leg.cold.earlier.as_ref() } else { Some(&leg.cold.credentials) };
+        let Some(credentials) = credentials else { return };
+        match ice::check(datagram, credentials.password(), path.peer, self.identity.crypto()) {
+            Check::Forged => self.counts.lose(Loss::BadStun),
+            Check::Conflict(reply) => self.datagrams.push((path, reply)),
+            Check::Good { reply, nominated } => {
+                let Some(slot) = self.admit(place, path, now) else { return self.counts.lose(Loss::Stranger) };
+                self.datagrams.push((path, reply));
+                let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+                leg.heard(slot, nominated, path, now);
+                if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
+                    self.directory.forget_name(earlier.ufrag());
+                }
+                if leg.cold.dtls.is_none() {
+                    let prefer =
+                        self.calls.get(&leg.cold.call).map_or(Profile::AeadAes128Gcm, |call| call.seats[leg.cold.side as usize].prefer);
+                    leg.cold.dtls = Some(Dtls::connect(self.identity.clone(), leg.cold.offer.fingerprints.clone(), prefer, now));
+                    self.flush(place, now);
+                }
+            }
+        }
+    }
+
+    /// The slot of an address in its leg, which an authenticated request may make. None if it is another leg's still.
+    fn admit(&mut self, place: Place, path: Path, now: Instant) -> Option<u8> {
+        if let Some((holder, slot)) = self.directory.at(path.peer) {
+            if holder == place {
+                return Some(slot);
+            }
+            let known = self.legs.get(holder).and_then(Option::as_ref).map(Leg::known).unwrap_or_default();
+            let heard = known.iter().find(|known| known.path.peer == path.peer).map(|known| known.heard);
+            if heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
+                return None;
+            }
+        }
+        let (slot, replaced) = self.legs.get_mut(place)?.as_mut()?.learn(path, now);
+        if let Some(old) = replaced {
+            self.directory.forget_address(old.peer);
+        }
+        self.directory.note_address(path.peer, place, slot);
+        Some(slot)
+    }
+
+    fn dtls(&mut self, datagram: &[u8], path: Path, now: Instant) {
+        let Some((place, _)) = self.directory.at(path.peer) else { return self.counts.lose(Loss::Stranger) };
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let Some(dtls) = &mut leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
+        let events = dtls.read(datagram, now);
+        self.carry(place, events, now);
+        self.flush(place, now);
+    }
+
+    fn carry(&mut self, place: Place, events: Vec<dtls::Event>, now: Instant) {
+        for event in events {
+            let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+            match event {
+                dtls::Event::Keyed(keying) => match leg.media.key(&keying, self.identity.crypto()) {
+                    Ok(()) => self.connected(place, now),
+                    Err(_) => self.fail(place, "its keys cannot be used", now),
+                },
+                dtls::Event::Data(record) => {
+                    if let Some(control) = &mut leg.cold.control {
+                        control.read(record.freeze(), now);
+                    }
+                }
+                dtls::Event::Closed => {
+                    let (call, side, id, since) = (leg.cold.call, leg.cold.side, leg.cold.id, self.clock.at(leg.proof));
+                    if leg.is_connected() && !self.is_stopped(call) {
+                        self.reports.push_back(Report::Hushed { call, side, leg: id, since });
+                    }
+                    self.close(place, now);
+                }
+                dtls::Event::Stranger => self.fail(place, "its certificate is not the one its offer named", now),
+                dtls::Event::Refused => self.fail(place, "its DTLS handshake failed", now),
+            }
+        }
+    }
+
+    // The life of a leg
+
+    /// Answers an offer and makes a leg of it.
+    pub(crate) fn open(&mut self, open: &OpenLeg, now: Instant) -> Result<String, OfferError> {
+        if self.is_stopped(open.call) || self.ids.contains_key(&open.leg) {
+            return Err(OfferError::Gone);
+        }
+        if self.ids.len() >= self.max_legs {
+            return Err(OfferError::Overloaded);
+        }
+        let offer = Offer::read(&open.offer, open.medium)?;
+        let credentials = self.credentials()?;
+        let (announced, session) = self.announce(&offer)?;
+        let audio_only = offer.audio_only;
+        let patience =
+            Patience { media_timeout: open.media_timeout, quiet_timeout: open.quiet_timeout, audio_required: open.audio_required };
+        let leg =
+            Leg::new(NewLeg { call: open.call, side: open.side, id: open.leg, offer, announced, session, credentials, patience }, now);
+        let text = self.answer(&leg);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.legs.push(None);
+            self.legs.len() - 1
+        });
+        self.directory.note_name(leg.cold.credentials.ufrag(), place);
+        self.legs[place] = Some(leg);
+        self.ids.insert(open.leg, place);
+        let seat = &mut self.calls.entry(open.call).or_default().seats[open.side as usize];
+        // Somebody who joins twice in a row means the second time.
+        if let Some(stale) = seat.joining.replace(place) {
+            self.close(stale, now);
+        }
+        if audio_only {
+            self.reports.push_back(Report::AudioOnly { call: open.call, side: open.side, leg: open.leg });
+        }
+        Ok(text)
+    }
+
+    /// Restarts ICE by a new offer on the same leg; DTLS and streams stay. The same offer again gives the same answer.
+    pub(crate) fn restart(&mut self, call: CallId, id: LegId, offer: &str) -> Result<String, OfferError> {
+        let place = self.find(call, id).ok_or(OfferError::Gone)?;
+        let medium = if self.leg(place)?.media.streams().video.is_some() { crate::call::Medium::Video } else { crate::call::Medium::Audio };
+        let offer = Offer::read(offer, medium)?;
+        let leg = self.leg(place)?;
+        if offer.streams(&leg.cold.announced) != *leg.media.streams() || offer.has_data() != leg.cold.offer.has_data() {
+            return Err(OfferError::Unacceptable("changes its media; that takes a new join"));
+        }
+        if offer.fingerprints != leg.cold.offer.fingerprints {
+            return Err(OfferError::Unacceptable("changes its certificate; that takes a new join"));
+        }
+        if offer.ufrag != leg.cold.offer.ufrag {
+            self.renew(place)?;
+        }
+        let leg = self.leg(place)?;
+        leg.cold.offer = offer;
+        leg.cold.version += 1;
+        let leg = self.legs.get(place).and_then(Option::as_ref).ok_or(OfferError::Gone)?;
+        Ok(self.answer(leg))
+    }
+
+    /// Takes an ICE fragment: nothing to say to candidates, new credentials to a restart.
+    pub(crate) fn patch(&mut self, call: CallId, id: LegId, fragment: &str) -> Result<String, OfferError> {
+        let place = self.find(call, id).ok_or(OfferError::Gone)?;
+        let fragment = Fragment::read(fragment)?;
+        let leg = self.leg(place)?;
+        let Some(ufrag) = fragment.ufrag.filter(|ufrag| *ufrag != leg.cold.offer.ufrag) else { return Ok(String::new()) };
+        leg.cold.offer.ufrag = ufrag;
+        self.renew(place)?;
+        let leg = self.legs.get(place).and_then(Option::as_ref).ok_or(OfferError::Gone)?;
+        Ok(write_fragment(&leg.cold.offer, &self.local(leg)))
+    }
+
+    /// Ends a call: nothing passes from here on; its legs stay a little for their last texts.
+    pub(crate) fn stop(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.leaves.is_some() {
+            return;
+        }
+        call.leaves = Some(now + FAREWELL);
+        let (joining, current) = (call.seats.each_ref().map(|seat| seat.joining), call.seats.each_ref().map(|seat| seat.current));
+        for place in current.into_iter().flatten() {
+            if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
+                leg.other = None;
+            }
+        }
+        for place in joining.into_iter().flatten() {
+            self.close(place, now);
+        }
+        self.forget_if_over(id, now);
+    }
+
+    /// Hangs one leg up.
+    pub(crate) fn close_leg(&mut self, call: CallId, id: LegId, now: Instant) {
+        if let Some(place) = self.find(call, id) {
+            self.close(place, now);
+        }
+    }
+
+    /// Sends a text on a leg's data channel.
+    pub(crate) fn control(&mut self, call: CallId, id: LegId, text: String, now: Instant) {
+        let Some(place) = self.find(call, id) else { return };
+        if let Some(control) = self.legs.get_mut(place).and_then(Option::as_mut).and_then(|leg| leg.cold.control.as_mut()) {
+            control.send(text, now);
+            self.flush(place, now);
+        }
+    }
+
+    /// Says goodbye on all legs.
+    pub(crate) fn close_all(&mut self, now: Instant) {
+        for place in 0..self.legs.len() {
+            self.close(place, now);
+        }
+        self.calls.clear();
+    }
+
+    fn connected(&mut self, place: Place, now: Instant) {
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        leg.proof = now;
+        leg.cold.measured = now;
+        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
+        let Some(state) = self.calls.get_mut(&call) else { return };
+        let seat = &mut state.seats[side as usize];
+        if seat.joining == Some(place) {
+            seat.joining = None;
+        }
+        let old = seat.current.replace(place).filter(|old| *old != place);
+        let stopped = state.leaves.is_some();
+        self.reports.push_back(Report::Connected { call, side, leg: id, at: self.clock.at(now) });
+        if let Some(old) = old {
+            self.close(old, now);
+        }
+        if !stopped {
+            self.pair(call, now);
+        }
+    }
+
+    /// Lets media pass between the two current legs.
+    fn pair(&mut self, call: CallId, now: Instant) {
+        let Some(call) = self.calls.get(&call) else { return };
+        let [Some(one), Some(two)] = call.seats.each_ref().map(|seat| seat.current) else { return };
+        for (place, other) in [(one, two), (two, one)] {
+            if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
+                leg.other = Some(other);
+                leg.reached = false;
+                leg.want_key_frame(now);
+            }
+        }
+    }
+
+    fn fail(&mut self, place: Place, why: &'static str, now: Instant) {
+        let Some(leg) = self.legs.get(place).and_then(Option::as_ref) else { return };
+        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
+        if let Some(dtls) = &leg.cold.dtls
+            && let Some(call) = self.calls.get_mut(&call)
+        {
+            // Some pages cannot begin a second handshake: their next join is offered the other profile at once.
+            call.seats[side as usize].prefer = dtls::other(dtls.profile());
+        }
+        self.reports.push_back(Report::Failed { call, side, leg: id, why });
+        self.close(place, now);
+    }
+
+    /// Says goodbye to a page, sums its leg up and forgets it.
+    fn close(&mut self, place: Place, now: Instant) {
+        if let Some(dtls) = self.legs.get_mut(place).and_then(Option::as_mut).and_then(|leg| leg.cold.dtls.as_mut()) {
+            dtls.close(now);
+        }
+        self.flush(place, now);
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::take) else { return };
+        self.ids.remove(&leg.cold.id);
+        self.directory.forget_name(leg.cold.credentials.ufrag());
+        if let Some(earlier) = &leg.cold.earlier {
+            self.directory.forget_name(earlier.ufrag());
+        }
+        for known in leg.known() {
+            if self.directory.at(known.path.peer).is_some_and(|(holder, _)| holder == place) {
+                self.directory.forget_address(known.path.peer);
+            }
+        }
+        if let Some(other) = leg.other
+            && let Some(other) = self.legs.get_mut(other).and_then(Option::as_mut)
+            && other.other == Some(place)
+        {
+            other.other = None;
+        }
+        self.free.push(place);
+        let Some(call) = self.calls.get_mut(&leg.cold.call) else { return };
+        let seat = &mut call.seats[leg.cold.side as usize];
+        if leg.is_connected() {
+            seat.earlier = sum(seat.earlier, leg.media.quality());
+            let quality = quality(seat.earlier);
+            self.reports.push_back(Report::Measured { call: leg.cold.call, side: leg.cold.side, quality });
+        }
+        for reference in [&mut seat.current, &mut seat.joining] {
+            if *reference == Some(place) {
+                *reference = None;
+            }
+        }
+    }
+
+    // Time
+
+    /// The earliest timer; waking earlier or later than it harms nothing.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Runs the timers of DTLS and SCTP that are due.
+    pub(crate) fn run_timers(&mut self, now: Instant) {
+        while let Some(Reverse((due, place))) = self.timers.peek().copied()
+            && due <= now
+        {
+            self.timers.pop();
+            let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { continue };
+            if leg.cold.timer != Some(due) {
+                continue;
+            }
+            leg.cold.timer = None;
+            if let Some(control) = &mut leg.cold.control {
+                control.handle_timeout(now);
+            }
+            if let Some(dtls) = &mut leg.cold.dtls {
+                let events = dtls.handle_timeout(now);
+                self.carry(place, events, now);
+            }
+            self.flush(place, now);
+        }
+    }
+
+    /// What is looked at ten times a second: who is silent, what is late, what is to be measured.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        for place in 0..self.legs.len() {
+            self.tick_leg(place, now);
+        }
+        let over: Vec<CallId> =
+            self.calls.iter().filter(|(_, call)| call.leaves.is_some_and(|leaves| leaves <= now)).map(|(id, _)| *id).collect();
+        for id in over {
+            let seats = self.calls.get(&id).map(|call| call.seats.each_ref().map(|seat| seat.current)).unwrap_or_default();
+            for place in seats.into_iter().flatten() {
+                self.close(place, now);
+            }
+            self.forget_if_over(id, now);
+        }
+    }
+
+    fn tick_leg(&mut self, place: Place, now: Instant) {
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
+        if !leg.is_connected() {
+            if now.saturating_duration_since(leg.cold.opened) >= CONNECT_LIMIT {
+                self.fail(place, "it did not connect within 30 s", now);
+            }
+            return;
+        }
+        if self.calls.get(&call).is_none_or(|call| call.leaves.is_some()) {
+            return;
+        }
+        match leg.turn(now) {
+            Some(Turn::Lost(since)) => self.reports.push_back(Report::Lost { call, side, leg: id, since: self.clock.at(since) }),
+            Some(Turn::Back(at)) => {
+                self.reports.push_back(Report::Back { call, side, leg: id, at: self.clock.at(at) });
+                leg.want_key_frame(now);
+                if let Some(other) = leg.other
+                    && let Some(other) = self.legs.get_mut(other).and_then(Option::as_mut)
+                {
+                    other.want_key_frame(now);
+                }
+            }
+            None => (),
+        }
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        if leg.other.is_some() && leg.key_frame_is_due(now) {
+            let mut packet = vec![0; relay::SPARE + 12];
+            if let (Ok(length), Some(path)) = (leg.media.request_key_frame(&mut packet), leg.path) {
+                packet.truncate(length);
+                self.datagrams.push((path, packet));
+            }
+        }
+        if now.saturating_duration_since(leg.cold.measured) >= MEASURE_EVERY {
+            leg.cold.measured = now;
+            let earlier = self.calls.get(&call).map(|call| call.seats[side as usize].earlier).unwrap_or_default();
+            let quality = quality(sum(earlier, leg.media.quality()));
+            if self.reports.len() < BACKLOG_LIMIT {
+                self.reports.push_back(Report::Measured { call, side, quality });
+            }
+        }
+    }
+
+    fn forget_if_over(&mut self, id: CallId, now: Instant) {
+        let over = self.calls.get(&id).is_some_and(|call| {
+            let empty = call.seats.iter().all(|seat| seat.current.is_none() && seat.joining.is_none());
+            empty && call.leaves.is_some_and(|leaves| leaves <= now)
+        });
+        if over {
+            self.calls.remove(&id);
+        }
+    }
+
+    // Small things
+
+    /// Puts a leg's records into the queue, tells its texts and sets its timer.
+    fn flush(&mut self, place: Place, now: Instant) {
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let records = leg.records(now);
+        if let Some(path) = leg.path {
+            self.datagrams.extend(records.into_iter().map(|record| (path, record.to_vec())));
+        }
+        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
+        for text in leg.texts(now) {
+            if self.reports.len() < BACKLOG_LIMIT {
+                self.reports.push_back(Report::Control { call, side, leg: id, text });
+            }
+        }
+        let due = leg.due();
+        if let Some(due) = due
+            && leg.cold.timer.is_none_or(|timer| due < timer)
+        {
+            leg.cold.timer = Some(due);
+            self.timers.push(Reverse((due, place)));
+        }
+    }
+
+    fn is_stopped(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|call| call.leaves.is_some())
+    }
+
+    fn find(&self, call: CallId, id: LegId) -> Option<Place> {
+        let place = *self.ids.get(&id)?;
+        self.legs.get(place)?.as_ref().filter(|leg| leg.cold.call == call).map(|_| place)
+    }
+
+    fn leg(&mut self, place: Place) -> Result<&mut Leg, OfferError> {
+        self.legs.get_mut(place).and_then(Option::as_mut).ok_or(OfferError::Gone)
+    }
+
+    /// New ICE credentials; the old ones work until the new are used.
+    fn renew(&mut self, place: Place) -> Result<(), OfferError> {
+        let fresh = self.credentials()?;
+        self.directory.note_name(fresh.ufrag(), place);
+        let leg = self.leg(place)?;
+        let old = std::mem::replace(&mut leg.cold.credentials, fresh);
+        if let Some(older) = leg.cold.earlier.replace(old) {
+            self.directory.forget_name(older.ufrag());
+        }
+        Ok(())
+    }
+
+    fn credentials(&self) -> Result<Credentials, OfferError> {
+        // 48 random bits: taken at once only by a miracle, then by another draw.
+        let drawn =
+            (0..8).find_map(|_| Credentials::draw(self.identity.random()).filter(|drawn| self.directory.named(drawn.ufrag()).is_none()));
+        drawn.ok_or(OfferError::Overloaded)
+    }
+
+    /// Four SSRCs that differ from each other and from the page's, and a session id.
+    fn announce(&self, offer: &Offer) -> Result<(Announced, u64), OfferError> {
+        let theirs = offer.camera().map(|camera| [camera.ssrc, camera.rtx_ssrc]).unwrap_or_default();
+        let mut taken: Vec<u32> = theirs.into_iter().chain([offer.voice().and_then(|voice| voice.ssrc)]).flatten().collect();
+        taken.push(0);
+        let own = taken.len();
+        while taken.len() < own + 4 {
+            let mut octets = [0; 4];
+            self.identity.random().fill(&mut octets).map_err(|_| OfferError::Overloaded)?;
+            let drawn = u32::from_be_bytes(octets);
+            if !taken.contains(&drawn) {
+                taken.push(drawn);
+            }
+        }
+        let mut octets = [0; 8];
+        self.identity.random().fill(&mut octets).map_err(|_| OfferError::Overloaded)?;
+        // RFC 9429 section 5.2.1: 63 bits.
+        let session = u64::from_be_bytes(octets) >> 1;
+        let [voice, announcements, camera, camera_rtx] = [taken[own], taken[own + 1], taken[own + 2], taken[own + 3]];
+        Ok((Announced { voice, announcements, camera, camera_rtx }, session))
+    }
+
+    fn local<'a>(&'a self, leg: &'a Leg) -> Local<'a> {
+        Local {
+            session: leg.cold.session,
+            version: leg.cold.version,
+            ufrag: leg.cold.credentials.ufrag_text(),
+            password: leg.cold.credentials.password(),
+            fingerprint: self.identity.fingerprint(),
+            candidates: &self.candidates,
+            announced: leg.cold.announced,
+        }
+    }
+
+    fn answer(&self, leg: &Leg) -> String {
+        sdp::answer(&leg.cold.offer, &self.local(leg))
+    }
+}
+
+fn sum(earlier: relay::Quality, now: relay::Quality) -> relay::Quality {
+    relay::Quality {
+        packets: earlier.packets + now.packets,
+        expected: earlier.expected + now.expected,
+        lost: earlier.lost + now.lost,
+        rtt_ms: now.rtt_ms.or(earlier.rtt_ms),
+    }
+}
+
+fn quality(total: relay::Quality) -> Quality {
+    let lost_bp = (total.lost * 10_000).checked_div(total.expected).unwrap_or(0);
+    Quality { packets: total.packets, lost_bp: u32::try_from(lost_bp).unwrap_or(u32::MAX), rtt_ms: total.rtt_ms }
+}
+
+/// The place of a side among a call's seats.
+const _: () = assert!(Side::Client as usize == 0 && Side::Companion as usize == 1);

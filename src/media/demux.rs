@@ -1,0 +1,76 @@
+//! What a datagram is (RFC 7983) and whose: the tables from addresses and ICE names to legs.
+//!
+//! An address enters only after an authenticated request came from it, so strangers cost nothing that is kept.
+
+#![expect(clippy::disallowed_types, reason = "looked up for each packet and never walked, so order is not seen")]
+
+use super::ice::Ufrag;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// What the first octet says (RFC 7983 section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// ICE.
+    Stun,
+    /// Handshakes and the data channel.
+    Dtls,
+    /// SRTP or SRTCP.
+    Media,
+    /// Nothing we speak.
+    Other,
+}
+
+impl Kind {
+    /// Of an empty datagram too.
+    pub(crate) fn of(datagram: &[u8]) -> Self {
+        match datagram.first() {
+            Some(0..=3) => Self::Stun,
+            Some(20..=63) => Self::Dtls,
+            Some(128..=191) => Self::Media,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A leg's place in its shard.
+pub(crate) type Place = usize;
+
+/// Who is where. The places are those of the shard's legs.
+#[derive(Default)]
+pub(crate) struct Directory {
+    addresses: HashMap<SocketAddr, (Place, u8)>,
+    names: HashMap<Ufrag, Place>,
+}
+
+impl Directory {
+    /// The leg at an address, and which of its addresses that is.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<(Place, u8)> {
+        self.addresses.get(&address).copied()
+    }
+
+    /// The leg of an ICE name.
+    pub(crate) fn named(&self, name: Ufrag) -> Option<Place> {
+        self.names.get(&name).copied()
+    }
+
+    /// Notes that a leg is at an address.
+    pub(crate) fn note_address(&mut self, address: SocketAddr, place: Place, slot: u8) {
+        self.addresses.insert(address, (place, slot));
+    }
+
+    /// Forgets an address.
+    pub(crate) fn forget_address(&mut self, address: SocketAddr) {
+        self.addresses.remove(&address);
+    }
+
+    /// Notes a leg's ICE name.
+    pub(crate) fn note_name(&mut self, name: Ufrag, place: Place) {
+        self.names.insert(name, place);
+    }
+
+    /// Forgets an ICE name.
+    pub(crate) fn forget_name(&mut self, name: Ufrag) {
+        self.names.remove(&name);
+    }
+}

@@ -1,0 +1,342 @@
+//! One leg: the transport of one page to a call, from its offer to its end.
+//!
+//! Holds what belongs to this page alone (credentials, addresses, DTLS, data channel, media state) and decides what needs
+//! no other leg: whether it lives, where to send, when to ask for a key frame. It sends nothing itself; [`super::calls`]
+//! takes what it has to say.
+
+use super::dtls::Dtls;
+use super::ice::Credentials;
+use super::sctp::Control;
+use super::sdp::{Announced, Offer};
+use super::socket::Path;
+use crate::call::Side;
+use crate::clock::Span;
+use crate::ids::{CallId, LegId};
+use crate::relay::LegMedia;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Addresses a page may use at once: more are only seen when somebody tries to fill the table.
+pub(crate) const MOST_ADDRESSES: usize = 8;
+/// An address that was silent for so long is left for one that is heard (a new NAT binding sends no nomination).
+const SILENCE: Duration = Duration::from_secs(1);
+/// A leg that is not connected so long after its offer has failed.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// Between two requests for a key frame.
+const KEY_FRAME_PAUSE: Duration = Duration::from_millis(300);
+/// Requests for a key frame before we leave it to the pages.
+const KEY_FRAME_REQUESTS: u8 = 6;
+/// Texts a page may send in a second; more are dropped.
+const TEXTS_A_SECOND: u32 = 50;
+
+/// An address of a page that sent us a request signed with our password.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) path: Path,
+    pub(crate) heard: Instant,
+}
+
+/// What a leg shows of life, and what was said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Heard lately.
+    Present,
+    /// Reported lost; what was its last proof then.
+    Lost(Instant),
+}
+
+/// A change of [`Life`] to be reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Silent since.
+    Lost(Instant),
+    /// Heard again at.
+    Back(Instant),
+}
+
+/// How long a leg may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// A leg that sends media.
+    pub(crate) media_timeout: Span,
+    /// One that only answers and asks.
+    pub(crate) quiet_timeout: Span,
+    /// Only its voice counts, once it has begun.
+    pub(crate) audio_required: bool,
+}
+
+/// One leg.
+pub(crate) struct Leg {
+    pub(crate) media: LegMedia,
+    /// The other side's leg to which media goes; none while there is nobody or the call is over.
+    pub(crate) other: Option<usize>,
+    /// Where to send; none before the first authenticated request.
+    pub(crate) path: Option<Path>,
+    /// Its last authenticated packet of any kind.
+    pub(crate) proof: Instant,
+    /// Its last voice packet.
+    pub(crate) voice_proof: Option<Instant>,
+    /// It has sent media at least once.
+    pub(crate) has_sent: bool,
+    /// Its voice reached `other`, and that was reported.
+    pub(crate) reached: bool,
+    known: Vec<Known>,
+    key_frame: Option<KeyFrame>,
+    pub(crate) cold: Box<Cold>,
+}
+
+/// A key frame we want of this leg's page.
+#[derive(Clone, Copy, Debug)]
+struct KeyFrame {
+    left: u8,
+    due: Instant,
+}
+
+/// What is not touched by media packets.
+pub(crate) struct Cold {
+    pub(crate) call: CallId,
+    pub(crate) side: Side,
+    pub(crate) id: LegId,
+    pub(crate) offer: Offer,
+    pub(crate) announced: Announced,
+    pub(crate) session: u64,
+    pub(crate) version: u64,
+    pub(crate) credentials: Credentials,
+    /// Those before an ICE restart: the page uses them until its new ones work.
+    pub(crate) earlier: Option<Credentials>,
+    pub(crate) dtls: Option<Dtls>,
+    pub(crate) control: Option<Control>,
+    pub(crate) patience: Patience,
+    pub(crate) life: Life,
+    pub(crate) opened: Instant,
+    pub(crate) measured: Instant,
+    /// The earliest entry in the shard's timer queue; later ones are stale.
+    pub(crate) timer: Option<Instant>,
+    texts: u32,
+    texts_since: Instant,
+    video_seen: bool,
+}
+
+/// What a leg is made of.
+pub(crate) struct NewLeg {
+    pub(crate) call: CallId,
+    pub(crate) side: Side,
+    pub(crate) id: LegId,
+    pub(crate) offer: Offer,
+    pub(crate) announced: Announced,
+    pub(crate) session: u64,
+    pub(crate) credentials: Credentials,
+    pub(crate) patience: Patience,
+}
+
+impl Leg {
+    pub(crate) fn new(new: NewLeg, now: Instant) -> Self {
+        let NewLeg { call, side, id, offer, announced, session, credentials, patience } = new;
+        let control = offer.has_data().then(Control::new);
+        Self {
+            media: LegMedia::new(id, offer.streams(&announced)),
+            other: None,
+            path: None,
+            proof: now,
+            voice_proof: None,
+            has_sent: false,
+            reached: false,
+            known: Vec::with_capacity(1),
+            key_frame: None,
+            cold: Box::new(Cold {
+                call,
+                side,
+                id,
+                offer,
+                announced,
+                session,
+                version: 1,
+                credentials,
+                earlier: None,
+                dtls: None,
+                control,
+                patience,
+                life: Life::Present,
+                opened: now,
+                measured: now,
+                timer: None,
+                texts: 0,
+                texts_since: now,
+                video_seen: false,
+            }),
+        }
+    }
+
+    /// Whether keys are there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.media.is_keyed()
+    }
+
+    /// Addresses it was heard from.
+    pub(crate) fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// Takes an address of an authenticated request, in place of the longest silent one if there are too many. Returns its
+    /// slot and the address it replaced.
+    pub(crate) fn learn(&mut self, path: Path, now: Instant) -> (u8, Option<Path>) {
+        let fresh = Known { path, heard: now };
+        if self.known.len() < MOST_ADDRESSES {
+            self.known.push(fresh);
+            // At most MOST_ADDRESSES, so it fits.
+            return ((self.known.len() - 1) as u8, None);
+        }
+        let spare = self.known.iter().enumerate().filter(|(_, known)| Some(known.path) != self.path);
+        let slot = spare.min_by_key(|(_, known)| known.heard).map_or(0, |(slot, _)| slot);
+        let old = std::mem::replace(&mut self.known[slot], fresh).path;
+        (slot as u8, Some(old))
+    }
+
+    /// Something authentic came from a known address: proof of life, and maybe the place to send to from now on.
+    pub(crate) fn heard(&mut self, slot: u8, nominated: bool, path: Path, now: Instant) {
+        self.proof = now;
+        if let Some(known) = self.known.get_mut(usize::from(slot)) {
+            known.heard = now;
+            known.path = path;
+        }
+        if self.path == Some(path) {
+            return;
+        }
+        let current = self.known.iter().find(|known| Some(known.path) == self.path);
+        if nominated || current.is_none_or(|known| now.saturating_duration_since(known.heard) >= SILENCE) {
+            self.path = Some(path);
+        }
+    }
+
+    /// Whether the other side can be heard or was lost, if that changed. `since` of a loss is the last proof.
+    pub(crate) fn turn(&mut self, now: Instant) -> Option<Turn> {
+        if !self.is_connected() {
+            return None;
+        }
+        let patience = self.cold.patience;
+        let (proof, limit) = match self.voice_proof {
+            Some(voice) if patience.audio_required => (voice, patience.media_timeout),
+            _ if self.has_sent => (self.proof, patience.media_timeout),
+            _ => (self.proof, patience.quiet_timeout),
+        };
+        match self.cold.life {
+            Life::Present if now.saturating_duration_since(proof) >= Duration::from(limit) => {
+                self.cold.life = Life::Lost(proof);
+                Some(Turn::Lost(proof))
+            }
+            Life::Lost(since) if proof > since => {
+                self.cold.life = Life::Present;
+                Some(Turn::Back(proof))
+            }
+            Life::Present | Life::Lost(_) => None,
+        }
+    }
+
+    /// Asks for a key frame until one is seen, a few times.
+    pub(crate) fn want_key_frame(&mut self, now: Instant) {
+        if self.media.streams().video.is_some_and(|video| video.peer_ssrc.is_some()) {
+            self.key_frame = Some(KeyFrame { left: KEY_FRAME_REQUESTS, due: now });
+        }
+    }
+
+    /// Notes a camera packet that was sent on.
+    pub(crate) fn saw_video(&mut self, is_key_frame: bool) {
+        self.cold.video_seen = true;
+        if is_key_frame {
+            self.key_frame = None;
+        }
+    }
+
+    /// Whether to send a request for a key frame now. Nothing is asked of a camera that is still off: its first picture
+    /// is a key frame.
+    pub(crate) fn key_frame_is_due(&mut self, now: Instant) -> bool {
+        let Some(wanted) = &mut self.key_frame else { return false };
+        if !self.cold.video_seen || now < wanted.due {
+            return false;
+        }
+        wanted.left -= 1;
+        wanted.due = now + KEY_FRAME_PAUSE;
+        if wanted.left == 0 {
+            self.key_frame = None;
+        }
+        true
+    }
+
+    /// Whether it waits for a key frame.
+    pub(crate) fn wants_key_frame(&self) -> bool {
+        self.key_frame.is_some()
+    }
+
+    /// The next moment its DTLS or data channel has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let dtls = self.cold.dtls.as_ref().and_then(Dtls::due);
+        let control = self.cold.control.as_ref().and_then(Control::due);
+        dtls.into_iter().chain(control).min()
+    }
+
+    /// Encrypts what the data channel has to send and takes all records for the page.
+    pub(crate) fn records(&mut self, now: Instant) -> VecDeque<bytes::BytesMut> {
+        let Some(dtls) = &mut self.cold.dtls else { return VecDeque::new() };
+        if let Some(control) = &mut self.cold.control
+            && dtls.is_up()
+        {
+            while let Some(packet) = control.out.pop_front() {
+                dtls.write(&packet, now);
+            }
+        }
+        std::mem::take(&mut dtls.out)
+    }
+
+    /// Texts the page sent, as many as it may.
+    pub(crate) fn texts(&mut self, now: Instant) -> Vec<String> {
+        let Some(control) = &mut self.cold.control else { return Vec::new() };
+        if now.saturating_duration_since(self.cold.texts_since) >= Duration::from_secs(1) {
+            self.cold.texts_since = now;
+            self.cold.texts = 0;
+        }
+        let mut texts = Vec::from(std::mem::take(&mut control.heard));
+        let left = TEXTS_A_SECOND.saturating_sub(self.cold.texts) as usize;
+        texts.truncate(left);
+        self.cold.texts += texts.len() as u32;
+        texts
+    }
+}
+
+/// Whether the first packet of a VP8 key frame is in this payload (RFC 7741 sections 4.2 and 4.3).
+pub(crate) fn begins_key_frame(payload: &[u8]) -> bool {
+    let Some((&first, mut rest)) = payload.split_first() else { return false };
+    let starts_first_partition = first & 0x10 != 0 && first & 0x07 == 0;
+    if !starts_first_partition {
+        return false;
+    }
+    if first & 0x80 != 0 {
+        let Some((&extension, after)) = rest.split_first() else { return false };
+        let picture = match after.first() {
+            Some(id) if extension & 0x80 != 0 => 1 + usize::from(id & 0x80 != 0),
+            _ => 0,
+        };
+        let skip = picture + usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
+        rest = after.get(skip..).unwrap_or_default();
+    }
+    // The inverse key frame flag of the frame tag (RFC 6386 section 9.1).
+    rest.first().is_some_and(|tag| tag & 1 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_frame_is_known_by_its_first_packet() {
+        assert!(begins_key_frame(&[0x10, 0x00]));
+        assert!(!begins_key_frame(&[0x10, 0x01]), "a picture that needs another");
+        assert!(!begins_key_frame(&[0x00, 0x00]), "in the middle of a partition");
+        assert!(!begins_key_frame(&[0x11, 0x00]), "a later partition");
+        // X with I (15 bits), L and K: five octets of extension.
+        assert!(begins_key_frame(&[0x90, 0xd0, 0x80, 0x01, 0x05, 0x20, 0x00]));
+        assert!(!begins_key_frame(&[0x90, 0xd0, 0x80, 0x01, 0x05, 0x20, 0x01]));
+        for short in [&[][..], &[0x10], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x80], &[0x90, 0xf0, 0x80, 0x01]] {
+            assert!(!begins_key_frame(short), "{short:?}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A shard's UDP socket: datagrams in batches, each answered from the address it was sent to.
+//!
+//! The only unsafe code of the room: `recvmmsg` and `sendmmsg` with headers that are laid out once. Nothing is allocated
+//! after [`Socket::new`]. Its invariant: a datagram leaves from the local address its [`Path`] names, because pages drop
+//! what comes from another one (a socket on 0.0.0.0 would let the kernel choose).
+
+use nix::libc;
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Datagrams taken or sent at once.
+pub(crate) const BATCH: usize = 64;
+/// Octets of a buffer. Longer datagrams (no page sends any: path MTUs are 1500) are cut by the kernel and dropped.
+pub(crate) const SLOT: usize = 2048;
+
+/// Between whom a datagram travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// The page's address as the socket sees it.
+    pub(crate) peer: SocketAddr,
+    /// Ours; none if the socket is bound to one address anyway.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// Room for one IP_PKTINFO or IPV6_PKTINFO.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Ancillary([u8; 64]);
+
+/// Headers for one direction. The pointers inside stay valid because the boxes never move.
+struct Headers {
+    messages: Box<[libc::mmsghdr]>,
+    vectors: Box<[libc::iovec]>,
+    names: Box<[libc::sockaddr_storage]>,
+    ancillary: Box<[Ancillary]>,
+}
+
+impl Headers {
+    fn new() -> Self {
+        // SAFETY: these are plain C structures for which all zeros is a value.
+        let (message, vector, name): (libc::mmsghdr, libc::iovec, libc::sockaddr_storage) =
+            unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+        Self {
+            messages: vec![message; BATCH].into_boxed_slice(),
+            vectors: vec![vector; BATCH].into_boxed_slice(),
+            names: vec![name; BATCH].into_boxed_slice(),
+            ancillary: vec![Ancillary([0; 64]); BATCH].into_boxed_slice(),
+        }
+    }
+}
+
+/// A bound socket with the buffers of its current batch.
+pub(crate) struct Socket {
+    socket: UdpSocket,
+    wildcard: bool,
+    receive: Headers,
+    send: Headers,
+    buffers: Box<[[u8; SLOT]]>,
+}
+
+/// Binds a shard's socket. Done before its thread starts, so that a taken port is told to the caller.
+pub(crate) fn bind(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    // The kernel grants at most its own limit; that is not an error.
+    setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
+    setsockopt(&socket, sockopt::SndBuf, &buffer)?;
+    if address.ip().is_unspecified() {
+        if address.is_ipv4() {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+    }
+    Ok(socket)
+}
+
+impl Socket {
+    /// Lays out the buffers of a bound socket; it stays on the thread that calls this.
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let wildcard = socket.local_addr()?.ip().is_unspecified();
+        let buffers = vec![[0; SLOT]; BATCH].into_boxed_slice();
+        Ok(Self { socket, wildcard, receive: Headers::new(), send: Headers::new(), buffers })
+    }
+
+    /// For `poll`.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes what has arrived, at most [`BATCH`] datagrams, without waiting.
+    pub(crate) fn receive(&mut self) -> usize {
+        let Headers { messages, vectors, names, ancillary } = &mut self.receive;
+        for index in 0..BATCH {
+            vectors[index] = libc::iovec { iov_base: self.buffers[index].as_mut_ptr().cast(), iov_len: SLOT };
+            let header = &mut messages[index].msg_hdr;
+            header.msg_iov = &mut vectors[index];
+            header.msg_iovlen = 1;
+            header.msg_name = (&raw mut names[index]).cast();
+            // The kernel writes lengths back, so they are set anew each time.
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_control = if self.wildcard { ancillary[index].0.as_mut_ptr().cast() } else { std::ptr::null_mut() };
+            header.msg_controllen = if self.wildcard { size_of::<Ancillary>() } else { 0 };
+        }
+        // SAFETY: every header points to a buffer, a name and an ancillary block of its own, which live as long as `self`
+        // and have the lengths the header states.
+        let count = unsafe {
+            libc::recvmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        };
+        // Nothing there, or an ICMP error about something we sent: both mean nothing to read now.
+        usize::try_from(count).unwrap_or(0)
+    }
+
+    /// A datagram of the last batch: its buffer (all of it), its length and whence it came. None if it was cut.
+    pub(crate) fn datagram(&mut self, index: usize) -> Option<(&mut [u8; SLOT], usize, Path)> {
+        let message = &self.receive.messages[index];
+        if message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
+            return None;
+        }
+        let peer = read_name(&self.receive.names[index])?;
+        let local = if self.wildcard { read_local(&message.msg_hdr) } else { None };
+        let length = (message.msg_len as usize).min(SLOT);
+        Some((&mut self.buffers[index], length, Path { peer, local }))
+    }
+
+    /// Sends buffers of the last batch on; `list` names buffer, length and path. Returns how many the kernel refused.
+    pub(crate) fn send_batch(&mut self, list: &[(usize, usize, Path)]) -> u64 {
+        let mut refused = 0;
+        for chunk in list.chunks(BATCH) {
+            let Headers { messages, vectors, names, ancillary } = &mut self.send;
+            for (place, (index, length, path)) in chunk.iter().enumerate() {
+                let buffer = &mut self.buffers[*index][..*length];
+                vectors[place] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: *length };
+                let header = &mut messages[place].msg_hdr;
+                header.msg_iov = &mut vectors[place];
+                header.msg_iovlen = 1;
+                header.msg_name = (&raw mut names[place]).cast();
+                header.msg_namelen = write_name(&mut names[place], path.peer);
+                header.msg_controllen = write_local(&mut ancillary[place], path.local);
+                header.msg_control = if header.msg_controllen == 0 { std::ptr::null_mut() } else { ancillary[place].0.as_mut_ptr().cast() };
+            }
+            let mut from = 0;
+            while from < chunk.len() {
+                // SAFETY: as in `receive`; `from` and the count stay within the headers just written.
+                let count = unsafe {
+                    let first = messages.as_mut_ptr().add(from);
+                    libc::sendmmsg(self.socket.as_raw_fd(), first, (chunk.len() - from) as u32, libc::MSG_DONTWAIT)
+                };
+                match usize::try_from(count) {
+                    Ok(sent) if sent > 0 => from += sent,
+                    _ => {
+                        refused += 1;
+                        // Only the first of the rest failed (no route, say); when the buffer is full, all would.
+                        if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
+                            refused += (chunk.len() - from - 1) as u64;
+                            break;
+                        }
+                        from += 1;
+                    }
+                }
+            }
+        }
+        refused
+    }
+
+    /// Sends one datagram that is not media; false if the kernel refused it.
+    pub(crate) fn send(&mut self, datagram: &[u8], path: Path) -> bool {
+        let Headers { vectors, names, ancillary, messages } = &mut self.send;
+        vectors[0] = libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
+        let header = &mut messages[0].msg_hdr;
+        header.msg_iov = &mut vectors[0];
+        header.msg_iovlen = 1;
+        header.msg_name = (&raw mut names[0]).cast();
+        header.msg_namelen = write_name(&mut names[0], path.peer);
+        header.msg_controllen = write_local(&mut ancillary[0], path.local);
+        header.msg_control = if header.msg_controllen == 0 { std::ptr::null_mut() } else { ancillary[0].0.as_mut_ptr().cast() };
+        // SAFETY: the header points to the caller's octets, which sending only reads, and to our own blocks.
+        unsafe { libc::sendmsg(self.socket.as_raw_fd(), header, libc::MSG_DONTWAIT) >= 0 }
+    }
+}
+
+fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which structure the kernel wrote; the storage is large and aligned enough for all.
+            let v4 = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let v6 = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(SocketAddr::V6(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id)))
+        }
+        _ => None,
+    }
+}
+
+fn write_name(name: &mut libc::sockaddr_storage, address: SocketAddr) -> libc::socklen_t {
+    match address {
+        SocketAddr::V4(address) => {
+            // SAFETY: the storage is large and aligned enough for every address structure.
+            let v4 = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in>() };
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_port = address.port().to_be();
+            v4.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+            size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(address) => {
+            // SAFETY: as above.
+            let v6 = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in6>() };
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_port = address.port().to_be();
+            v6.sin6_flowinfo = 0;
+            v6.sin6_addr.s6_addr = address.ip().octets();
+            v6.sin6_scope_id = address.scope_id();
+            size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
+    }
+}
+
+/// The local address a datagram was sent to.
+fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
+    // SAFETY: the kernel filled `msg_control` up to `msg_controllen`; the macro returns null or a block inside it.
+    let block = unsafe { libc::CMSG_FIRSTHDR(header) };
+    if block.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a whole header; its data follows and has the structure its level and type name.
+    unsafe {
+        match ((*block).cmsg_level, (*block).cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let info = libc::CMSG_DATA(block).cast::<libc::in_pktinfo>().read_unaligned();
+                Some(IpAddr::V4(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes())))
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let info = libc::CMSG_DATA(block).cast::<libc::in6_pktinfo>().read_unaligned();
+                Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Writes the block that makes the kernel send from this address; returns its length.
+fn write_local(ancillary: &mut Ancillary, local: Option<IpAddr>) -> usize {
+    // SAFETY: `Ancillary` is aligned for a control header and longer than either block with its data.
+    unsafe {
+        let block = ancillary.0.as_mut_ptr().cast::<libc::cmsghdr>();
+        match local {
+            None => 0,
+            Some(IpAddr::V4(ip)) => {
+                let size = size_of::<libc::in_pktinfo>() as u32;
+                (*block).cmsg_level = libc::IPPROTO_IP;
+                (*block).cmsg_type = libc::IP_PKTINFO;
+                (*block).cmsg_len = libc::CMSG_LEN(size) as usize;
+                let mut info: libc::in_pktinfo = mem::zeroed();
+                info.ipi_spec_dst.s_addr = u32::from_ne_bytes(ip.octets());
+                libc::CMSG_DATA(block).cast::<libc::in_pktinfo>().write_unaligned(info);
+                libc::CMSG_SPACE(size) as usize
+            }
+            Some(IpAddr::V6(ip)) => {
+                let size = size_of::<libc::in6_pktinfo>() as u32;
+                (*block).cmsg_level = libc::IPPROTO_IPV6;
+                (*block).cmsg_type = libc::IPV6_PKTINFO;
+                (*block).cmsg_len = libc::CMSG_LEN(size) as usize;
+                let mut info: libc::in6_pktinfo = mem::zeroed();
+                info.ipi6_addr.s6_addr = ip.octets();
+                libc::CMSG_DATA(block).cast::<libc::in6_pktinfo>().write_unaligned(info);
+                libc::CMSG_SPACE(size) as usize
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(socket: &Socket) {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(5000_u16)).unwrap();
+    }
+
+    #[test]
+    fn a_reply_leaves_from_the_address_that_was_asked() {
+        for (any, loopback) in [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.3")] {
+            let bound = bind(any.parse().unwrap(), 1 << 16).unwrap();
+            let port = bound.local_addr().unwrap().port();
+            let mut socket = Socket::new(bound).unwrap();
+            let target: IpAddr = loopback.parse().unwrap();
+            let page = UdpSocket::bind(SocketAddr::new(target, 0)).unwrap();
+            page.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+            for text in [&b"one"[..], b"two"] {
+                page.send_to(text, SocketAddr::new(target, port)).unwrap();
+            }
+            // Loopback delivers before `send_to` returns, so both are in one batch.
+            wait(&socket);
+            let mut list = Vec::new();
+            for index in 0..socket.receive() {
+                let (_, length, path) = socket.datagram(index).unwrap();
+                list.push((index, length, path));
+            }
+            assert_eq!(socket.send_batch(&list), 0);
+            assert!(socket.send(b"three", list[0].2));
+            for expected in [&b"one"[..], b"two", b"three"] {
+                let mut buffer = [0; 16];
+                let (length, from) = page.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..length], from), (expected, SocketAddr::new(target, port)), "{any} {loopback}");
+            }
+        }
+    }
+}
