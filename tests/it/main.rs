@@ -1,4 +1,5 @@
 //! The tests that see lull from outside, in one binary so that they link once.
 
+mod bot;
 mod media;
 mod peer;
