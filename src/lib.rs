@@ -10,12 +10,14 @@
 //! | 3 | [`exchange`] | the core: calls and their money; events in, effects out |
 //! | 4 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
 //! | 5 | [`service`] [`config`] | the loop, wire to core, carrying effects out |
-//! | 6 | `main` `bot` | serve, demo, audit, config, vendor |
+//! | 5 | [`bot`] | the companion of `lull demo --bot`; uses `media::client` only |
+//! | 6 | `main` | serve, demo, audit, config, vendor |
 //!
 //! Floors 1 to 3 do no IO, read no clock, draw no random number, take no lock: time is an argument.
 //! Wire types end in `service::wire`, WebRTC types inside `media`, database rows inside `store`.
 
 pub mod billing;
+pub mod bot;
 pub mod call;
 pub mod clock;
 pub mod config;

@@ -18,8 +18,11 @@ mod window;
 
 pub use forward::pass;
 pub use leg::{Counters, LegMedia, Quality, Received, RtpPacket};
+pub(crate) use rtp::Header;
+pub(crate) use srtp::Ciphers;
 pub use srtp::{Keying, Profile};
 pub use streams::{Extension, Extensions, Lane, Stream, Streams};
+pub(crate) use window::Window;
 
 /// Octets a buffer must hold beyond the length of the packet in it, so that a larger tag fits: the largest is an SRTCP
 /// index (4) with a GCM tag (16, RFC 7714 section 5.2).

@@ -10,16 +10,16 @@ const ONE_BYTE: u16 = 0xBEDE;
 
 /// The fields of the fixed header that the relay reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) ssrc: u32,
-    pub(super) sequence: u16,
+pub(crate) struct Header {
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: u16,
     /// Octets up to the payload: fixed header, CSRCs, extensions.
-    pub(super) len: usize,
+    pub(crate) len: usize,
 }
 
 impl Header {
     /// Reads the header of a packet, protected or not.
-    pub(super) fn parse(packet: &[u8]) -> Result<Header, Dropped> {
+    pub(crate) fn parse(packet: &[u8]) -> Result<Header, Dropped> {
         let fixed = packet.first_chunk::<FIXED_LEN>().ok_or(Dropped::Malformed)?;
         if fixed[0] >> 6 != 2 {
             return Err(Dropped::Malformed);
@@ -38,25 +38,25 @@ impl Header {
 }
 
 /// The payload type of a packet whose header was parsed.
-pub(super) fn payload_type(packet: &[u8]) -> u8 {
+pub(crate) fn payload_type(packet: &[u8]) -> u8 {
     packet[1] & 0x7F
 }
 
 /// The timestamp of a packet whose header was parsed.
-pub(super) fn timestamp(packet: &[u8]) -> u32 {
+pub(crate) fn timestamp(packet: &[u8]) -> u32 {
     u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]])
 }
 
 /// The numbers a packet gets on its way out.
-pub(super) struct Numbers {
-    pub(super) payload_type: u8,
-    pub(super) sequence: u16,
-    pub(super) timestamp: u32,
-    pub(super) ssrc: u32,
+pub(crate) struct Numbers {
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
 }
 
 /// Writes them over those of a packet whose header was parsed; the marker stays.
-pub(super) fn renumber(packet: &mut [u8], numbers: &Numbers) {
+pub(crate) fn renumber(packet: &mut [u8], numbers: &Numbers) {
     packet[1] = packet[1] & 0x80 | numbers.payload_type & 0x7F;
     packet[2..4].copy_from_slice(&numbers.sequence.to_be_bytes());
     packet[4..8].copy_from_slice(&numbers.timestamp.to_be_bytes());
@@ -66,7 +66,7 @@ pub(super) fn renumber(packet: &mut [u8], numbers: &Numbers) {
 /// Offers each one-byte extension of the header (its id and its value) to `map`, which may change the value and answers
 /// with the new id; what it does not answer for becomes padding of the same length. Extensions in any other form become
 /// padding as a whole: nothing else was agreed.
-pub(super) fn map_extensions(header: &mut [u8], mut map: impl FnMut(u8, &mut [u8]) -> Option<u8>) {
+pub(crate) fn map_extensions(header: &mut [u8], mut map: impl FnMut(u8, &mut [u8]) -> Option<u8>) {
     if header[0] & 0x10 == 0 {
         return;
     }
@@ -104,7 +104,7 @@ pub(super) fn map_extensions(header: &mut [u8], mut map: impl FnMut(u8, &mut [u8
 
 /// The original sequence number at the head of a retransmission's payload (RFC 4588 section 4); none in one that is
 /// padding only, as senders use to probe.
-pub(super) fn original_sequence(packet: &mut [u8], header_len: usize) -> Option<&mut [u8; 2]> {
+pub(crate) fn original_sequence(packet: &mut [u8], header_len: usize) -> Option<&mut [u8; 2]> {
     let padding = if packet[0] & 0x20 != 0 { usize::from(*packet.last()?) } else { 0 };
     let end = packet.len().checked_sub(padding)?;
     packet.get_mut(header_len..end)?.first_chunk_mut()

@@ -82,18 +82,18 @@ impl Keying {
 
 impl Keying {
     /// What protects packets to the peer.
-    pub(super) fn local(&self, crypto: &dyn RTCCrypto) -> Result<Ciphers, CryptoError> {
+    pub(crate) fn local(&self, crypto: &dyn RTCCrypto) -> Result<Ciphers, CryptoError> {
         Ciphers::new(self.profile, self.local_key.as_ref(), self.local_salt.as_ref(), crypto)
     }
 
     /// What opens packets of the peer.
-    pub(super) fn remote(&self, crypto: &dyn RTCCrypto) -> Result<Ciphers, CryptoError> {
+    pub(crate) fn remote(&self, crypto: &dyn RTCCrypto) -> Result<Ciphers, CryptoError> {
         Ciphers::new(self.profile, self.remote_key.as_ref(), self.remote_salt.as_ref(), crypto)
     }
 }
 
 /// The session keys of one direction of a leg.
-pub(super) struct Ciphers {
+pub(crate) struct Ciphers {
     rtp: Cipher,
     rtcp: Cipher,
 }
@@ -113,7 +113,7 @@ impl Ciphers {
     }
 
     /// Authenticates and decrypts the RTP packet in `packet`; returns its length without tag. `header_len` lies inside it.
-    pub(super) fn open_rtp(&mut self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Result<usize, Dropped> {
+    pub(crate) fn open_rtp(&mut self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Result<usize, Dropped> {
         match &mut self.rtp {
             Cipher::Gcm { aead, salt } => {
                 let len = shorten(packet.len(), GCM_TAG_LEN, header_len)?;
@@ -136,7 +136,7 @@ impl Ciphers {
     }
 
     /// Encrypts and tags the RTP packet in the first `len` octets of `buffer`; returns its length with tag.
-    pub(super) fn seal_rtp(&mut self, buffer: &mut [u8], header_len: usize, len: usize, ssrc: u32, index: u64) -> Result<usize, Dropped> {
+    pub(crate) fn seal_rtp(&mut self, buffer: &mut [u8], header_len: usize, len: usize, ssrc: u32, index: u64) -> Result<usize, Dropped> {
         match &mut self.rtp {
             Cipher::Gcm { aead, salt } => {
                 let (clear, room) = buffer.split_at_mut_checked(len).ok_or(Dropped::NoRoom)?;
@@ -158,7 +158,7 @@ impl Ciphers {
 
     /// Reads sender and index of an SRTCP packet, neither of them proved yet. A packet that says it is not encrypted is
     /// refused: no browser sends one.
-    pub(super) fn rtcp_sender_and_index(&self, packet: &[u8]) -> Result<(u32, u32), Dropped> {
+    pub(crate) fn rtcp_sender_and_index(&self, packet: &[u8]) -> Result<(u32, u32), Dropped> {
         let after = match self.rtcp {
             Cipher::Gcm { .. } => 0,
             Cipher::Cm { .. } => HMAC_TAG_LEN,
@@ -173,7 +173,7 @@ impl Ciphers {
     }
 
     /// Authenticates and decrypts the SRTCP packet in `packet`; returns the length of the compound in clear.
-    pub(super) fn open_rtcp(&mut self, packet: &mut [u8], sender: u32, index: u32) -> Result<usize, Dropped> {
+    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8], sender: u32, index: u32) -> Result<usize, Dropped> {
         match &mut self.rtcp {
             Cipher::Gcm { aead, salt } => {
                 // Packet, tag, index word: the readable header and the index word are the associated data (RFC 7714 section 9.2).
@@ -201,7 +201,7 @@ impl Ciphers {
     }
 
     /// Encrypts and tags the RTCP compound in the first `len` octets of `buffer`; returns its length on the wire.
-    pub(super) fn seal_rtcp(&mut self, buffer: &mut [u8], len: usize, index: u32) -> Result<usize, Dropped> {
+    pub(crate) fn seal_rtcp(&mut self, buffer: &mut [u8], len: usize, index: u32) -> Result<usize, Dropped> {
         let (clear, room) = buffer.split_at_mut_checked(len).ok_or(Dropped::NoRoom)?;
         let (header, payload) = clear.split_at_mut_checked(RTCP_HEADER_LEN).ok_or(Dropped::Malformed)?;
         let sender = be32(header, 4).ok_or(Dropped::Malformed)?;

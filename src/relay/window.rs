@@ -5,7 +5,7 @@
 
 /// The newest index and the 127 before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Window {
+pub(crate) struct Window {
     newest: Option<u64>,
     /// Bit n: `newest - n` was seen.
     seen: u128,
@@ -13,16 +13,16 @@ pub(super) struct Window {
 
 /// How many indexes are remembered, the newest included. RFC 3711 asks for 64 at least; at 200 video packets a second
 /// this is 0.6 s of reordering.
-pub(super) const WINDOW: u64 = 128;
+pub(crate) const WINDOW: u64 = 128;
 
 impl Window {
     /// The greatest index seen.
-    pub(super) fn newest(&self) -> Option<u64> {
+    pub(crate) fn newest(&self) -> Option<u64> {
         self.newest
     }
 
     /// The index nearest to the newest one that ends in `sequence`; the sequence number itself before anything was seen.
-    pub(super) fn estimate(&self, sequence: u16) -> u64 {
+    pub(crate) fn estimate(&self, sequence: u16) -> u64 {
         let Some(newest) = self.newest else { return u64::from(sequence) };
         let mut distance = i64::from(sequence.wrapping_sub(newest as u16) as i16);
         if distance == i64::from(i16::MIN) && newest & 0x8000 == 0 {
@@ -37,7 +37,7 @@ impl Window {
     }
 
     /// Whether the index was not seen and is young enough to know that.
-    pub(super) fn is_new(&self, index: u64) -> bool {
+    pub(crate) fn is_new(&self, index: u64) -> bool {
         match self.newest {
             None => true,
             Some(newest) if index > newest => true,
@@ -46,7 +46,7 @@ impl Window {
     }
 
     /// Remembers a new index.
-    pub(super) fn note(&mut self, index: u64) {
+    pub(crate) fn note(&mut self, index: u64) {
         match self.newest {
             Some(newest) if index <= newest => {
                 if newest - index < WINDOW {
