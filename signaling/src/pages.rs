@@ -7,6 +7,7 @@ use crate::endpoint::Front;
 use crate::problem::Problem;
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -20,8 +21,7 @@ use std::sync::Arc;
 struct Files;
 
 /// What pages are made of. Anything else in the folder (settings of tools, notes) stays inside.
-const KINDS: [&str; 15] =
-    ["css", "gif", "html", "ico", "jpg", "js", "json", "mjs", "mp3", "ogg", "png", "svg", "webmanifest", "webp", "woff2"];
+const KINDS: [&str; 14] = ["css", "gif", "html", "ico", "jpg", "js", "mjs", "mp3", "ogg", "png", "svg", "webmanifest", "webp", "woff2"];
 
 pub(crate) fn routes() -> Router<Arc<Front>> {
     Router::new()
@@ -32,8 +32,8 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .route("/{*path}", get(asset))
 }
 
-async fn asset(Path(path): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    match file(&path, &headers) {
+async fn asset(path: Result<Path<String>, PathRejection>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    match path.ok().and_then(|Path(path)| file(&path, &headers)) {
         Some(response) => response,
         None => fallback(method, uri, headers).await,
     }
@@ -80,8 +80,12 @@ fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
         return Some((StatusCode::NOT_MODIFIED, caching).into_response());
     }
     let mime = mime_guess::from_ext(kind).first_or_octet_stream();
-    let text = mime.type_() == "text" || matches!(mime.subtype().as_str(), "javascript" | "json");
-    let content_type = if text { format!("{}; charset=utf-8", mime.essence_str()) } else { mime.essence_str().to_owned() };
+    let content_type = match kind {
+        // RFC 9239 section 6: the one name of it.
+        "js" | "mjs" => "text/javascript; charset=utf-8".to_owned(),
+        _ if mime.type_() == "text" => format!("{}; charset=utf-8", mime.essence_str()),
+        _ => mime.essence_str().to_owned(),
+    };
     Some((caching, [(header::CONTENT_TYPE, content_type)], file.data.into_owned()).into_response())
 }
 
@@ -118,7 +122,7 @@ pub(crate) fn security_headers(origins: &[String], https: bool) -> Vec<(HeaderNa
         (
             HeaderName::from_static("permissions-policy"),
             HeaderValue::from_static(
-                "microphone=(self), camera=(self), screen-wake-lock=(self), autoplay=(self), fullscreen=(self), speaker-selection=(self), \
+                "microphone=(self), camera=(self), screen-wake-lock=(self), autoplay=(self), fullscreen=(self), \
                  display-capture=(), geolocation=(), payment=(), usb=(), bluetooth=(), midi=(), serial=(), hid=()",
             ),
         ),
