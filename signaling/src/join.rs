@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// An offer or answer (RFC 8866).
 const SDP: &str = "application/sdp";
 
-/// Part of one (RFC 8840 section 9).
+/// Part of one (RFC 8840).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 pub(crate) fn routes() -> Router<Arc<Front>> {

@@ -63,11 +63,7 @@ fn missing() -> Response {
 
 /// A file of the folder, or "not changed" to a browser that has it.
 fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
-    let hidden = path.split('/').any(|part| part.is_empty() || part.starts_with('.'));
-    let (_, kind) = path.rsplit_once('.')?;
-    if hidden || path.contains('\\') || !KINDS.contains(&kind) {
-        return None;
-    }
+    let kind = kind(path)?;
     let file = Files::get(path)?;
     let etag = etag(&file.metadata.sha256_hash());
     let known = headers
@@ -87,6 +83,12 @@ fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
         _ => mime.essence_str().to_owned(),
     };
     Some((caching, [(header::CONTENT_TYPE, content_type)], file.data.into_owned()).into_response())
+}
+
+/// The kind of a file that may be given out: of a known kind, and no part of its path hidden or above the folder.
+fn kind(path: &str) -> Option<&str> {
+    let hidden = path.contains('\\') || path.split('/').any(|part| part.is_empty() || part.starts_with('.'));
+    path.rsplit_once('.').map(|(_, kind)| kind).filter(|kind| !hidden && KINDS.contains(kind))
 }
 
 /// A strong validator (RFC 9110 section 8.8.3) of 128 bits.
@@ -133,4 +135,32 @@ pub(crate) fn security_headers(origins: &[String], https: bool) -> Vec<(HeaderNa
         headers.push((header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")));
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn only_what_pages_load_is_given_out() {
+        for path in ["client.html", "call/client.js", "icon.svg", "a/b.c/d.mjs"] {
+            assert!(kind(path).is_some(), "{path}");
+        }
+        for path in [
+            "",
+            "client",
+            "package.json",
+            "notes.md",
+            ".gitkeep",
+            ".x.js",
+            "a/.git/b.js",
+            "../a.js",
+            "a/../b.js",
+            "/a.js",
+            "a//b.js",
+            "..\\a.js",
+        ] {
+            assert_eq!(kind(path), None, "{path}");
+        }
+    }
 }
