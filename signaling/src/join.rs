@@ -9,8 +9,9 @@ use crate::code::Code;
 use crate::endpoint::Front;
 use crate::inbound::{Claims, Inbound};
 use crate::problem::Problem;
+use crate::rest::Id;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// An offer or answer (RFC 8866).
 const SDP: &str = "application/sdp";
 
-/// Part of one (RFC 8840 section 9).
+/// Part of one (RFC 8840).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 pub(crate) fn routes() -> Router<Arc<Front>> {
@@ -52,7 +53,7 @@ async fn join(State(front): State<Arc<Front>>, request: Request) -> Result<Respo
 }
 
 /// New ICE credentials of the same leg.
-async fn restart(State(front): State<Arc<Front>>, Path(leg): Path<String>, request: Request) -> Result<Response, Problem> {
+async fn restart(State(front): State<Arc<Front>>, Id(leg): Id, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let claims = claims(&front, &parts.headers)?;
     let fragment = sdp_body(&parts.headers, body, FRAGMENT, front.door.settings.sdp_max).await?;
@@ -68,7 +69,7 @@ async fn restart(State(front): State<Arc<Front>>, Path(leg): Path<String>, reque
 }
 
 /// This party leaves the call for good.
-async fn hang_up(State(front): State<Arc<Front>>, Path(leg): Path<String>, headers: HeaderMap) -> Result<StatusCode, Problem> {
+async fn hang_up(State(front): State<Arc<Front>>, Id(leg): Id, headers: HeaderMap) -> Result<StatusCode, Problem> {
     let claims = claims(&front, &headers)?;
     front.ask(|reply| Inbound::HangUp { claims, leg, reply }).await?;
     Ok(StatusCode::OK)

@@ -7,6 +7,7 @@ use crate::endpoint::Front;
 use crate::problem::Problem;
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -20,8 +21,7 @@ use std::sync::Arc;
 struct Files;
 
 /// What pages are made of. Anything else in the folder (settings of tools, notes) stays inside.
-const KINDS: [&str; 15] =
-    ["css", "gif", "html", "ico", "jpg", "js", "json", "mjs", "mp3", "ogg", "png", "svg", "webmanifest", "webp", "woff2"];
+const KINDS: [&str; 14] = ["css", "gif", "html", "ico", "jpg", "js", "mjs", "mp3", "ogg", "png", "svg", "webmanifest", "webp", "woff2"];
 
 pub(crate) fn routes() -> Router<Arc<Front>> {
     Router::new()
@@ -32,8 +32,8 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .route("/{*path}", get(asset))
 }
 
-async fn asset(Path(path): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    match file(&path, &headers) {
+async fn asset(path: Result<Path<String>, PathRejection>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    match path.ok().and_then(|Path(path)| file(&path, &headers)) {
         Some(response) => response,
         None => fallback(method, uri, headers).await,
     }
@@ -63,11 +63,7 @@ fn missing() -> Response {
 
 /// A file of the folder, or "not changed" to a browser that has it.
 fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
-    let hidden = path.split('/').any(|part| part.is_empty() || part.starts_with('.'));
-    let (_, kind) = path.rsplit_once('.')?;
-    if hidden || path.contains('\\') || !KINDS.contains(&kind) {
-        return None;
-    }
+    let kind = kind(path)?;
     let file = Files::get(path)?;
     let etag = etag(&file.metadata.sha256_hash());
     let known = headers
@@ -80,9 +76,19 @@ fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
         return Some((StatusCode::NOT_MODIFIED, caching).into_response());
     }
     let mime = mime_guess::from_ext(kind).first_or_octet_stream();
-    let text = mime.type_() == "text" || matches!(mime.subtype().as_str(), "javascript" | "json");
-    let content_type = if text { format!("{}; charset=utf-8", mime.essence_str()) } else { mime.essence_str().to_owned() };
+    let content_type = match kind {
+        // RFC 9239 section 6: the one name of it.
+        "js" | "mjs" => "text/javascript; charset=utf-8".to_owned(),
+        _ if mime.type_() == "text" => format!("{}; charset=utf-8", mime.essence_str()),
+        _ => mime.essence_str().to_owned(),
+    };
     Some((caching, [(header::CONTENT_TYPE, content_type)], file.data.into_owned()).into_response())
+}
+
+/// The kind of a file that may be given out: of a known kind, and no part of its path hidden or above the folder.
+fn kind(path: &str) -> Option<&str> {
+    let hidden = path.contains('\\') || path.split('/').any(|part| part.is_empty() || part.starts_with('.'));
+    path.rsplit_once('.').map(|(_, kind)| kind).filter(|kind| !hidden && KINDS.contains(kind))
 }
 
 /// A strong validator (RFC 9110 section 8.8.3) of 128 bits.
@@ -118,7 +124,7 @@ pub(crate) fn security_headers(origins: &[String], https: bool) -> Vec<(HeaderNa
         (
             HeaderName::from_static("permissions-policy"),
             HeaderValue::from_static(
-                "microphone=(self), camera=(self), screen-wake-lock=(self), autoplay=(self), fullscreen=(self), speaker-selection=(self), \
+                "microphone=(self), camera=(self), screen-wake-lock=(self), autoplay=(self), fullscreen=(self), \
                  display-capture=(), geolocation=(), payment=(), usb=(), bluetooth=(), midi=(), serial=(), hid=()",
             ),
         ),
@@ -129,4 +135,32 @@ pub(crate) fn security_headers(origins: &[String], https: bool) -> Vec<(HeaderNa
         headers.push((header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")));
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn only_what_pages_load_is_given_out() {
+        for path in ["client.html", "call/client.js", "icon.svg", "a/b.c/d.mjs"] {
+            assert!(kind(path).is_some(), "{path}");
+        }
+        for path in [
+            "",
+            "client",
+            "package.json",
+            "notes.md",
+            ".gitkeep",
+            ".x.js",
+            "a/.git/b.js",
+            "../a.js",
+            "a/../b.js",
+            "/a.js",
+            "a//b.js",
+            "..\\a.js",
+        ] {
+            assert_eq!(kind(path), None, "{path}");
+        }
+    }
 }

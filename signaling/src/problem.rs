@@ -74,7 +74,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::CallEnded => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        // The Idempotency-Key draft (draft-ietf-httpapi-idempotency-key-header, section 2.7) and RFC 9725 section 4.2.
+        // The Idempotency-Key draft (draft-ietf-httpapi-idempotency-key-header, section 2.7); RFC 9110 section 15.5.21: read, but cannot be done.
         Code::IdempotencyKeyReused | Code::OfferInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Code::IdempotencyKeyInUse => StatusCode::CONFLICT,
         Code::RateLimited | Code::SlowReader => StatusCode::TOO_MANY_REQUESTS,

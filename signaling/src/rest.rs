@@ -11,6 +11,8 @@ mod json;
 mod plans;
 mod session;
 
+pub(crate) use command::Id;
+
 use crate::endpoint::Front;
 use crate::message::Amount;
 use axum::Router;

@@ -140,7 +140,6 @@ async fn talk(front: &Front, line: &mut Line, mut opened: Opened) -> Result<std:
                 heard(front, line, &opened, frame).await?;
             }
             said = opened.out.recv() => match said {
-                Some(ToSocket::Message(message)) if opened.out.is_closed() => return Err(line.last_words(message, &mut opened.out, front).await),
                 Some(ToSocket::Message(message)) => line.say(&message).await?,
                 Some(ToSocket::Close(message)) => return Err(Ending::Said(Some(message), close_code::NORMAL)),
                 None => return Err(dropped(front)),
@@ -151,7 +150,7 @@ async fn talk(front: &Front, line: &mut Line, mut opened: Opened) -> Result<std:
     }
 }
 
-/// The house let go of the socket without a word: it is stopping, or the page did not read.
+/// The house let go of the socket without a word (what it said before has been sent): it is stopping, or the page did not read.
 fn dropped(front: &Front) -> Ending {
     if front.door.inbound.is_closed() {
         Ending::error(Code::Overloaded, "the server is stopping; connect again", None)
@@ -232,28 +231,6 @@ impl Line {
     /// Answers a fault, or ends the socket when there were too many.
     async fn fault(&mut self, code: Code, detail: &str, re: Option<u64>) -> Result<(), Ending> {
         if self.rates.fault() { self.say(&error(code, detail, re)).await } else { Err(Ending::error(code, detail, re)) }
-    }
-
-    /// What is left to say when the house has let go: all of it within the time of one write, since a page that does not
-    /// read must not hold its place for each message of a full queue.
-    async fn last_words(&mut self, first: Box<ToPage>, out: &mut mpsc::Receiver<ToSocket>, front: &Front) -> Ending {
-        let all = async {
-            if self.say(&first).await.is_err() {
-                return Ending::Gone;
-            }
-            while let Ok(next) = out.try_recv() {
-                match next {
-                    ToSocket::Message(message) => {
-                        if self.say(&message).await.is_err() {
-                            return Ending::Gone;
-                        }
-                    }
-                    ToSocket::Close(message) => return Ending::Said(Some(message), close_code::NORMAL),
-                }
-            }
-            dropped(front)
-        };
-        timeout(front.door.settings.write_timeout, all).await.unwrap_or(Ending::Gone)
     }
 
     async fn close(mut self, ending: Ending) {

@@ -1,7 +1,7 @@
 //! What every REST request is before it is a request: a caller, a key, a body, a query; and how its answer leaves.
 //!
-//! The order of refusals is fixed: who (401), how often (429), whence (403), then type, size and form of the body, then
-//! the key. So a stranger learns nothing about bodies, and a missing key never hides a broken one.
+//! The order of refusals is fixed: who (401), whence (403), how often (429), then type, size and form of the body, then
+//! the key, then the fields. So a stranger learns nothing about bodies, and nothing is read for who asks too often.
 
 use super::{Answered, Page, Request, json};
 use crate::auth;
@@ -106,7 +106,7 @@ pub(super) fn page(limit: Option<String>, after: Option<String>) -> Result<Page,
 
 /// An id in a path: a text that no id of ours can be names nothing.
 #[derive(Debug)]
-pub(super) struct Id(pub(super) String);
+pub(crate) struct Id(pub(crate) String);
 
 impl FromRequestParts<Arc<Front>> for Id {
     type Rejection = Problem;

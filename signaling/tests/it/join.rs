@@ -34,6 +34,7 @@ async fn an_offer_is_answered_in_the_shape_of_whip() {
     assert_eq!((trickled.status.as_u16(), trickled.text.as_str()), (204, ""));
     assert_eq!(send(&house.app, request("DELETE", "/v1/join/leg_1", &[authorization], "")).await.status, 200);
     assert_eq!(send(&house.app, request("DELETE", "/v1/join/leg_2", &[authorization], "")).await.code(), "not_found");
+    assert_eq!(send(&house.app, request("DELETE", "/v1/join/%ff", &[authorization], "")).await.code(), "not_found");
     let receipt = send(&house.app, request("GET", "/v1/join/receipt", &[authorization], "")).await;
     assert_eq!(receipt.json()["call_id"], "call_1");
 }

@@ -86,3 +86,22 @@ async fn the_supervisor_of_the_process_learns_how_it_is() {
         ("lull_calls_active 0\n", "text/plain; version=0.0.4; charset=utf-8")
     );
 }
+
+#[tokio::test]
+async fn a_request_that_fails_in_us_is_a_problem_like_others() {
+    let shut = door(Settings::default());
+    let (inbound, _house) = tokio::sync::mpsc::channel(1);
+    let app = signaling::router(signaling::Door {
+        inbound,
+        tokens: token_key(),
+        clock: std::sync::Arc::new(|| NOW),
+        origins: Vec::new(),
+        settings: Settings::default(),
+        ready: shut.ready.subscribe(),
+        metrics: std::sync::Arc::new(|| panic!("for the test")),
+        secure_cookie: false,
+    });
+    let answer = send(&app, request("GET", "/metrics", &[], "")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (500, "internal"));
+    assert!(!answer.text.contains("for the test") && answer.headers.contains_key("content-security-policy"));
+}

@@ -368,7 +368,7 @@ async fn a_refusal_of_the_house_becomes_a_problem() {
 #[tokio::test]
 async fn unknown_places_and_wrong_methods_are_problems() {
     let house = open();
-    for path in ["/v1", "/v1/", "/v1/nothing", "/v1/plans/a/b", "/v2/plans", "/nothing", "/..%2f..%2fetc/passwd"] {
+    for path in ["/v1", "/v1/", "/v1/nothing", "/v1/plans/a/b", "/v2/plans", "/nothing", "/..%2f..%2fetc/passwd", "/%ff"] {
         let answer = get(&house.app, path).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"), "{path}");
     }

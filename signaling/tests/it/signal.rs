@@ -280,7 +280,8 @@ async fn a_page_that_does_not_read_is_dropped_and_told_why_if_it_reads_again() {
 
 #[tokio::test]
 async fn a_page_that_never_reads_holds_its_place_for_one_write_only() {
-    let (_page, out, mut shut) = by_hand(Settings { write_timeout: Duration::from_millis(50), ..Settings::default() }).await;
+    let patient = Settings { idle_timeout: Duration::from_secs(86_400), ..Settings::default() };
+    let (_page, out, mut shut) = by_hand(Settings { write_timeout: Duration::from_millis(50), ..patient }).await;
     let long = "x".repeat(60_000);
     while out.send(ToSocket::Message(Box::new(state(1, &long)))).await.is_ok() {}
     assert!(matches!(shut.inbound.recv().await, Some(Inbound::SocketClosed { .. })));
@@ -312,7 +313,7 @@ async fn a_busy_house_is_answered_for() {
 
 #[tokio::test]
 async fn silence_is_asked_after_and_then_ended() {
-    let settings = Settings { ping_every: Duration::from_millis(5), idle_timeout: Duration::from_millis(200), ..Settings::default() };
+    let settings = Settings { ping_every: Duration::from_millis(5), idle_timeout: Duration::from_secs(1), ..Settings::default() };
     let (mut page, mut house) = greeted(settings).await;
     for _ in 0..3 {
         assert!(matches!(page.next().await, Some(Ok(Message::Ping(_)))));
