@@ -129,6 +129,7 @@ export const en = {
 
   end_title: 'The call is over',
   end_settling: 'The receipt is being written…',
+  print_any: 'Print',
   print: 'Print the receipt',
   print_statement: 'Print the statement',
   receipt_title: 'Receipt',

@@ -130,6 +130,7 @@ export const zh = {
 
   end_title: '通话已结束',
   end_settling: '正在生成凭据…',
+  print_any: '打印',
   print: '打印收据',
   print_statement: '打印结算单',
   receipt_title: '收据',
