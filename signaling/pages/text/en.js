@@ -143,6 +143,7 @@ export const en = {
   receipt_added: '{length} added by {by}',
   receipt_added_free: '{length} given by {by}, free',
   receipt_reason: 'Why it ended',
+  receipt_held: 'Set aside',
   receipt_charge: 'Charged',
   receipt_refund: 'Back in the balance',
   receipt_earned: 'Your part',
@@ -233,6 +234,9 @@ export const en = {
   index_about:
     'lull carries voice and video calls between a client and a companion. The clock starts when both hear each other, stands still when a line breaks, and warns before it ends. If you were sent a link, open that link: there is nothing to install and no account to make.',
   index_vendor: 'For vendors',
+
+  not_found_title: 'There is no such page',
+  not_found_text: 'If you were sent a link, open it exactly as you got it.',
 
   sign_out: 'Sign out',
   signin_title: 'Sign in',

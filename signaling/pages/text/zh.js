@@ -144,6 +144,7 @@ export const zh = {
   receipt_added: '{by}加了{length}',
   receipt_added_free: '{by}赠送{length}，免费',
   receipt_reason: '结束原因',
+  receipt_held: '预留',
   receipt_charge: '收费',
   receipt_refund: '退回余额',
   receipt_earned: '您的收入',
@@ -234,6 +235,9 @@ export const zh = {
   index_about:
     'lull 承载客户与陪伴师之间的语音和视频通话。双方都听到对方后才开始计时，线路断开时计时暂停，结束前会提醒。如果您收到了链接，直接打开即可：无需安装，也无需注册。',
   index_vendor: '商家入口',
+
+  not_found_title: '没有这个页面',
+  not_found_text: '如果您收到了链接，请按收到的原样打开。',
 
   sign_out: '退出',
   signin_title: '登录',
