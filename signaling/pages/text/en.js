@@ -82,6 +82,7 @@ export const en = {
   hang_up_title: 'End the call?',
   hang_up_client: 'A block that has begun is charged in full. Blocks that have not begun go back to your balance.',
   hang_up_companion: 'If you end the call, the client pays only for the time delivered so far.',
+  hang_up_early: 'It has not begun, so nothing is charged.',
   hang_up_no: 'Stay',
   hang_up_yes: 'End the call',
 

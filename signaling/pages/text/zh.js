@@ -83,6 +83,7 @@ export const zh = {
   hang_up_title: '要结束通话吗？',
   hang_up_client: '已开始的时段按整段收费，未开始的时段退回您的余额。',
   hang_up_companion: '如果由您结束，客户只需支付已服务的时间。',
+  hang_up_early: '通话还没有开始，不会收费。',
   hang_up_no: '继续通话',
   hang_up_yes: '结束通话',
 
