@@ -27,7 +27,7 @@ export function drawReceipt(place, receipt, reader) {
   fact(t('receipt_billed'), receipt.billed_s === undefined ? null : tLength(receipt.billed_s), 'billed');
   fact(t('receipt_gift'), receipt.gift_s ? tLength(receipt.gift_s) : null, 'gift');
   for (const added of receipt.extensions ?? []) {
-    const words = t(added.free ? 'receipt_added_free' : 'receipt_added', { length: tLength(added.added_s), by: t(`by_${added.by}`) });
+    const words = t(added.kind === 'gift' || added.free ? 'receipt_added_free' : 'receipt_added', { length: tLength(added.added_s), by: t(`by_${added.by}`) });
     fact(tTime(added.at), words, 'extension');
   }
   fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
@@ -48,6 +48,7 @@ function money(receipt) {
     body.append(make('tr', { class: kind }, ...cells));
   };
   for (const line of receipt.lines ?? []) row(tWord(`unit_${line.unit}`, 'unit_other', { quantity: line.quantity }), line.amount, 'line');
+  row(t('receipt_held'), receipt.held, 'held');
   row(t('receipt_charge'), receipt.charge, 'charge', 'sum');
   row(t('receipt_refund'), receipt.refund, 'refund');
   row(t('receipt_earned'), receipt.earned, 'earned', 'sum');

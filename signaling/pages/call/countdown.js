@@ -40,9 +40,9 @@ export function clock(ms) {
 /**
  * How long the shown text stays true.
  * @param {number} ms what is left now
- * @returns {number} milliseconds until `clock` changes, 1 to 1000
+ * @returns {number} milliseconds until `clock` shows less, 2 to 1001
  */
 export function untilChange(ms) {
-  const rest = Math.ceil(ms) % 1000;
-  return rest === 0 ? 1 : rest + 1;
+  // Whole seconds change as they are reached; one millisecond more, since timers may be early.
+  return ((Math.ceil(ms) + 999) % 1000) + 2;
 }

@@ -47,6 +47,32 @@ const RECEIPT_ATTEMPTS = 12;
 /** Answers to an offer that another attempt will not change; the call's state says the rest. */
 const FINAL = new Set(['call_ended', 'token_expired', 'token_revoked', 'token_invalid', 'offer_invalid', 'replaced']);
 
+/**
+ * What this tab noted for its own reload.
+ * @param {string} name
+ * @returns {string | null}
+ */
+function note(name) {
+  try {
+    return sessionStorage.getItem(name);
+  } catch {
+    return null; // storage is forbidden: a reload asks again
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string | null} value null to forget it
+ */
+function setNote(name, value) {
+  try {
+    if (value === null) sessionStorage.removeItem(name);
+    else sessionStorage.setItem(name, value);
+  } catch {
+    // forbidden: see above
+  }
+}
+
 export class Session {
   /** @type {Role | null} */
   role = null;
@@ -81,7 +107,7 @@ export class Session {
   #leaving = null;
   #attempts = 0;
   #timer = 0;
-  #wantsCamera = sessionStorage.getItem(CAMERA_OFF) === null;
+  #wantsCamera = note(CAMERA_OFF) === null;
   #saidDevices = '';
 
   /**
@@ -99,7 +125,7 @@ export class Session {
       },
       refused: (code) => this.#refused(code),
     });
-    this.devices.setMuted(sessionStorage.getItem(MUTED) !== null);
+    this.devices.setMuted(note(MUTED) !== null);
     this.devices.onchange = () => this.#devicesChanged();
     addEventListener('online', () => this.#joined && this.#restart());
     setInterval(() => void this.#look(), LOOK_EVERY_MS);
@@ -111,12 +137,12 @@ export class Session {
 
   /** This tab was in a call when it was reloaded. */
   static get wasJoined() {
-    return sessionStorage.getItem(JOINED) !== null;
+    return note(JOINED) !== null;
   }
 
   /** This tab was in this very call when it was reloaded. */
   get shouldRejoin() {
-    return this.view !== null && this.view.state !== 'ended' && sessionStorage.getItem(JOINED) === this.view.id;
+    return this.view !== null && this.view.state !== 'ended' && note(JOINED) === this.view.id;
   }
 
   get joined() {
@@ -141,23 +167,21 @@ export class Session {
   join() {
     if (this.#joined || !this.view) return;
     this.#joined = true;
-    sessionStorage.setItem(JOINED, this.view.id);
+    setNote(JOINED, this.view.id);
     wake.hold();
     void this.#connect();
   }
 
   /** @param {boolean} muted */
   setMuted(muted) {
-    if (muted) sessionStorage.setItem(MUTED, '1');
-    else sessionStorage.removeItem(MUTED);
+    setNote(MUTED, muted ? 'yes' : null);
     this.devices.setMuted(muted);
   }
 
   /** @param {boolean} on */
   async setCamera(on) {
     this.#wantsCamera = on;
-    if (on) sessionStorage.removeItem(CAMERA_OFF);
-    else sessionStorage.setItem(CAMERA_OFF, '1');
+    setNote(CAMERA_OFF, on ? null : 'yes');
     if (on) await this.devices.openCamera();
     else this.devices.closeCamera();
   }
@@ -173,7 +197,7 @@ export class Session {
    */
   leave(type) {
     this.#leaving = { type };
-    this.setMuted(true);
+    this.devices.setMuted(true);
     this.#connection.send(this.#leaving);
   }
 
@@ -201,7 +225,11 @@ export class Session {
         break;
       case 'error':
         if (message.re !== null && message.re === this.#offerSeq) this.#offerRefused(message.code);
-        else this.#leaving = null; // if that was what was refused, it is for the person to try again
+        else if (this.#leaving) {
+          // It was refused, and is for the person to try again; until then she is heard as before.
+          this.#leaving = null;
+          this.devices.setMuted(note(MUTED) !== null);
+        }
         this.#listener.message(message);
         break;
       default:
@@ -229,6 +257,7 @@ export class Session {
       this.#leave();
       if (!this.ending.receipt) void this.#fetchReceipt();
     }
+    if (this.ending.receipt) this.#connection.stop(); // all is said
     this.#listener.changed();
   }
 
@@ -251,7 +280,7 @@ export class Session {
     this.#joined = false;
     this.transport = 'none';
     clearTimeout(this.#timer);
-    for (const note of [JOINED, CAMERA_OFF, MUTED]) sessionStorage.removeItem(note);
+    for (const name of [JOINED, CAMERA_OFF, MUTED]) setNote(name, null);
     this.#leg?.close();
     this.#leg = null;
     this.devices.close();

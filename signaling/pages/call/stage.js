@@ -36,6 +36,9 @@ export class Stage {
     this.#camera.addEventListener('click', () => void session.setCamera(session.devices.camera === null));
     this.#playHint.addEventListener('click', () => this.#playAll());
     this.#hangUp.addEventListener('click', async () => {
+      const begun = session.view?.state === 'live' || session.view?.state === 'paused';
+      const key = !begun ? 'hang_up_early' : session.role === 'client' ? 'hang_up_client' : 'hang_up_companion';
+      setText(byId('hang-up-text', HTMLElement), t(key));
       if (await ask(byId('hang-up-dialog', HTMLDialogElement))) this.hangUp();
     });
   }

@@ -76,7 +76,9 @@ export const VERSION = 1;
  * @property {Line[]} [lines]
  * @property {Amount} [charge]
  * @property {Amount} [refund]
- * @property {{ by: Asker, at: string, added_s: number, free: boolean }[]} [extensions]
+ * @property {Amount} [held] all that was set aside: charge and refund together
+ * @property {string} [settlement] `as_rated`, `exact_delivered` or `free`
+ * @property {{ by: Asker, at: string, added_s: number, kind?: 'block' | 'gift', free?: boolean }[]} [extensions]
  * @property {Amount} [earned]
  */
 

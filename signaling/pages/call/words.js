@@ -77,6 +77,7 @@ export function endWords(reason, atFault, reader) {
 export function chargeWords(receipt) {
   if (!receipt.charge || receipt.charge.amount === 0) return t('promise_free');
   if (receipt.end_reason === 'time_expired') return t('promise_expired');
+  if (receipt.settlement) return t(receipt.settlement === 'exact_delivered' ? 'promise_exact' : 'promise_rated');
   const ours = receipt.at_fault === 'companion' || receipt.at_fault === 'platform';
   const exact = ours || ['vendor_ended', 'supervisor_ended', 'server_fault', 'companion_left'].includes(receipt.end_reason);
   return t(exact ? 'promise_exact' : 'promise_rated');

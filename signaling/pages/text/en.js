@@ -82,6 +82,7 @@ export const en = {
   hang_up_title: 'End the call?',
   hang_up_client: 'A block that has begun is charged in full. Blocks that have not begun go back to your balance.',
   hang_up_companion: 'If you end the call, the client pays only for the time delivered so far.',
+  hang_up_early: 'It has not begun, so nothing is charged.',
   hang_up_no: 'Stay',
   hang_up_yes: 'End the call',
 
@@ -129,6 +130,7 @@ export const en = {
 
   end_title: 'The call is over',
   end_settling: 'The receipt is being written…',
+  print_any: 'Print',
   print: 'Print the receipt',
   print_statement: 'Print the statement',
   receipt_title: 'Receipt',
@@ -142,6 +144,7 @@ export const en = {
   receipt_added: '{length} added by {by}',
   receipt_added_free: '{length} given by {by}, free',
   receipt_reason: 'Why it ended',
+  receipt_held: 'Set aside',
   receipt_charge: 'Charged',
   receipt_refund: 'Back in the balance',
   receipt_earned: 'Your part',
@@ -232,6 +235,9 @@ export const en = {
   index_about:
     'lull carries voice and video calls between a client and a companion. The clock starts when both hear each other, stands still when a line breaks, and warns before it ends. If you were sent a link, open that link: there is nothing to install and no account to make.',
   index_vendor: 'For vendors',
+
+  not_found_title: 'There is no such page',
+  not_found_text: 'If you were sent a link, open it exactly as you got it.',
 
   sign_out: 'Sign out',
   signin_title: 'Sign in',

@@ -83,6 +83,7 @@ export const zh = {
   hang_up_title: '要结束通话吗？',
   hang_up_client: '已开始的时段按整段收费，未开始的时段退回您的余额。',
   hang_up_companion: '如果由您结束，客户只需支付已服务的时间。',
+  hang_up_early: '通话还没有开始，不会收费。',
   hang_up_no: '继续通话',
   hang_up_yes: '结束通话',
 
@@ -130,6 +131,7 @@ export const zh = {
 
   end_title: '通话已结束',
   end_settling: '正在生成凭据…',
+  print_any: '打印',
   print: '打印收据',
   print_statement: '打印结算单',
   receipt_title: '收据',
@@ -143,6 +145,7 @@ export const zh = {
   receipt_added: '{by}加了{length}',
   receipt_added_free: '{by}赠送{length}，免费',
   receipt_reason: '结束原因',
+  receipt_held: '预留',
   receipt_charge: '收费',
   receipt_refund: '退回余额',
   receipt_earned: '您的收入',
@@ -233,6 +236,9 @@ export const zh = {
   index_about:
     'lull 承载客户与陪伴师之间的语音和视频通话。双方都听到对方后才开始计时，线路断开时计时暂停，结束前会提醒。如果您收到了链接，直接打开即可：无需安装，也无需注册。',
   index_vendor: '商家入口',
+
+  not_found_title: '没有这个页面',
+  not_found_text: '如果您收到了链接，请按收到的原样打开。',
 
   sign_out: '退出',
   signin_title: '登录',
