@@ -125,7 +125,7 @@ pub(crate) fn security_headers(origins: &[String], https: bool) -> Vec<(HeaderNa
             HeaderName::from_static("permissions-policy"),
             HeaderValue::from_static(
                 "microphone=(self), camera=(self), screen-wake-lock=(self), autoplay=(self), fullscreen=(self), \
-                 display-capture=(), geolocation=(), payment=(), usb=(), bluetooth=(), midi=(), serial=(), hid=()",
+                 display-capture=(), geolocation=(), payment=(), usb=(), midi=(), serial=(), hid=()",
             ),
         ),
         (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),

@@ -90,7 +90,7 @@ scene('an extension in the middle lengthens the call and doubles the charge', as
   assert.equal(receipt.charge.amount, 4000);
   assert.equal(receipt.end_reason, 'time_expired');
   assert.ok(receipt.delivered_ms > 38_000 && receipt.delivered_ms <= 40_000, `${receipt.delivered_ms} ms delivered of 40 s`);
-  assert.deepEqual(receipt.extensions.map(({ by, added_s, free }) => ({ by, added_s, free })), [{ by: 'client', added_s: 20, free: false }]);
+  assert.deepEqual(receipt.extensions.map(({ by, kind, added_s }) => ({ by, kind, added_s })), [{ by: 'client', kind: 'block', added_s: 20 }]);
 });
 
 scene('a companion on Firefox and a client on Chromium talk, see each other and are billed', async (scene) => {

@@ -51,7 +51,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {number} paid_s
  * @property {string} end_reason
  * @property {string} at_fault
- * @property {{ by: string, added_s: number, free: boolean }[]} extensions
+ * @property {{ by: string, kind: 'block' | 'gift', added_s: number }[]} extensions
  */
 
 /**
