@@ -1,0 +1,280 @@
+//! The media plane on loopback: peers of the `webrtc` crate join through the handle and hear each other.
+
+use crate::peer::{PATIENCE, Peer};
+use lull::call::{Medium, Side};
+use lull::clock::{Clock, Span};
+use lull::ids::{CallId, LegId};
+use lull::media::{JoinGuard, Media, OfferError, OpenLeg, Report, Settings, StartError, start};
+use std::net::{SocketAddr, UdpSocket};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use webrtc::peer_connection::SrtpProtectionProfile;
+
+const GCM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
+const HMAC: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+
+/// A media plane with one call in it.
+struct Plane {
+    media: Media,
+    guard: Option<JoinGuard>,
+    reports: mpsc::Receiver<Report>,
+    call: CallId,
+    media_timeout: Span,
+    audio_required: bool,
+}
+
+impl Plane {
+    fn new() -> Self {
+        Self::on("127.0.0.1:0")
+    }
+
+    fn on(udp: &str) -> Self {
+        let (sender, reports) = mpsc::channel(256);
+        let settings = Settings { udp: udp.parse().unwrap(), ..Settings::default() };
+        let (media, guard) = start(settings, Clock::start(), sender).unwrap();
+        let call = CallId::new(Uuid::now_v7());
+        Self { media, guard: Some(guard), reports, call, media_timeout: Span::from_s(5), audio_required: false }
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.media.addresses()[0].port()))
+    }
+
+    async fn open(&self, side: Side, offer: String) -> (LegId, Result<String, OfferError>) {
+        let leg = LegId::new(Uuid::now_v7());
+        let open = OpenLeg {
+            call: self.call,
+            side,
+            leg,
+            offer,
+            medium: Medium::Audio,
+            media_timeout: self.media_timeout,
+            quiet_timeout: Span::from_s(15),
+            audio_required: self.audio_required,
+        };
+        (leg, self.media.open(open).await.unwrap())
+    }
+
+    async fn join(&self, side: Side, peer: &Peer) -> LegId {
+        let (leg, answer) = self.open(side, peer.offer().await).await;
+        peer.accept(answer.unwrap()).await;
+        leg
+    }
+
+    /// The next report of which this makes something; others pass by.
+    async fn report<T>(&mut self, mut pick: impl FnMut(&Report) -> Option<T>) -> T {
+        let mut seen = Vec::new();
+        let wait = async {
+            loop {
+                let report = self.reports.recv().await.expect("the plane lives");
+                if let Some(found) = pick(&report) {
+                    return found;
+                }
+                seen.push(report);
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, wait).await;
+        found.unwrap_or_else(|_| panic!("only {seen:?}"))
+    }
+
+    async fn connected(&mut self, wanted: LegId) {
+        self.report(|report| matches!(report, Report::Connected { leg, .. } if *leg == wanted).then_some(())).await;
+    }
+
+    /// A client and a companion who hear each other.
+    async fn talking(&mut self) -> (Peer, LegId, Peer, LegId) {
+        let (mut client, mut companion) = (Peer::new(GCM).await, Peer::new(GCM).await);
+        let client_leg = self.join(Side::Client, &client).await;
+        let companion_leg = self.join(Side::Companion, &companion).await;
+        client.talk(b"client");
+        companion.talk(b"companion");
+        client.hears(b"companion").await;
+        companion.hears(b"client").await;
+        (client, client_leg, companion, companion_leg)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_peers_hear_each_other_and_it_is_said_once() {
+    let mut plane = Plane::new();
+    let (_client, client_leg, _companion, companion_leg) = plane.talking().await;
+    let mut connected = Vec::new();
+    let mut reached = Vec::new();
+    while reached.len() < 2 || connected.len() < 2 {
+        plane
+            .report(|report| match report {
+                Report::Connected { leg, .. } => Some(connected.push(*leg)),
+                Report::AudioReached { from, .. } => Some(reached.push(*from)),
+                _ => None,
+            })
+            .await;
+    }
+    connected.sort();
+    reached.sort();
+    assert_eq!((connected, reached), (vec![client_leg, companion_leg], vec![Side::Client, Side::Companion]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_with_different_protection_hear_each_other() {
+    let mut plane = Plane::new();
+    let (mut client, mut companion) = (Peer::new(GCM).await, Peer::new(HMAC).await);
+    plane.join(Side::Client, &client).await;
+    let first = plane.join(Side::Companion, &companion).await;
+    // A peer that refused GCM cannot shake hands twice; its side is offered HMAC when it joins again.
+    let failed = plane.report(|report| match report {
+        Report::Failed { leg, .. } if *leg == first => Some(true),
+        Report::Connected { leg, .. } if *leg == first => Some(false),
+        _ => None,
+    });
+    if failed.await {
+        companion = Peer::new(HMAC).await;
+        plane.join(Side::Companion, &companion).await;
+    }
+    client.talk(b"client");
+    companion.talk(b"companion");
+    client.hears(b"companion").await;
+    companion.hears(b"client").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_on_all_addresses_answers_on_loopback() {
+    let mut plane = Plane::on("0.0.0.0:0");
+    plane.talking().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_go_both_ways_and_wait_for_the_channel() {
+    let mut plane = Plane::new();
+    let mut client = Peer::new(GCM).await;
+    let leg = plane.join(Side::Client, &client).await;
+    plane.media.control(plane.call, leg, "before it is open".to_owned());
+    assert_eq!(client.reads().await, "before it is open");
+    client.say("from the page").await;
+    let text = plane
+        .report(|report| match report {
+            Report::Control { text, side: Side::Client, .. } => Some(text.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(text, "from the page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leg_takes_over_when_it_is_connected() {
+    let mut plane = Plane::new();
+    let (mut old, old_leg, mut companion, _) = plane.talking().await;
+    plane.media.control(plane.call, old_leg, "its channel is open".to_owned());
+    old.reads().await;
+    let mut new = Peer::new(GCM).await;
+    // An offer that never connects changes nothing.
+    let (_, answer) = plane.open(Side::Client, Peer::new(GCM).await.offer().await).await;
+    assert!(answer.is_ok());
+    companion.hears(b"client").await;
+    old.hears(b"companion").await;
+
+    new.talk(b"reloaded");
+    let leg = plane.join(Side::Client, &new).await;
+    plane.connected(leg).await;
+    companion.hears(b"reloaded").await;
+    new.hears(b"companion").await;
+    old.is_closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_stop_nothing_is_sent_on_but_last_texts() {
+    let mut plane = Plane::new();
+    let (mut client, client_leg, mut companion, companion_leg) = plane.talking().await;
+    plane.media.control(plane.call, companion_leg, "its channel is open".to_owned());
+    companion.reads().await;
+    plane.media.stop(plane.call);
+    plane.media.control(plane.call, client_leg, "it is over".to_owned());
+    assert_eq!(client.reads().await, "it is over");
+    // The text was sent after the stop, so whatever is forwarded after the stop is in this count or comes later.
+    let before = plane.media.stats()[0].forwarded;
+    client.is_closed().await;
+    companion.is_closed().await;
+    let settled = plane.media.stats()[0].forwarded;
+    // The first count may be a tick (100 ms, ten packets of two talkers) old; two seconds of talk would be 200.
+    assert!(settled - before <= 20, "{before} then {settled}");
+    let (_, answer) = plane.open(Side::Client, Peer::new(GCM).await.offer().await).await;
+    assert!(matches!(answer, Err(OfferError::Gone) | Ok(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_companion_is_lost_and_comes_back() {
+    let mut plane = Plane::new();
+    plane.audio_required = true;
+    plane.media_timeout = Span::from_ms(400);
+    let (_client, _, mut companion, companion_leg) = plane.talking().await;
+    companion.hush();
+    plane.report(|report| matches!(report, Report::Lost { leg, .. } if *leg == companion_leg).then_some(())).await;
+    companion.talk(b"companion");
+    plane.report(|report| matches!(report, Report::Back { leg, .. } if *leg == companion_leg).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_closes_is_hushed() {
+    let mut plane = Plane::new();
+    let (mut client, client_leg, _companion, _) = plane.talking().await;
+    client.close().await;
+    plane.report(|report| matches!(report, Report::Hushed { leg, .. } if *leg == client_leg).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_neither_stops_the_plane_nor_the_call() {
+    let mut plane = Plane::new();
+    let (mut client, _, mut companion, _) = plane.talking().await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = plane.address();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for round in 0..5_000_u32 {
+        let length = (next() % 300) as usize;
+        let mut datagram: Vec<u8> = (0..length).map(|_| next() as u8).collect();
+        // All kinds by their first octet: STUN, DTLS, SRTP, SRTCP, none.
+        let first = [&[0, 1][..], &[22, 254], &[128, 111], &[129, 200], &[90, 1]][round as usize % 5];
+        for (octet, value) in datagram.iter_mut().zip(first) {
+            *octet = *value;
+        }
+        stranger.send_to(&datagram, to).unwrap();
+    }
+    client.hears(b"companion").await;
+    companion.hears(b"client").await;
+    let stats = &plane.media.stats()[0];
+    assert_eq!((stats.legs, stats.calls), (2, 1), "strangers make nothing that is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_says_goodbye() {
+    let mut plane = Plane::new();
+    let (mut client, leg, ..) = plane.talking().await;
+    plane.media.control(plane.call, leg, "its channel is open".to_owned());
+    client.reads().await;
+    drop(plane.guard.take());
+    client.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (sender, _reports) = mpsc::channel(1);
+    let result = start(Settings { udp: address, ..Settings::default() }, Clock::start(), sender);
+    assert!(matches!(result, Err(StartError::Bind { address: named, .. }) if named == address));
+}
+
+#[tokio::test]
+async fn a_bad_offer_and_an_unknown_leg_are_told_so() {
+    let plane = Plane::new();
+    let (leg, answer) = plane.open(Side::Client, "v=0\r\n".to_owned()).await;
+    assert!(matches!(answer, Err(OfferError::Syntax(_) | OfferError::Unacceptable(_))));
+    assert_eq!(plane.media.restart(plane.call, leg, String::new()).await.unwrap(), Err(OfferError::Gone));
+    assert_eq!(plane.media.patch(plane.call, leg, String::new()).await.unwrap(), Err(OfferError::Gone));
+    plane.media.close_leg(plane.call, leg);
+    plane.media.stop(plane.call);
+}
