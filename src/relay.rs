@@ -49,6 +49,10 @@ pub enum Dropped {
     /// Older than the first packet passed on of this source; its number may have been used by an earlier source.
     #[error("before start")]
     BeforeStart,
+    /// Its number was given out already, or is too old to know: what is sent once is never sent again otherwise. Counts
+    /// only after a leg was restored from an older snapshot than its counterpart, or by a fault of ours.
+    #[error("number spent")]
+    Spent,
     /// RTCP of which nothing is meant for the other leg.
     #[error("nothing left")]
     NothingLeft,
@@ -62,7 +66,7 @@ pub enum Dropped {
 
 impl Dropped {
     /// All causes; a cause's place here is its `as usize`.
-    pub const ALL: [Dropped; 10] = [
+    pub const ALL: [Dropped; 11] = [
         Dropped::NotKeyed,
         Dropped::Malformed,
         Dropped::UnknownSsrc,
@@ -70,6 +74,7 @@ impl Dropped {
         Dropped::Forged,
         Dropped::NoMapping,
         Dropped::BeforeStart,
+        Dropped::Spent,
         Dropped::NothingLeft,
         Dropped::NoRoom,
         Dropped::Exhausted,
@@ -85,9 +90,13 @@ impl Dropped {
             Dropped::Forged => "forged",
             Dropped::NoMapping => "no_mapping",
             Dropped::BeforeStart => "before_start",
+            Dropped::Spent => "spent",
             Dropped::NothingLeft => "nothing_left",
             Dropped::NoRoom => "no_room",
             Dropped::Exhausted => "exhausted",
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,10 +45,10 @@ pub struct RtpPacket {
     pub lane: Lane,
     /// Sequence number with roll-over counter: 48 bits (RFC 3711 section 3.3.1).
     pub index: u64,
-    /// Octets of the header with its extensions.
-    pub header_len: usize,
     /// Octets in the buffer, without tag.
     pub len: usize,
+    /// Octets of the header with its extensions. Not public, so that only `receive` makes such a value.
+    pub(super) header_len: usize,
 }
 
 /// The hot state of one leg.
@@ -90,15 +90,25 @@ struct Incoming {
 
 impl LegMedia {
     /// A leg whose streams are agreed and whose keys are not there yet. `leg` is new with each offer of a reloaded page:
-    /// it tells one source from the next.
+    /// it tells one source from the next. Panics if two streams are announced under one SSRC.
     pub fn new(leg: LegId, streams: Streams) -> Self {
-        Self { leg, streams, keys: None, counters: Counters::default() }
+        Self::with_counters(leg, streams, Counters::default())
     }
 
     /// A leg taken up again from its saved counters; it skips the SRTCP indexes that may have been used since. Key it with
     /// the keys it had.
     pub fn resume(leg: LegId, streams: Streams, mut counters: Counters) -> Self {
         counters.outgoing.skip_ahead();
+        Self::with_counters(leg, streams, counters)
+    }
+
+    fn with_counters(leg: LegId, streams: Streams, counters: Counters) -> Self {
+        // Each lane counts its own indexes, so two lanes of one SSRC would use each index twice under the same key.
+        for lane in Lane::ALL {
+            let Some(stream) = streams.lane(lane) else { continue };
+            let shared = streams.our_lane(stream.our_ssrc) != Some(lane) || streams.announcements == Some(stream.our_ssrc);
+            assert!(!shared, "{lane:?} of {leg} shares ssrc {:#x}", stream.our_ssrc);
+        }
         Self { leg, streams, keys: None, counters }
     }
 

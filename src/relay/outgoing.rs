@@ -10,6 +10,11 @@ use super::window::Window;
 use crate::clock::Moment;
 use crate::ids::LegId;
 
+/// A source that went on unheard by the receiver for longer than this is numbered like a new one: half a round of sequence
+/// numbers later the receiver would guess the roll-over counter wrong and never open a packet again. Half of that, since
+/// packets are lost on the way too.
+const FURTHEST_STEP: u64 = 1 << 14;
+
 /// All numbers of one receiving leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Outgoing {
@@ -81,26 +86,27 @@ impl Numbering {
     /// Gives out the index of `source`'s packet `index`; true if it is the newest so far. The first packet of a first
     /// source goes out below 2^15, so that a receiver who misses the start still guesses the roll-over counter right.
     pub(super) fn assign(&mut self, source: LegId, index: u64) -> Result<(u64, bool), Dropped> {
-        let (shift, floor, gap) = if self.source == Some(source) {
-            (self.shift, self.floor, self.gap)
-        } else {
-            let (first, floor) = match self.sent.newest() {
+        let newest = self.sent.newest();
+        let mut next = Self { source: Some(source), ..*self };
+        let follows = index.checked_add_signed(self.shift).is_none_or(|out| newest.is_none_or(|newest| out <= newest + FURTHEST_STEP));
+        if self.source != Some(source) || !follows {
+            let (first, floor) = match newest {
                 None => (index & 0x7FFF, 0),
                 Some(newest) => (newest + 1 + self.gap, newest + 1 + self.gap),
             };
             // Both are below 2^48.
-            (first as i64 - index as i64, floor, 0)
-        };
-        let out = index.checked_add_signed(shift).filter(|&out| out >= floor).ok_or(Dropped::BeforeStart)?;
+            (next.shift, next.floor, next.gap) = (first as i64 - index as i64, floor, 0);
+        }
+        let out = index.checked_add_signed(next.shift).filter(|&out| out >= next.floor).ok_or(Dropped::BeforeStart)?;
         if out >= 1 << 48 {
             return Err(Dropped::Exhausted);
         }
-        // The source's replay window let each of its packets through once, and its floor keeps it off earlier sources'.
-        assert!(self.sent.is_new(out), "index {out} is to be protected twice; newest sent is {:?}", self.sent.newest());
-        let is_newest = self.sent.newest().is_none_or(|newest| out > newest);
-        self.sent.note(out);
-        (self.source, self.shift, self.floor, self.gap) = (Some(source), shift, floor, gap);
-        Ok((out, is_newest))
+        if !self.sent.is_new(out) {
+            return Err(Dropped::Spent);
+        }
+        next.sent.note(out);
+        *self = next;
+        Ok((out, newest.is_none_or(|newest| out > newest)))
     }
 
     /// Whether the lane carries this source.
@@ -208,5 +214,50 @@ impl WideNumbering {
     /// The source's own number of the packet sent as `number`.
     pub(super) fn back(&self, source: LegId, number: u16) -> Option<u16> {
         (self.source == Some(source)).then(|| number.wrapping_sub(self.shift))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn source(number: u8) -> LegId {
+        LegId::new(uuid::Uuid::from_u128(u128::from(number)))
+    }
+
+    #[test]
+    fn a_source_unheard_for_long_goes_on_where_it_was_last_heard() {
+        let mut numbering = Numbering::default();
+        assert_eq!(numbering.assign(source(1), 0x1_8005), Ok((5, true)));
+        assert_eq!(numbering.assign(source(1), 0x1_8005 + FURTHEST_STEP), Ok((5 + FURTHEST_STEP, true)));
+        assert_eq!(numbering.assign(source(1), 0x1_8006 + 2 * FURTHEST_STEP), Ok((6 + FURTHEST_STEP, true)));
+        assert_eq!(numbering.assign(source(1), 0x1_8007 + 2 * FURTHEST_STEP), Ok((7 + FURTHEST_STEP, true)));
+        assert_eq!(numbering.assign(source(1), 0x1_8005 + 2 * FURTHEST_STEP), Err(Dropped::BeforeStart));
+        assert_eq!(numbering.back(source(1), 7 + FURTHEST_STEP as u16), Some(7));
+    }
+
+    proptest! {
+        /// Even from sources without any replay protection of their own.
+        #[test]
+        fn no_index_is_given_out_twice(
+            steps in prop::collection::vec((0u8..3, 0u64..4, prop_oneof![9 => 0u64..300, 1 => 0u64..100_000], any::<bool>()), 1..300),
+        ) {
+            let mut outgoing = Outgoing::default();
+            let mut given = BTreeSet::new();
+            for (n, (from, repeat, index, restored)) in (0u64..).zip(steps) {
+                if restored && n % 50 == 0 {
+                    outgoing.skip_ahead();
+                }
+                for index in [index + n, index + n + repeat] {
+                    if let Ok((out, is_newest)) = outgoing.numbering[0].assign(source(from), index) {
+                        prop_assert_eq!(is_newest, given.last().is_none_or(|last| out > *last));
+                        prop_assert!(given.last().is_none_or(|last| out <= last + (1 << 15)), "the receiver can follow");
+                        prop_assert!(given.insert(out), "{} was given out before", out);
+                    }
+                }
+            }
+        }
     }
 }
