@@ -150,9 +150,7 @@ impl Calls {
         };
         let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([place, other]) else { return None };
         let key_frame = match received {
-            Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => {
-                begins_key_frame(&buffer[packet.header_len..packet.len])
-            }
+            Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => begins_key_frame(&buffer[packet.payload()]),
             _ => false,
         };
         let length = match relay::pass(&from.media, &mut to.media, received, buffer, at) {

@@ -51,6 +51,13 @@ pub struct RtpPacket {
     pub(super) header_len: usize,
 }
 
+impl RtpPacket {
+    /// Where the payload is in the buffer the packet was received in.
+    pub fn payload(&self) -> std::ops::Range<usize> {
+        self.header_len..self.len
+    }
+}
+
 /// The hot state of one leg.
 pub struct LegMedia {
     pub(super) leg: LegId,
