@@ -148,11 +148,6 @@ impl Dtls {
         dtls
     }
 
-    /// The profile offered now, or agreed.
-    pub(crate) fn profile(&self) -> Profile {
-        self.profile
-    }
-
     /// Whether records can be sent.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, State::Up)
@@ -427,7 +422,7 @@ mod tests {
         let mut dtls = Dtls::connect(identity, vec![[0; 32], fingerprint], Profile::AeadAes128Gcm, now);
         let events = run(&mut dtls, &mut page, now, lost);
         let Some(Event::Keyed(keying)) = events.first() else { panic!("{events:?}") };
-        assert_eq!((keying.profile(), dtls.profile(), page.complete), (expected, expected, true));
+        assert_eq!((keying.profile(), dtls.profile, page.complete), (expected, expected, true));
         dtls.write(b"hello", now);
         let _ = run(&mut dtls, &mut page, now, |_| false); // Only what the page heard counts.
         assert_eq!(page.heard, [BytesMut::from(&b"hello"[..])]);

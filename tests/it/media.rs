@@ -103,8 +103,14 @@ async fn two_peers_hear_each_other_and_it_is_said_once() {
     while reached.len() < 2 || connected.len() < 2 {
         plane
             .report(|report| match report {
-                Report::Connected { leg, .. } => Some(connected.push(*leg)),
-                Report::AudioReached { from, .. } => Some(reached.push(*from)),
+                Report::Connected { leg, .. } => {
+                    connected.push(*leg);
+                    Some(())
+                }
+                Report::AudioReached { from, .. } => {
+                    reached.push(*from);
+                    Some(())
+                }
                 _ => None,
             })
             .await;
@@ -187,6 +193,8 @@ async fn after_a_stop_nothing_is_sent_on_but_last_texts() {
     plane.media.control(plane.call, companion_leg, "its channel is open".to_owned());
     companion.reads().await;
     plane.media.stop(plane.call);
+    let (_, answer) = plane.open(Side::Client, Peer::new(GCM).await.offer().await).await;
+    assert_eq!(answer, Err(OfferError::Gone));
     plane.media.control(plane.call, client_leg, "it is over".to_owned());
     assert_eq!(client.reads().await, "it is over");
     // The text was sent after the stop, so whatever is forwarded after the stop is in this count or comes later.
@@ -196,8 +204,6 @@ async fn after_a_stop_nothing_is_sent_on_but_last_texts() {
     let settled = plane.media.stats()[0].forwarded;
     // The first count may be a tick (100 ms, ten packets of two talkers) old; two seconds of talk would be 200.
     assert!(settled - before <= 20, "{before} then {settled}");
-    let (_, answer) = plane.open(Side::Client, Peer::new(GCM).await.offer().await).await;
-    assert!(matches!(answer, Err(OfferError::Gone) | Ok(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,4 +344,62 @@ async fn a_bad_offer_and_an_unknown_leg_are_told_so() {
     assert_eq!(plane.media.patch(plane.call, leg, String::new()).await.unwrap(), Err(OfferError::Gone));
     plane.media.close_leg(plane.call, leg);
     plane.media.stop(plane.call);
+}
+
+fn fixture(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sdp").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The value of the first line that begins so.
+fn value<'a>(text: &'a str, key: &str) -> &'a str {
+    text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {text}"))
+}
+
+#[tokio::test]
+async fn ice_restarts_by_a_new_offer_and_by_a_fragment() {
+    for browser in ["chromium-156.0.8078.79", "firefox-153.7.0esr"] {
+        let plane = Plane::new();
+        let (leg, answer) = plane.open(Side::Client, fixture(&format!("{browser}_call-page_offer.sdp"))).await;
+        let answer = answer.unwrap();
+        let restart = fixture(&format!("{browser}_call-page_ice-restart-offer.sdp"));
+        let again = plane.media.restart(plane.call, leg, restart.clone()).await.unwrap().unwrap();
+        assert_ne!(value(&answer, "a=ice-ufrag:"), value(&again, "a=ice-ufrag:"));
+        assert_eq!(value(&answer, "a=ssrc:"), value(&again, "a=ssrc:"));
+        assert_eq!(value(&answer, "a=fingerprint:"), value(&again, "a=fingerprint:"));
+        let repeated = plane.media.restart(plane.call, leg, restart.clone()).await.unwrap().unwrap();
+        assert_eq!(value(&repeated, "a=ice-ufrag:"), value(&again, "a=ice-ufrag:"), "the same offer restarts once");
+
+        let patch = async |text: String| plane.media.patch(plane.call, leg, text).await.unwrap().unwrap();
+        let candidate = "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n";
+        assert_eq!(patch(format!("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n{candidate}")).await, "");
+        let (ufrag, password) = (value(&restart, "a=ice-ufrag:"), value(&restart, "a=ice-pwd:"));
+        assert_eq!(patch(format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n{candidate}")).await, "", "credentials we know");
+        let reply = patch(format!("a=ice-ufrag:fresh\r\na=ice-pwd:{password}\r\n{candidate}")).await;
+        assert_ne!(value(&reply, "a=ice-ufrag:"), value(&again, "a=ice-ufrag:"));
+        assert!(value(&reply, "a=candidate:").contains("typ host"));
+
+        let other = fixture("chromium-156.0.8078.79_audio-opus_offer.sdp");
+        let refused = plane.media.restart(plane.call, leg, other).await.unwrap();
+        assert!(matches!(refused, Err(OfferError::Unacceptable(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_shard_refuses_the_next_leg() {
+    let (sender, _reports) = mpsc::channel(16);
+    let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), max_legs: 1, ..Settings::default() };
+    let (media, guard) = start(settings, Clock::start(), sender).unwrap();
+    let (_sender, reports) = mpsc::channel(1);
+    let plane = Plane {
+        media,
+        guard: Some(guard),
+        reports,
+        call: CallId::new(Uuid::now_v7()),
+        media_timeout: Span::from_s(5),
+        audio_required: false,
+    };
+    let offer = fixture("chromium-156.0.8078.79_audio-opus_offer.sdp");
+    assert!(plane.open(Side::Client, offer.clone()).await.1.is_ok());
+    assert_eq!(plane.open(Side::Companion, offer).await.1, Err(OfferError::Overloaded));
 }
