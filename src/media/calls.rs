@@ -150,9 +150,7 @@ impl Calls {
         };
         let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([place, other]) else { return None };
         let key_frame = match received {
-            Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => {
-                begins_key_frame(packet.payload(buffer.as_slice()))
-            }
+            Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => begins_key_frame(&buffer[packet.payload()]),
             _ => false,
         };
         let length = match relay::pass(&from.media, &mut to.media, received, buffer, at) {
@@ -237,7 +235,12 @@ impl Calls {
             let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
             match event {
                 dtls::Event::Keyed(keying) => match leg.media.key(&keying, self.identity.crypto()) {
-                    Ok(()) => self.connected(place, now),
+                    Ok(()) => {
+                        if let Some(control) = &mut leg.cold.control {
+                            control.begin(now);
+                        }
+                        self.connected(place, now);
+                    }
                     Err(_) => self.fail(place, "its keys cannot be used", now),
                 },
                 dtls::Event::Data(record) => {
@@ -409,11 +412,12 @@ impl Calls {
     fn fail(&mut self, place: Place, why: &'static str, now: Instant) {
         let Some(leg) = self.legs.get(place).and_then(Option::as_ref) else { return };
         let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
-        if let Some(dtls) = &leg.cold.dtls
+        if leg.cold.dtls.is_some()
             && let Some(call) = self.calls.get_mut(&call)
         {
             // Some pages cannot begin a second handshake: their next join is offered the other profile at once.
-            call.seats[side as usize].prefer = dtls::other(dtls.profile());
+            let prefer = &mut call.seats[side as usize].prefer;
+            *prefer = dtls::other(*prefer);
         }
         self.reports.push_back(Report::Failed { call, side, leg: id, why });
         self.close(place, now);

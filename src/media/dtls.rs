@@ -23,8 +23,10 @@ const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_millis(1600);
-/// Handshakes begun in vain before we give up.
-const MOST_TRIES: u32 = 6;
+/// Tries a page may refuse before we give up.
+const MOST_REFUSALS: u32 = 4;
+/// Some pages refuse once and are deaf from then on: one that does not answer the next try within about this is given up.
+const DEAF: Duration = Duration::from_millis(800);
 /// The record type of an alert (RFC 5246 section 6.2.1).
 const ALERT: u8 = 21;
 /// Shorter than any of our waits: the library's own timer only has to have run out when we call it.
@@ -123,7 +125,7 @@ pub(crate) struct Dtls {
     endpoint: Endpoint,
     state: State,
     profile: Profile,
-    tries: u32,
+    refusals: u32,
     fingerprints: Vec<[u8; 32]>,
     /// Records to be sent, oldest first.
     pub(crate) out: VecDeque<BytesMut>,
@@ -137,18 +139,13 @@ impl Dtls {
             endpoint: Endpoint::new(here(), TransportProtocol::UDP, None),
             state: State::Over,
             profile: prefer,
-            tries: 0,
+            refusals: 0,
             identity,
             fingerprints,
             out: VecDeque::new(),
         };
         dtls.begin(now);
         dtls
-    }
-
-    /// The profile offered now, or agreed.
-    pub(crate) fn profile(&self) -> Profile {
-        self.profile
     }
 
     /// Whether records can be sent.
@@ -177,7 +174,7 @@ impl Dtls {
                         events.push(Event::Stranger);
                         return events;
                     }
-                    Err(Refusal::NoKeys) => self.fail(now, &mut events),
+                    Err(Refusal::NoKeys) => self.refused(now, &mut events),
                 },
                 EndpointEvent::ApplicationData(data) if self.is_up() => events.push(Event::Data(data)),
                 EndpointEvent::PeerClosed if self.is_up() => {
@@ -192,7 +189,7 @@ impl Dtls {
             // A fatal alert, theirs or ours, ends this try. Anything else unreadable is dropped: it may be forged, and a
             // lost or damaged flight is repeated.
             if is_fatal_alert(datagram) || self.out.iter().skip(waiting).any(|record| record.first() == Some(&ALERT)) {
-                self.fail(now, &mut events);
+                self.refused(now, &mut events);
             } else if self.out.len() > waiting {
                 // We moved on: wait for the answer to the new flight.
                 *wait = FIRST_WAIT;
@@ -215,13 +212,19 @@ impl Dtls {
         let mut events = Vec::new();
         match &mut self.state {
             State::Handshaking { wait, due } if *due <= now => {
-                *wait = (*wait * 2).min(LONGEST_WAIT);
+                let waited = *wait;
+                *wait = (waited * 2).min(LONGEST_WAIT);
                 *due = now + *wait;
                 // Here the library repeats its flight; after seven times it gives up for good.
-                if self.endpoint.handle_timeout(there(), now).is_err() {
-                    self.fail(now, &mut events);
-                }
+                let exhausted = self.endpoint.handle_timeout(there(), now).is_err();
                 self.collect();
+                if self.refusals > 0 && (exhausted || waited >= DEAF) {
+                    self.state = State::Over;
+                    events.push(Event::Refused);
+                } else if exhausted {
+                    // Nothing came through, so nothing was refused.
+                    self.begin(now);
+                }
             }
             State::Broken { due } if *due <= now => self.begin(now),
             State::Handshaking { .. } | State::Broken { .. } | State::Up | State::Over => (),
@@ -246,15 +249,15 @@ impl Dtls {
     }
 
     /// Gives this try up; the next one offers the other profile, as the page may have refused this one.
-    fn fail(&mut self, now: Instant, events: &mut Vec<Event>) {
-        self.tries += 1;
-        if self.tries >= MOST_TRIES {
+    fn refused(&mut self, now: Instant, events: &mut Vec<Event>) {
+        self.refusals += 1;
+        if self.refusals >= MOST_REFUSALS {
             self.state = State::Over;
             events.push(Event::Refused);
             return;
         }
         self.profile = other(self.profile);
-        self.state = State::Broken { due: now + FIRST_WAIT * (1 << self.tries) };
+        self.state = State::Broken { due: now + FIRST_WAIT * (1 << self.refusals) };
     }
 
     fn begin(&mut self, now: Instant) {
@@ -419,7 +422,7 @@ mod tests {
         let mut dtls = Dtls::connect(identity, vec![[0; 32], fingerprint], Profile::AeadAes128Gcm, now);
         let events = run(&mut dtls, &mut page, now, lost);
         let Some(Event::Keyed(keying)) = events.first() else { panic!("{events:?}") };
-        assert_eq!((keying.profile(), dtls.profile(), page.complete), (expected, expected, true));
+        assert_eq!((keying.profile(), dtls.profile, page.complete), (expected, expected, true));
         dtls.write(b"hello", now);
         let _ = run(&mut dtls, &mut page, now, |_| false); // Only what the page heard counts.
         assert_eq!(page.heard, [BytesMut::from(&b"hello"[..])]);
@@ -449,6 +452,41 @@ mod tests {
         let events = run(&mut dtls, &mut page, now, |_| false);
         assert!(matches!(events[..], [Event::Stranger]), "{events:?}");
         assert!(!dtls.is_up() && dtls.due().is_none());
+    }
+
+    #[test]
+    fn a_goodbye_reaches_the_page() {
+        #[expect(clippy::disallowed_methods, reason = "an instant to start from")]
+        let now = Instant::now();
+        let identity = Arc::new(Identity::generate().unwrap());
+        let (certificate, fingerprint) = certificate(&identity);
+        let mut page = Page::new(&identity, &certificate, vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]);
+        let mut dtls = Dtls::connect(identity, vec![fingerprint], Profile::AeadAes128Gcm, now);
+        let _ = run(&mut dtls, &mut page, now, |_| false); // The other tests look at what comes of it.
+        dtls.close(now);
+        let goodbye = dtls.out.pop_front().unwrap();
+        let events = page.endpoint.read(now, here(), None, goodbye).unwrap();
+        assert!(matches!(events[..], [EndpointEvent::PeerClosed]));
+        dtls.write(b"more", now);
+        assert!(dtls.out.is_empty() && dtls.due().is_none(), "nothing is said after a goodbye");
+    }
+
+    #[test]
+    fn a_page_that_refuses_once_and_is_deaf_then_is_given_up() {
+        #[expect(clippy::disallowed_methods, reason = "an instant to start from")]
+        let now = Instant::now();
+        let identity = Arc::new(Identity::generate().unwrap());
+        let mut dtls = Dtls::connect(identity, vec![[1; 32]], Profile::AeadAes128Gcm, now);
+        let alert = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 71];
+        assert!(dtls.read(&alert, now).is_empty());
+        let mut at = now;
+        let mut events = Vec::new();
+        while let Some(due) = dtls.due() {
+            at = due;
+            events.extend(dtls.handle_timeout(at));
+        }
+        assert!(matches!(events[..], [Event::Refused]), "{events:?}");
+        assert!(at - now < Duration::from_secs(3), "{:?}", at - now);
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! The data channel `control` of one leg: SCTP (RFC 8831) over its DTLS records, DCEP (RFC 8832), texts in and out.
 //!
-//! The page opens the association and the channel; we accept. One channel, texts only. Invariant: what a page makes us
+//! The page opens the channel and, if it is a browser, the association; we accept. One channel, texts only. Invariant: what a page makes us
 //! keep is bounded: texts waiting for the channel, texts received and not yet taken, and SCTP's own buffers.
 
 use super::sdp::MESSAGE_LIMIT;
 use bytes::Bytes;
 use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
 use rtc_sctp::{
-    Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload, PayloadProtocolIdentifier, ServerConfig,
-    StreamEvent, StreamId, TransportConfig,
+    Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, Payload,
+    PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TransportConfig,
 };
 use rtc_shared::TransportProtocol;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The label of the one channel we know.
 const LABEL: &str = "control";
@@ -24,6 +24,8 @@ const OPEN_ACK: [u8; 1] = [2];
 const QUEUE_LIMIT: usize = 64;
 /// What a page may send without our having read it, in bytes (SCTP's advertised window).
 const WINDOW: u32 = 128 * 1024;
+/// A browser opens the association at once. Others leave that to the DTLS client, which is us: they are asked after this.
+const PAGE_OPENS: Duration = Duration::from_millis(300);
 /// Octets SCTP may hold for a page that does not acknowledge; texts wait in our own bounded queue beyond.
 const UNSENT_LIMIT: usize = 64 * 1024;
 
@@ -31,6 +33,8 @@ const UNSENT_LIMIT: usize = 64 * 1024;
 pub(crate) struct Control {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
+    transport: TransportConfig,
+    opens: Option<Instant>,
     channel: Option<StreamId>,
     waiting: VecDeque<String>,
     /// SCTP packets to be sent as DTLS records.
@@ -45,9 +49,27 @@ impl Control {
         let transport = TransportConfig::default()
             .with_max_message_size(u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX))
             .with_max_receive_buffer_size(WINDOW);
-        let endpoint =
-            Endpoint::new(nowhere(), TransportProtocol::UDP, Arc::new(EndpointConfig::new()), Some(Arc::new(ServerConfig::new(transport))));
-        Self { endpoint, association: None, channel: None, waiting: VecDeque::new(), out: VecDeque::new(), heard: VecDeque::new() }
+        let endpoint = Endpoint::new(
+            nowhere(),
+            TransportProtocol::UDP,
+            Arc::new(EndpointConfig::new()),
+            Some(Arc::new(ServerConfig::new(transport.clone()))),
+        );
+        Self {
+            endpoint,
+            association: None,
+            transport,
+            opens: None,
+            channel: None,
+            waiting: VecDeque::new(),
+            out: VecDeque::new(),
+            heard: VecDeque::new(),
+        }
+    }
+
+    /// DTLS is up: from now on packets can pass.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.opens = Some(now + PAGE_OPENS);
     }
 
     /// Queues a text; it is sent once the channel is open. The oldest goes if too many wait.
@@ -65,9 +87,17 @@ impl Control {
     /// A decrypted record of the page.
     pub(crate) fn read(&mut self, record: Bytes, now: Instant) {
         match self.endpoint.handle(now, nowhere(), None, record) {
-            // One association is all a page gets.
-            Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
-                self.association = Some((handle, association));
+            Some((handle, DatagramEvent::NewAssociation(association))) => {
+                self.opens = None;
+                // One association is all a page gets; ours gives way to the page's if both began at once.
+                let refused = if self.association.as_ref().is_some_and(|(_, known)| !known.is_handshaking()) {
+                    Some(handle)
+                } else {
+                    self.association.replace((handle, association)).map(|(handle, _)| handle)
+                };
+                if let Some(handle) = refused {
+                    self.endpoint.handle_event(handle, EndpointEvent::drained());
+                }
             }
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
                 if let Some((known, association)) = &mut self.association
@@ -83,15 +113,22 @@ impl Control {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.association.as_ref()?.1.poll_timeout()
+        self.association.as_ref().and_then(|(_, association)| association.poll_timeout()).or(self.opens)
     }
 
     /// Runs SCTP's timers.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.opens.is_some_and(|opens| opens <= now) {
+            self.opens = None;
+            if self.association.is_none() {
+                // An error here (too many associations) cannot be: there is none.
+                self.association = self.endpoint.connect(now, ClientConfig::new(self.transport.clone()), nowhere()).ok();
+            }
+        }
         if let Some((_, association)) = &mut self.association {
             association.handle_timeout(now);
-            self.pump(now);
         }
+        self.pump(now);
     }
 
     /// Carries everything as far as it goes: events, texts out, packets out.

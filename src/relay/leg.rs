@@ -52,9 +52,9 @@ pub struct RtpPacket {
 }
 
 impl RtpPacket {
-    /// The payload of this packet in the buffer it was received in.
-    pub fn payload<'a>(&self, buffer: &'a [u8]) -> &'a [u8] {
-        &buffer[self.header_len..self.len]
+    /// Where the payload is in the buffer the packet was received in.
+    pub fn payload(&self) -> std::ops::Range<usize> {
+        self.header_len..self.len
     }
 }
 

@@ -16,8 +16,8 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState, RTCSessionDescription,
-    SettingEngineBuilder, SrtpProtectionProfile,
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCSessionDescription, SettingEngineBuilder,
+    SrtpProtectionProfile,
 };
 
 /// Everything a test waits for is there within this time, or the test fails.
@@ -34,21 +34,14 @@ pub(crate) struct Peer {
     pub(crate) heard: UnboundedReceiver<Bytes>,
     /// Texts of the data channel.
     pub(crate) texts: UnboundedReceiver<String>,
-    /// How the connection fares.
-    pub(crate) states: UnboundedReceiver<RTCPeerConnectionState>,
 }
 
 struct Handler {
     heard: UnboundedSender<Bytes>,
-    states: UnboundedSender<RTCPeerConnectionState>,
 }
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        let _ = self.states.send(state); // The peer may be gone.
-    }
-
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
         let heard = self.heard.clone();
         tokio::spawn(async move {
@@ -69,13 +62,12 @@ impl Peer {
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().unwrap();
         let (heard_sender, heard) = unbounded_channel();
-        let (state_sender, states) = unbounded_channel();
         let settings = SettingEngineBuilder::new().with_srtp_protection_profiles(vec![profile]).build();
         let connection: Arc<dyn PeerConnection> = Arc::new(
             PeerConnectionBuilder::new()
                 .with_media_engine(engine)
                 .with_setting_engine(settings)
-                .with_handler(Arc::new(Handler { heard: heard_sender, states: state_sender }))
+                .with_handler(Arc::new(Handler { heard: heard_sender }))
                 .with_runtime(webrtc::runtime::default_runtime().unwrap())
                 .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
                 .build()
@@ -108,14 +100,15 @@ impl Peer {
         let events = channel.clone();
         tokio::spawn(async move {
             while let Some(event) = events.poll().await {
-                if let DataChannelEvent::OnMessage(message) = event
-                    && text_sender.send(String::from_utf8_lossy(&message.data).into_owned()).is_err()
-                {
-                    break;
+                match event {
+                    // A test that does not read texts has dropped the other end.
+                    DataChannelEvent::OnMessage(message) => drop(text_sender.send(String::from_utf8_lossy(&message.data).into_owned())),
+                    DataChannelEvent::OnClose => break,
+                    _ => (),
                 }
             }
         });
-        Self { connection, channel, track, ssrc, talk: None, heard, texts, states }
+        Self { connection, channel, track, ssrc, talk: None, heard, texts }
     }
 
     /// Makes its offer.
@@ -169,10 +162,10 @@ impl Peer {
         self.connection.close().await.unwrap();
     }
 
-    /// Waits until this state.
-    pub(crate) async fn reaches(&mut self, wanted: RTCPeerConnectionState) {
-        let wait = async { while self.states.recv().await.expect("the peer lives") != wanted {} };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never {wanted}"));
+    /// Waits until its data channel, which must be open, ends because we said goodbye. Texts on the way are dropped.
+    pub(crate) async fn is_closed(&mut self) {
+        let wait = async { while self.texts.recv().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, wait).await.expect("never closed");
     }
 
     /// Waits until this payload is heard.
