@@ -1,10 +1,10 @@
 //! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
 
-use crate::call::{Call, Party, Side, State, Terms};
 use super::bill;
+use crate::call::{Call, Party, Side, State, Terms};
 use crate::clock::{Moment, Span};
-use crate::money::Money;
 use crate::ids::CallId;
+use crate::money::Money;
 
 /// Whether a party is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct View<'a> {
     pub ends_at: Option<Moment>,
     /// While connecting or paused: when the call ends unless somebody comes.
     pub gives_up_at: Option<Moment>,
+    /// The companion's part of one block.
+    pub pay: Money,
     /// The companion's part if the call ended now and were charged as rated; once ended, her part.
     pub earned: Money,
     /// The client.
@@ -75,6 +77,7 @@ impl<'a> View<'a> {
             remaining: call.remaining(now),
             ends_at: call.ends_at(),
             gives_up_at: call.gives_up_at(),
+            pay: bill::pay(call.terms()),
             earned: bill::earned(call, now),
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),

@@ -173,9 +173,11 @@ async fn tls(files: Option<&Tls>, certificate: Option<Certificate>) -> Result<Op
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(match (certificate, files) {
         (Some(made), _) => Some(RustlsConfig::from_pem(made.chain_pem.into_bytes(), made.key_pem.into_bytes()).await?),
-        (None, Some(files)) => Some(RustlsConfig::from_pem_file(&files.cert, &files.key).await.with_context(|| {
-            format!("cannot use http.tls_cert {} with http.tls_key {}", files.cert.display(), files.key.display())
-        })?),
+        (None, Some(files)) => Some(
+            RustlsConfig::from_pem_file(&files.cert, &files.key)
+                .await
+                .with_context(|| format!("cannot use http.tls_cert {} with http.tls_key {}", files.cert.display(), files.key.display()))?,
+        ),
         (None, None) => None,
     })
 }

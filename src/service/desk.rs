@@ -124,7 +124,10 @@ pub(super) enum Want {
     Show,
     Links,
     /// The first reply to `POST /v1/calls` again: as kept, and with its links.
-    Replay { status: u16, body: Value },
+    Replay {
+        status: u16,
+        body: Value,
+    },
     Receipt,
     Extend(rest::Extend),
     End,
@@ -346,16 +349,15 @@ impl House {
                 waiting.answer(Ok(Answered { status, body, replayed: true }));
             }
             Want::Receipt => {
-                let answer = wire::receipt(call, crate::call::Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
+                let answer =
+                    wire::receipt(call, crate::call::Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
                 self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
             }
             Want::Extend(extend) => {
                 let request = self.request(Requester::Desk(waiting));
                 let event = match extend.gift_s {
                     Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
-                    None => {
-                        Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request }
-                    }
+                    None => Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request },
                 };
                 self.tell_core(id, event);
             }
@@ -590,7 +592,8 @@ fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
 }
 
 fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
-    let bad = || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
+    let bad =
+        || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;
     let limit = page.limit.unwrap_or(PAGE);
     Ok((store::Page { after, limit }, limit as usize))

@@ -68,7 +68,7 @@ pub(super) enum Note {
     /// The media plane's answer to an offer.
     Offered(Box<super::line::Offered>),
     /// A call that was not at hand was read from disk.
-    Loaded { id: CallId, found: Result<Option<Call>, WireRefused>, errand: Errand },
+    Loaded { id: CallId, found: Result<Option<Box<Call>>, WireRefused>, errand: Errand },
     /// What a wallet has left to spend.
     Wallet { call: CallId, available: Money },
 }
@@ -250,7 +250,7 @@ impl House {
                 Ok(Some(call)) => {
                     // Somebody else may have asked for it in the meantime, and it may have changed since.
                     if self.exchange.call(id).is_none() {
-                        self.exchange.insert(call);
+                        self.exchange.insert(*call);
                         self.forget.push_back((self.clock.now() + KEEP_SETTLED, id));
                     }
                     self.run_errand(id, errand);
@@ -275,7 +275,7 @@ impl House {
         }
         let (store, notes) = (self.store.clone(), self.notes.clone());
         tokio::task::spawn_blocking(move || {
-            let found = read_call(&store, id);
+            let found = read_call(&store, id).map(|call| call.map(Box::new));
             // The loop is gone only after a failure; the errand's reply is dropped and reads as an internal error.
             let _ = notes.send(Note::Loaded { id, found, errand });
         });

@@ -51,10 +51,19 @@ pub(super) struct Offered {
 
 /// Who made an offer.
 enum Asked {
-    Http { reply: Reply<Joined> },
-    Page { page: String, place: Place, seq: u64 },
+    Http {
+        reply: Reply<Joined>,
+    },
+    Page {
+        page: String,
+        place: Place,
+        seq: u64,
+    },
     /// An ICE restart: no new leg.
-    Restart { place: Place, seq: u64 },
+    Restart {
+        place: Place,
+        seq: u64,
+    },
 }
 
 impl OnCall {
@@ -310,7 +319,13 @@ impl House {
             return None;
         }
         if keys.len() >= MAX_KEYS {
-            self.refuse_page(call, side, place, seq, wire::refused(Code::RateLimited, "too many extensions were asked for in this call", None));
+            self.refuse_page(
+                call,
+                side,
+                place,
+                seq,
+                wire::refused(Code::RateLimited, "too many extensions were asked for in this call", None),
+            );
             return None;
         }
         keys.insert(key);
