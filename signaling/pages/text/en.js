@@ -3,7 +3,7 @@
 export const en = {
   opening: 'One moment…',
   opening_note: 'Connecting to the server…',
-  length_join: ' ',
+  joint: ' ',
   hour_one: '{count} hour',
   hour_many: '{count} hours',
   minute_one: '{count} minute',
@@ -83,7 +83,7 @@ export const en = {
   hanging_up: 'Hanging up…',
   hang_up_title: 'End the call?',
   hang_up_client: 'A block that has begun is charged in full. Blocks that have not begun go back to your balance.',
-  hang_up_companion: 'If you end the call, the client pays only for the time delivered so far.',
+  hang_up_companion: 'If you end the call, the client pays only for the time delivered so far, and your part is counted from that.',
   hang_up_early: 'It has not begun, so nothing is charged.',
   hang_up_no: 'Stay',
   hang_up_yes: 'End the call',

@@ -4,7 +4,7 @@
 export const zh = {
   opening: '请稍候…',
   opening_note: '正在连接服务器…',
-  length_join: '',
+  joint: '',
   hour_one: '{count}小时',
   hour_many: '{count}小时',
   minute_one: '{count}分钟',
@@ -84,7 +84,7 @@ export const zh = {
   hanging_up: '正在挂断…',
   hang_up_title: '要结束通话吗？',
   hang_up_client: '已开始的时段按整段收费，未开始的时段退回您的余额。',
-  hang_up_companion: '如果由您结束，客户只需支付已服务的时间。',
+  hang_up_companion: '如果由您结束，客户只需支付已服务的时间，您的收入也按此计算。',
   hang_up_early: '通话还没有开始，不会收费。',
   hang_up_no: '继续通话',
   hang_up_yes: '结束通话',
