@@ -13,6 +13,7 @@ use signaling::auth::TokenKey;
 use signaling::endpoint::{Door, Ready, router};
 use signaling::inbound::Inbound;
 use signaling::limits::Rate;
+use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub(crate) fn log(config: &Config) -> Result<()> {
     // filter undoes it: these write what passes through a socket, tokens included.
     let filter = format!("rtc_dtls::config=error,{},tungstenite=info,tokio_tungstenite=info", config.log.filter);
     let filter = tracing_subscriber::EnvFilter::try_new(filter).context("log.filter")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

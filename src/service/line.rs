@@ -246,6 +246,8 @@ impl House {
     fn control_message(&mut self, call: CallId, side: Side, leg: LegId, text: &str) {
         let place = Place::Leg(leg);
         match signaling::parse_message(text) {
+            // Offers count on the socket only, where the door limits their rate; pages say them there too, and get the answer there.
+            Ok(FromPage { body: PageBody::Offer { .. } | PageBody::IceRestart { .. }, .. }) => {}
             Ok(message) => {
                 let page = self.parties.get(&call).and_then(|p| p.of(side).page_of_leg(leg)).map(str::to_owned);
                 if let Some(page) = page {
