@@ -109,6 +109,10 @@ pub(super) enum Said {
     Reply { waiting: super::desk::Waiting, answer: Result<signaling::rest::Answered, WireRefused> },
     /// To a join over HTTP.
     Joined { reply: signaling::inbound::Reply<signaling::inbound::Joined>, joined: signaling::inbound::Joined },
+    /// To a party that hung up over HTTP.
+    HungUp { reply: signaling::inbound::Reply<()> },
+    /// To somebody who asked for a receipt with a join token.
+    Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
     /// A call is settled: wallets changed, and it may be forgotten after a while.
     Settled { call: CallId },
 }
@@ -259,8 +263,9 @@ impl House {
                 Err(refused) => errand.refuse(refused),
             },
             Note::Wallet { call, available } => {
-                let parties = self.parties.entry(call).or_default();
-                if parties.available != Some(available) {
+                if let Some(parties) = self.parties_of(call)
+                    && parties.available != Some(available)
+                {
                     parties.available = Some(available);
                     self.tell_state(call, Side::Client);
                 }
@@ -286,6 +291,12 @@ impl House {
             Errand::Desk(work) => self.desk_on_call(id, *work),
             Errand::Line(work) => self.line_on_call(id, *work),
         }
+    }
+
+    /// Who is on the line of a call; none if the call is not at hand (a late report of one that is forgotten).
+    pub(super) fn parties_of(&mut self, call: CallId) -> Option<&mut Parties> {
+        self.exchange.call(call)?;
+        Some(self.parties.entry(call).or_default())
     }
 
     /// A name for a request that the core will answer.
@@ -436,6 +447,9 @@ impl House {
             Said::Reply { waiting, answer } => waiting.answer(answer),
             // A caller that went away has its leg time out.
             Said::Joined { reply, joined } => drop(reply.send(Ok(joined))),
+            // Who went away needs no answer.
+            Said::HungUp { reply } => drop(reply.send(Ok(()))),
+            Said::Receipt { reply, receipt } => drop(reply.send(receipt)),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));
                 self.read_wallet(call);

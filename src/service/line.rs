@@ -118,7 +118,7 @@ impl House {
         match work.want {
             Want::Receipt { reply } => {
                 let receipt = wire::receipt(call, side).ok_or_else(|| wire::not_found("receipt before the call is settled"));
-                drop(reply.send(receipt));
+                self.after_all(Then::Say(vec![Said::Receipt { reply, receipt }]));
             }
             Want::Listen { socket, page, out, reply } => self.listen(id, side, socket, page, out, reply),
             Want::Join { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
@@ -138,7 +138,7 @@ impl House {
             Want::HangUp { leg, reply } => match self.own_leg(id, side, &leg) {
                 Some(_) => {
                     self.tell_core(id, Event::HangUp { side });
-                    drop(reply.send(Ok(())));
+                    self.after_all(Then::Say(vec![Said::HungUp { reply }]));
                 }
                 None => drop(reply.send(Err(wire::not_found("leg")))),
             },
@@ -155,7 +155,9 @@ impl House {
             return; // The page went away while the call was looked up.
         }
         self.sockets.insert(socket, (call, side));
-        self.parties.entry(call).or_default().of_mut(side).add_socket(socket, page, out);
+        if let Some(parties) = self.parties_of(call) {
+            parties.of_mut(side).add_socket(socket, page, out);
+        }
         self.read_wallet(call);
         if let Some(view) = self.view_for(call, side) {
             let body = Box::new(ServerBody::Welcome { role: wire::role(side), call: Box::new(view) });
@@ -216,7 +218,7 @@ impl House {
                 return;
             }
         };
-        let party = self.parties.entry(call).or_default().of_mut(side);
+        let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
         let said = match asked {
             Asked::Http { reply } => {
                 party.add_leg(leg, leg.to_string());
@@ -267,7 +269,7 @@ impl House {
             return self.answer_place(call, side, place, ServerBody::Pong { at });
         }
         let now = self.clock.now();
-        let party = self.parties.entry(call).or_default().of_mut(side);
+        let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
         if !party.is_new(&page, seq, now) {
             return; // Said before, over the other way; or without a number, which the door refuses.
         }
@@ -316,7 +318,7 @@ impl House {
 
     /// A tap that adds time counts once, however often its key comes.
     fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
-        let keys = &mut self.parties.entry(call).or_default().keys;
+        let keys = &mut self.parties_of(call)?.keys;
         if keys.contains(&key) {
             return None;
         }
@@ -365,7 +367,9 @@ impl House {
     pub(super) fn take_report(&mut self, report: Report) {
         match report {
             Report::Connected { call, side, leg, at } => {
-                self.parties.entry(call).or_default().of_mut(side).leg_connected(leg);
+                if let Some(parties) = self.parties_of(call) {
+                    parties.of_mut(side).leg_connected(leg);
+                }
                 self.tell_core(call, Event::Connected { side, leg, at });
             }
             Report::AudioReached { call, from, at } => self.tell_core(call, Event::AudioReached { from, at }),
@@ -381,8 +385,10 @@ impl House {
                 }
                 self.tell_core(call, Event::Failed { side, leg });
             }
-            Report::AudioOnly { call, side, leg: _ } => {
-                self.parties.entry(call).or_default().of_mut(side).audio_only = true;
+            Report::AudioOnly { call, side, leg } => {
+                if let Some(parties) = self.parties_of(call) {
+                    parties.of_mut(side).without_video = Some(leg);
+                }
                 self.tell_state(call, Side::Client);
                 self.tell_state(call, Side::Companion);
             }

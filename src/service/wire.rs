@@ -246,7 +246,7 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
             present: view.presence(side).connected,
             audio: of.devices.audio,
             video: of.devices.video,
-            audio_only: of.audio_only,
+            audio_only: of.is_audio_only(),
         }
     };
     let word = match state(view.state) {
