@@ -222,6 +222,8 @@ impl House {
         let said = match asked {
             Asked::Http { reply } => {
                 party.add_leg(leg, leg.to_string());
+                // A program says nothing of its devices: what it sends is shown.
+                party.devices = super::parties::Devices { audio: true, video: true };
                 self.tell_core(call, Event::Joined { side, leg });
                 Said::Joined { reply, joined: Joined { leg: leg.to_string(), answer } }
             }
