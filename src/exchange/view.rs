@@ -1,10 +1,10 @@
 //! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
 
-use crate::call::{Call, Party, Side, State, Terms};
 use super::bill;
+use crate::call::{Call, Party, Side, State, Terms};
 use crate::clock::{Moment, Span};
-use crate::money::Money;
 use crate::ids::CallId;
+use crate::money::Money;
 
 /// Whether a party is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

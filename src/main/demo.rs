@@ -66,7 +66,9 @@ pub(crate) fn run(mut flags: Flags, bot: bool, lan: bool) -> Result<()> {
         if lan {
             println!("\nThe certificate was made on the spot: the browser warns once; go on to the page all the same.");
         }
-        println!("\nOne call of 15 minutes at 20.00 CNY is waiting, and the client has 80.00 CNY left to extend it. Ctrl-C ends the demo.\n");
+        println!(
+            "\nOne call of 15 minutes at 20.00 CNY is waiting, and the client has 80.00 CNY left to extend it. Ctrl-C ends the demo.\n"
+        );
         server.run_until_signal().await
     })
 }

@@ -13,6 +13,7 @@ use signaling::auth::TokenKey;
 use signaling::endpoint::{Door, Ready, router};
 use signaling::inbound::Inbound;
 use signaling::limits::Rate;
+use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 /// Standard error gets the log; standard output belongs to what a command prints.
 pub(crate) fn log(config: &Config) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).context("log.filter")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -173,9 +175,11 @@ async fn tls(files: Option<&Tls>, certificate: Option<Certificate>) -> Result<Op
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(match (certificate, files) {
         (Some(made), _) => Some(RustlsConfig::from_pem(made.chain_pem.into_bytes(), made.key_pem.into_bytes()).await?),
-        (None, Some(files)) => Some(RustlsConfig::from_pem_file(&files.cert, &files.key).await.with_context(|| {
-            format!("cannot use http.tls_cert {} with http.tls_key {}", files.cert.display(), files.key.display())
-        })?),
+        (None, Some(files)) => Some(
+            RustlsConfig::from_pem_file(&files.cert, &files.key)
+                .await
+                .with_context(|| format!("cannot use http.tls_cert {} with http.tls_key {}", files.cert.display(), files.key.display()))?,
+        ),
         (None, None) => None,
     })
 }

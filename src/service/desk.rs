@@ -124,7 +124,10 @@ pub(super) enum Want {
     Show,
     Links,
     /// The first reply to `POST /v1/calls` again: as kept, and with its links.
-    Replay { status: u16, body: Value },
+    Replay {
+        status: u16,
+        body: Value,
+    },
     Receipt,
     Extend(rest::Extend),
     End,
@@ -289,7 +292,14 @@ impl House {
         match stored {
             Stored::Reply { waiting, body, credited } => {
                 let vendor = waiting.vendor;
-                waiting.answer(outcome.and_then(|outcome| answer_of(outcome, body)));
+                let answer = outcome.and_then(|outcome| answer_of(outcome, body));
+                match (&credited, answer) {
+                    (Some(client), Ok(answered)) => {
+                        let (store, client) = (self.store.clone(), client.clone());
+                        tokio::task::spawn_blocking(move || waiting.answer(with_available(&store, vendor, &client, answered)));
+                    }
+                    (_, answer) => waiting.answer(answer),
+                }
                 if let Some(client) = credited {
                     let concerned = |call: &&Call| call.terms().vendor == vendor && call.terms().client == client && !call.is_over();
                     let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
@@ -337,7 +347,7 @@ impl House {
         };
         match want {
             Want::Show => {
-                let answer = self.call_reply(&waiting);
+                let answer = self.call_reply(&waiting, self.clock.now());
                 self.reply_after_all(waiting, answer);
             }
             Want::Links => waiting.answer(ok(200, links::links(&self.tokens, &self.rules, call))),
@@ -346,16 +356,15 @@ impl House {
                 waiting.answer(Ok(Answered { status, body, replayed: true }));
             }
             Want::Receipt => {
-                let answer = wire::receipt(call, crate::call::Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
+                let answer =
+                    wire::receipt(call, crate::call::Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
                 self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
             }
             Want::Extend(extend) => {
                 let request = self.request(Requester::Desk(waiting));
                 let event = match extend.gift_s {
                     Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
-                    None => {
-                        Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request }
-                    }
+                    None => Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request },
                 };
                 self.tell_core(id, event);
             }
@@ -366,9 +375,9 @@ impl House {
         }
     }
 
-    /// The call a request is about, as it stands.
-    pub(super) fn call_reply(&self, waiting: &Waiting) -> Result<Answered, Refused> {
-        let view = waiting.call.and_then(|call| self.exchange.view(call, self.clock.now()));
+    /// The call a request is about, as it stands at `now`.
+    pub(super) fn call_reply(&self, waiting: &Waiting, now: Moment) -> Result<Answered, Refused> {
+        let view = waiting.call.and_then(|call| self.exchange.view(call, now));
         view.map_or_else(|| Err(wire::not_found("call")), |view| ok(200, wire::call(&view)))
     }
 
@@ -395,6 +404,14 @@ fn answer_of(outcome: Outcome, body: Value) -> Result<Answered, Refused> {
         Outcome::Replayed { status, body } => Ok(Answered { status, body: kept_body(&body), replayed: true }),
         Outcome::Refused(refusal) => Err(wire::of_store(&refusal)),
     }
+}
+
+/// A credit with what the wallet has to spend now, which a kept reply cannot know. May wait for the disk.
+fn with_available(store: &Store, vendor: VendorId, client: &ClientRef, mut answered: Answered) -> Result<Answered, Refused> {
+    let balances = store.balances(vendor, client).map_err(|error| wire::of_store_error(&error))?;
+    let wallet = balances.into_iter().find(|balance| answered.body["amount"]["currency"] == balance.posted.currency.code());
+    answered.body["available"] = wallet.map_or(Value::Null, |balance| wire::wallet(balance)["available"].take());
+    Ok(answered)
 }
 
 fn kept_body(body: &str) -> Value {
@@ -462,7 +479,14 @@ impl Search<'_> {
         {
             return Some(Step::OnCall { waiting, call, want: Want::Replay { status, body } });
         }
-        waiting.answer(Ok(Answered { status, body, replayed: true }));
+        let answered = Answered { status, body, replayed: true };
+        let answer = match request {
+            Request::Credit { client_ref, .. } => {
+                client_of(client_ref).and_then(|client| with_available(self.store, self.vendor.id, &client, answered))
+            }
+            _ => Ok(answered),
+        };
+        waiting.answer(answer);
         None
     }
 
@@ -590,7 +614,8 @@ fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
 }
 
 fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
-    let bad = || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
+    let bad =
+        || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;
     let limit = page.limit.unwrap_or(PAGE);
     Ok((store::Page { after, limit }, limit as usize))

@@ -109,6 +109,10 @@ pub(super) enum Said {
     Reply { waiting: super::desk::Waiting, answer: Result<signaling::rest::Answered, WireRefused> },
     /// To a join over HTTP.
     Joined { reply: signaling::inbound::Reply<signaling::inbound::Joined>, joined: signaling::inbound::Joined },
+    /// To who hung up over HTTP.
+    Left { reply: signaling::inbound::Reply<()> },
+    /// To who asked for a receipt with a join token.
+    Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
     /// A call is settled: wallets changed, and it may be forgotten after a while.
     Settled { call: CallId },
 }
@@ -323,7 +327,7 @@ impl House {
                         said.push(Said::Settled { call });
                     }
                     for request in requests {
-                        if let Some(kept) = self.kept_reply(request) {
+                        if let Some(kept) = self.kept_reply(request, now) {
                             transaction.idempotency = Some(kept);
                         }
                     }
@@ -341,7 +345,7 @@ impl House {
                     reserves.push((Transaction { idempotency: None, writes }, Then::Reserved { call, hold, price: amount }));
                 }
                 Effect::Tell { call, to, notice } => self.put_in_words(call, to, &notice, &mut said),
-                Effect::Answer { request, result } => self.answer_request(request, result, &mut said),
+                Effect::Answer { request, result } => self.answer_request(request, result, now, &mut said),
             }
         }
         if transaction.writes.is_empty() {
@@ -436,6 +440,9 @@ impl House {
             Said::Reply { waiting, answer } => waiting.answer(answer),
             // A caller that went away has its leg time out.
             Said::Joined { reply, joined } => drop(reply.send(Ok(joined))),
+            // As above: whoever went away can ask again.
+            Said::Left { reply } => drop(reply.send(Ok(()))),
+            Said::Receipt { reply, receipt } => drop(reply.send(receipt)),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));
                 self.read_wallet(call);
@@ -470,11 +477,11 @@ impl House {
         }
     }
 
-    fn answer_request(&mut self, request: RequestId, result: Result<Answered, Refused>, said: &mut Vec<Said>) {
+    fn answer_request(&mut self, request: RequestId, result: Result<Answered, Refused>, now: Moment, said: &mut Vec<Said>) {
         match self.requests.remove(&request) {
             Some(Requester::Desk(waiting)) => {
                 let answer = match result {
-                    Ok(_) => self.call_reply(&waiting),
+                    Ok(_) => self.call_reply(&waiting, now),
                     Err(why) => Err(wire::of_call(&why)),
                 };
                 said.push(Said::Reply { waiting, answer });
@@ -490,10 +497,10 @@ impl House {
         }
     }
 
-    /// The reply to keep beside the effect of a REST command that the core carried out.
-    fn kept_reply(&self, request: RequestId) -> Option<Idempotency> {
+    /// The reply to keep beside the effect of a REST command that the core carried out: of the same moment as the one that is given.
+    fn kept_reply(&self, request: RequestId, now: Moment) -> Option<Idempotency> {
         let Some(Requester::Desk(waiting)) = self.requests.get(&request) else { return None };
-        let answered = self.call_reply(waiting).ok()?;
+        let answered = self.call_reply(waiting, now).ok()?;
         waiting.keep(answered.status, &answered.body)
     }
 

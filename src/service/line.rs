@@ -51,10 +51,19 @@ pub(super) struct Offered {
 
 /// Who made an offer.
 enum Asked {
-    Http { reply: Reply<Joined> },
-    Page { page: String, place: Place, seq: u64 },
+    Http {
+        reply: Reply<Joined>,
+    },
+    Page {
+        page: String,
+        place: Place,
+        seq: u64,
+    },
     /// An ICE restart: no new leg.
-    Restart { place: Place, seq: u64 },
+    Restart {
+        place: Place,
+        seq: u64,
+    },
 }
 
 impl OnCall {
@@ -109,7 +118,7 @@ impl House {
         match work.want {
             Want::Receipt { reply } => {
                 let receipt = wire::receipt(call, side).ok_or_else(|| wire::not_found("receipt before the call is settled"));
-                drop(reply.send(receipt));
+                self.after_all(Then::Say(vec![Said::Receipt { reply, receipt }]));
             }
             Want::Listen { socket, page, out, reply } => self.listen(id, side, socket, page, out, reply),
             Want::Join { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
@@ -129,7 +138,7 @@ impl House {
             Want::HangUp { leg, reply } => match self.own_leg(id, side, &leg) {
                 Some(_) => {
                     self.tell_core(id, Event::HangUp { side });
-                    drop(reply.send(Ok(())));
+                    self.after_all(Then::Say(vec![Said::Left { reply }]));
                 }
                 None => drop(reply.send(Err(wire::not_found("leg")))),
             },
@@ -310,7 +319,13 @@ impl House {
             return None;
         }
         if keys.len() >= MAX_KEYS {
-            self.refuse_page(call, side, place, seq, wire::refused(Code::RateLimited, "too many extensions were asked for in this call", None));
+            self.refuse_page(
+                call,
+                side,
+                place,
+                seq,
+                wire::refused(Code::RateLimited, "too many extensions were asked for in this call", None),
+            );
             return None;
         }
         keys.insert(key);

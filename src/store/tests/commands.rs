@@ -172,8 +172,9 @@ fn calls_are_listed_newest_first_and_seen_by_their_vendor_alone() {
     shop.commit(of(vec![shop.credit("c", 50)]));
     let mut calls: Vec<CallId> = (0..5).map(|_| shop.start_now("c", 1).call).collect();
     calls.reverse();
-    let page =
-        |vendor, after| -> Vec<CallId> { shop.store.calls(vendor, Page { after, limit: 2 }, None).unwrap().iter().map(|row| row.id).collect() };
+    let page = |vendor, after| -> Vec<CallId> {
+        shop.store.calls(vendor, Page { after, limit: 2 }, None).unwrap().iter().map(|row| row.id).collect()
+    };
     assert_eq!(page(shop.vendor, None), calls[..2]);
     assert_eq!(page(shop.vendor, Some(calls[1])), calls[2..4]);
     assert_eq!(page(shop.vendor, Some(calls[3])), calls[4..]);
