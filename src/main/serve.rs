@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use lull::clock::Clock;
 use lull::config::{Config, Flags, PublicUrl, Tls};
 use lull::media;
@@ -13,6 +15,7 @@ use signaling::auth::TokenKey;
 use signaling::endpoint::{Door, Ready, router};
 use signaling::inbound::Inbound;
 use signaling::limits::Rate;
+use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,6 +26,9 @@ use tokio::task::JoinHandle;
 
 /// Reports that may wait for the loop; a shard keeps what does not fit and offers it again.
 const REPORTS: usize = 4096;
+
+/// A request's header must be there in this time; browsers send it at once.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Open connections get this long to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -39,8 +45,11 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 
 /// Standard error gets the log; standard output belongs to what a command prints.
 pub(crate) fn log(config: &Config) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).context("log.filter")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // In front: a warning that says nothing here (the other side's name is not checked, its fingerprint is). Behind, so that no
+    // filter undoes it: these write what passes through a socket, tokens included.
+    let filter = format!("rtc_dtls::config=error,{},tungstenite=info,tokio_tungstenite=info", config.log.filter);
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).context("log.filter")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -117,11 +126,13 @@ impl Server {
         let handle = http.clone();
         let http_task = match tls {
             Some(tls) => {
-                let server = axum_server::from_tcp_rustls(listener, tls)?;
+                let mut server = axum_server::from_tcp_rustls(listener, tls)?;
+                bound_headers(server.http_builder());
                 tokio::spawn(async move { server.handle(handle).serve(app).await })
             }
             None => {
-                let server = axum_server::from_tcp(listener)?;
+                let mut server = axum_server::from_tcp(listener)?;
+                bound_headers(server.http_builder());
                 tokio::spawn(async move { server.handle(handle).serve(app).await })
             }
         };
@@ -160,6 +171,11 @@ impl Server {
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+/// A connection that does not finish its request's header is closed.
+fn bound_headers(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {

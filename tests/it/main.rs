@@ -1,6 +1,11 @@
 //! The tests that see lull from outside, in one binary so that they link once.
 
 mod bot;
+mod calls;
 mod media;
+mod page;
 mod peer;
+mod rest;
+mod running;
+mod server;
 mod tidy;

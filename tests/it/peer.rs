@@ -1,6 +1,6 @@
 //! A page without a browser: a peer of the `webrtc` crate that offers as our pages do, talks and listens.
 //!
-//! It speaks a payload instead of a voice, so a test can say whose packets arrived.
+//! It speaks a payload instead of a voice, so a test can say whose packets arrived; or, for whole calls, a tone in Opus.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,8 +8,10 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_OPUS;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_local::TrackLocal;
@@ -23,13 +25,34 @@ use webrtc::peer_connection::{
 /// Everything a test waits for is there within this time, or the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Samples a second of Opus.
+const RATE: u32 = 48_000;
+
+/// Samples in a packet: 20 ms.
+const FRAME: u32 = 960;
+
+/// The part of the samples' energy that is at `hz`, 0 to 1.
+fn part_at(hz: f32, samples: &[f32]) -> f32 {
+    let turn = std::f32::consts::TAU * hz / RATE as f32;
+    let (mut re, mut im, mut all) = (0.0, 0.0, 1e-9);
+    for (place, sample) in samples.iter().enumerate() {
+        re += sample * (turn * place as f32).cos();
+        im += sample * (turn * place as f32).sin();
+        all += sample * sample;
+    }
+    2.0 * (re * re + im * im) / (samples.len() as f32 * all)
+}
+
 /// A peer. Dropping it stops its talk and its connection without a goodbye.
 pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
     channel: Arc<dyn DataChannel>,
+    open: watch::Receiver<bool>,
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     talk: Option<JoinHandle<()>>,
+    /// Packets so far: a number that comes twice is taken for a replay.
+    sent: Arc<AtomicU16>,
     /// Payloads heard, one for each packet.
     pub(crate) heard: UnboundedReceiver<Bytes>,
     /// Texts of the data channel.
@@ -97,18 +120,20 @@ impl Peer {
         connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.unwrap();
         let channel = connection.create_data_channel("control", None).await.unwrap();
         let (text_sender, texts) = unbounded_channel();
+        let (open_sender, open) = watch::channel(false);
         let events = channel.clone();
         tokio::spawn(async move {
             while let Some(event) = events.poll().await {
                 match event {
                     // A test that does not read texts has dropped the other end.
                     DataChannelEvent::OnMessage(message) => drop(text_sender.send(String::from_utf8_lossy(&message.data).into_owned())),
+                    DataChannelEvent::OnOpen => drop(open_sender.send(true)),
                     DataChannelEvent::OnClose => break,
                     _ => (),
                 }
             }
         });
-        Self { connection, channel, track, ssrc, talk: None, heard, texts }
+        Self { connection, channel, open, track, ssrc, talk: None, sent: Arc::default(), heard, texts }
     }
 
     /// Makes its offer.
@@ -125,17 +150,36 @@ impl Peer {
 
     /// Sends a packet with this payload every 20 ms from now on.
     pub(crate) fn talk(&mut self, payload: &'static [u8]) {
-        let (track, ssrc) = (self.track.clone(), self.ssrc);
+        self.send_each(move || Bytes::from_static(payload));
+    }
+
+    /// Hums a tone from now on.
+    pub(crate) fn hum(&mut self, hz: f32) {
+        let mut encoder = opus::Encoder::new(RATE, opus::Channels::Mono, opus::Application::Voip).unwrap();
+        let mut place = 0_u32;
+        self.send_each(move || {
+            let samples: Vec<f32> =
+                (place..place + FRAME).map(|place| 0.3 * (std::f32::consts::TAU * hz * place as f32 / RATE as f32).sin()).collect();
+            // Starts over after a whole number of periods: the tone has a whole number of hertz.
+            place = (place + FRAME) % RATE;
+            encoder.encode_vec_float(&samples, 400).unwrap().into()
+        });
+    }
+
+    fn send_each(&mut self, mut payload: impl FnMut() -> Bytes + Send + 'static) {
+        let (track, ssrc, sent) = (self.track.clone(), self.ssrc, self.sent.clone());
         let talk = tokio::spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_millis(20));
-            let mut packet = rtc::rtp::packet::Packet { payload: Bytes::from_static(payload), ..Default::default() };
+            let mut packet = rtc::rtp::packet::Packet::default();
             packet.header.version = 2;
             packet.header.payload_type = 111;
             packet.header.ssrc = ssrc;
             loop {
                 pace.tick().await;
-                packet.header.sequence_number = packet.header.sequence_number.wrapping_add(1);
-                packet.header.timestamp = packet.header.timestamp.wrapping_add(960);
+                let at = sent.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+                packet.header.sequence_number = at;
+                packet.header.timestamp = u32::from(at).wrapping_mul(FRAME);
+                packet.payload = payload();
                 let _ = track.write_rtp(packet.clone()).await; // Refused until it is connected.
             }
         });
@@ -151,8 +195,11 @@ impl Peer {
         }
     }
 
-    /// Sends a text on the data channel, which must be open.
+    /// Sends a text on the data channel once that is open.
     pub(crate) async fn say(&self, text: &str) {
+        let mut open = self.open.clone();
+        let wait = open.wait_for(|open| *open);
+        tokio::time::timeout(PATIENCE, wait).await.expect("never open").expect("the peer lives");
         self.channel.send_text(text).await.unwrap();
     }
 
@@ -173,6 +220,42 @@ impl Peer {
         let wait = async { while self.heard.recv().await.expect("the peer lives") != payload {} };
         let text = String::from_utf8_lossy(payload).into_owned();
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never heard {text}"));
+    }
+
+    /// Waits until it has heard so many packets more.
+    pub(crate) async fn hears_packets(&mut self, count: usize) {
+        let wait = async {
+            for _ in 0..count {
+                self.heard.recv().await.expect("the peer lives");
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never heard {count} packets"));
+    }
+
+    /// Waits until it hears this tone, above all else.
+    pub(crate) async fn hears_tone(&mut self, hz: f32) {
+        let mut decoder = opus::Decoder::new(RATE, opus::Channels::Mono).unwrap();
+        let wait = async {
+            loop {
+                let packet = self.heard.recv().await.expect("the peer lives");
+                let mut samples = [0.0; FRAME as usize];
+                decoder.decode_float(&packet, &mut samples, false).expect("Opus");
+                if part_at(hz, &samples) > 0.8 {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never heard {hz} Hz"));
+    }
+
+    /// The next message of this kind on the data channel; others pass by.
+    pub(crate) async fn reads_message(&mut self, kind: &str) -> serde_json::Value {
+        loop {
+            let message: serde_json::Value = serde_json::from_str(&self.reads().await).unwrap();
+            if message["type"] == kind {
+                return message;
+            }
+        }
     }
 
     /// The next text.

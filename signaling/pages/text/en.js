@@ -220,6 +220,7 @@ export const en = {
   error_too_large: 'That is too long for the server.',
   error_unsupported_media_type: 'The server expected another kind of content.',
   error_idempotency_key_missing: 'The request came without its key. Load the page again.',
+  error_idempotency_key_in_use: 'This was asked for a moment ago and is not answered yet. Try again.',
   error_idempotency_key_reused: 'This request was used for something else before. Load the page again.',
   error_insufficient_funds: 'The balance is less than the price.',
   error_order_credited: 'This order was credited before. Each order counts once.',

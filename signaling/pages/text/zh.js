@@ -220,6 +220,7 @@ export const zh = {
   error_unknown_type: '服务器版本较旧，不支持此操作。',
   error_too_large: '内容太长。',
   error_unsupported_media_type: '服务器需要另一种格式的内容。',
+  error_idempotency_key_in_use: '刚才的请求还没有结果，请稍后再试。',
   error_idempotency_key_missing: '请求缺少编号，请重新加载页面。',
   error_idempotency_key_reused: '此请求编号已用于别的操作，请重新加载页面。',
   error_insufficient_funds: '余额不足。',
