@@ -28,7 +28,7 @@ export function drawReceipt(place, receipt, reader) {
   fact(t('receipt_gift'), receipt.gift_s ? tLength(receipt.gift_s) : null, 'gift');
   for (const added of receipt.extensions ?? []) {
     const words = t(added.kind === 'gift' || added.free ? 'receipt_added_free' : 'receipt_added', { length: tLength(added.added_s), by: t(`by_${added.by}`) });
-    fact(tTime(added.at), words, 'extension');
+    fact(words, tTime(added.at), 'extension');
   }
   fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
 

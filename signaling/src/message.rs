@@ -166,6 +166,8 @@ pub struct CallView {
     pub available: Option<Amount>,
     /// For the client: the call can be extended now as far as the call goes (the wallet may still be short).
     pub can_extend: bool,
+    /// For the companion: her part of one block.
+    pub pay: Option<Amount>,
     /// For the companion: her part if the call ended now.
     pub earned: Option<Amount>,
     /// For the companion: minutes she may still give.

@@ -62,7 +62,7 @@ impl Reader {
         Ok(Self {
             path,
             file: values,
-            environment: environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect(),
+            environment: environment.into_iter().filter(|(name, _)| is_ours(name)).collect(),
             flags: flags.given(),
             shown: Vec::new(),
             problems: Vec::new(),
@@ -217,6 +217,12 @@ impl Raw {
             Raw::Texts(texts) => texts.iter().map(|text| without_passwords(&Value::String(text.clone()))).collect::<Vec<_>>().join(" "),
         }
     }
+}
+
+/// Whether a variable is a setting's. `LULL_KEY` is where programs that call lull keep their API key: it may stand in the
+/// same shell and says nothing of the server.
+fn is_ours(name: &str) -> bool {
+    name.starts_with(ENV_PREFIX) && name != "LULL_KEY"
 }
 
 /// The environment variable of a setting.

@@ -364,3 +364,9 @@ fn a_password_is_never_printed() {
     let good = config("[store]\ndb = 'sqlite:x://u:hunter2@h'", &[], &Flags::default()).expect("an odd file name");
     assert!(!good.effective().contains(secret));
 }
+
+#[test]
+fn the_api_key_of_a_caller_in_the_same_shell_is_no_setting() {
+    assert!(config("", &[("LULL_KEY", "lk_0")], &Flags::default()).is_ok());
+    assert!(config("", &[("LULL_KEYS", "lk_0")], &Flags::default()).is_err());
+}

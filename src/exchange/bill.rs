@@ -74,6 +74,11 @@ pub(super) fn bill(call: &Call) -> Option<Bill> {
     Some(Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] })
 }
 
+/// The companion's part of one block.
+pub(super) fn pay(terms: &Terms) -> Money {
+    Money::new(split(terms, terms.price.amount)[0], terms.price.currency)
+}
+
 /// The companion's part if the call ended at `now` and were charged as rated; once it ended, her part.
 pub(super) fn earned(call: &Call, now: Moment) -> Money {
     let terms = call.terms();

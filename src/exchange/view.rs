@@ -48,6 +48,8 @@ pub struct View<'a> {
     pub ends_at: Option<Moment>,
     /// While connecting or paused: when the call ends unless somebody comes.
     pub gives_up_at: Option<Moment>,
+    /// The companion's part of one block.
+    pub pay: Money,
     /// The companion's part if the call ended now and were charged as rated; once ended, her part.
     pub earned: Money,
     /// The client.
@@ -75,6 +77,7 @@ impl<'a> View<'a> {
             remaining: call.remaining(now),
             ends_at: call.ends_at(),
             gives_up_at: call.gives_up_at(),
+            pay: bill::pay(call.terms()),
             earned: bill::earned(call, now),
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),

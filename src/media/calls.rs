@@ -25,8 +25,9 @@ use std::time::{Duration, Instant};
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Between two quality reports of a leg.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
-/// An address stays its leg's for so long after the last packet, whoever else claims it.
-const ADDRESS_HOLD: Duration = Duration::from_secs(5);
+/// An address stays its leg's for so long after the last packet, whichever other party claims it: longer than the pause
+/// between a browser's consent checks (about 2.5 s), so that nobody takes a silent page's place.
+const ADDRESS_HOLD: Duration = Duration::from_secs(3);
 /// Reports that may be dropped are, when so many wait.
 const BACKLOG_LIMIT: usize = 256;
 
@@ -207,9 +208,13 @@ impl Calls {
             if holder == place {
                 return Some(slot);
             }
-            let known = self.legs.get(holder).and_then(Option::as_ref).map(Leg::known).unwrap_or_default();
+            let of = |place: Place| self.legs.get(place).and_then(Option::as_ref);
+            // A page that comes back may come from the same port.
+            let party = |leg: &Leg| (leg.cold.call, leg.cold.side);
+            let same = of(holder).map(party) == of(place).map(party);
+            let known = of(holder).map(Leg::known).unwrap_or_default();
             let heard = known.iter().find(|known| known.path.peer == path.peer).map(|known| known.heard);
-            if heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
+            if !same && heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
                 return None;
             }
         }

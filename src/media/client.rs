@@ -13,6 +13,7 @@ mod ice;
 mod rtp;
 mod sdp;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "an instant to count from")]
 mod tests;
 
 use bytes::Bytes;
@@ -104,6 +105,7 @@ pub struct Transmit {
     pub payload: Vec<u8>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a client is in `Joined` for nearly all of its life")]
 enum State {
     Offered,
     Joined {

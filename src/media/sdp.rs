@@ -1,4 +1,4 @@
-//! The SDP of a leg: an offer is read into an [`Offer`], and [`answer`] writes what we say to it.
+//! The SDP of a leg: an offer is read into an [`Offer`], and [`answer()`] writes what we say to it.
 //!
 //! One offer, one answer, no renegotiation. What a call carries is fixed here (design.md section 9): Opus, VP8 with RTX,
 //! transport-cc on video only, one data channel. It opens no socket and draws no random number. Its invariant: whatever

@@ -68,7 +68,7 @@ pub(super) enum Note {
     /// The media plane's answer to an offer.
     Offered(Box<super::line::Offered>),
     /// A call that was not at hand was read from disk.
-    Loaded { id: CallId, found: Result<Option<Call>, WireRefused>, errand: Errand },
+    Loaded { id: CallId, found: Result<Option<Box<Call>>, WireRefused>, errand: Errand },
     /// What a wallet has left to spend.
     Wallet { call: CallId, available: Money },
 }
@@ -109,9 +109,9 @@ pub(super) enum Said {
     Reply { waiting: super::desk::Waiting, answer: Result<signaling::rest::Answered, WireRefused> },
     /// To a join over HTTP.
     Joined { reply: signaling::inbound::Reply<signaling::inbound::Joined>, joined: signaling::inbound::Joined },
-    /// To who hung up over HTTP.
-    Left { reply: signaling::inbound::Reply<()> },
-    /// To who asked for a receipt with a join token.
+    /// To a party that hung up over HTTP.
+    HungUp { reply: signaling::inbound::Reply<()> },
+    /// To somebody who asked for a receipt with a join token.
     Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
     /// A call is settled: wallets changed, and it may be forgotten after a while.
     Settled { call: CallId },
@@ -254,7 +254,7 @@ impl House {
                 Ok(Some(call)) => {
                     // Somebody else may have asked for it in the meantime, and it may have changed since.
                     if self.exchange.call(id).is_none() {
-                        self.exchange.insert(call);
+                        self.exchange.insert(*call);
                         self.forget.push_back((self.clock.now() + KEEP_SETTLED, id));
                     }
                     self.run_errand(id, errand);
@@ -263,8 +263,9 @@ impl House {
                 Err(refused) => errand.refuse(refused),
             },
             Note::Wallet { call, available } => {
-                let parties = self.parties.entry(call).or_default();
-                if parties.available != Some(available) {
+                if let Some(parties) = self.parties_of(call)
+                    && parties.available != Some(available)
+                {
                     parties.available = Some(available);
                     self.tell_state(call, Side::Client);
                 }
@@ -279,7 +280,7 @@ impl House {
         }
         let (store, notes) = (self.store.clone(), self.notes.clone());
         tokio::task::spawn_blocking(move || {
-            let found = read_call(&store, id);
+            let found = read_call(&store, id).map(|call| call.map(Box::new));
             // The loop is gone only after a failure; the errand's reply is dropped and reads as an internal error.
             let _ = notes.send(Note::Loaded { id, found, errand });
         });
@@ -290,6 +291,12 @@ impl House {
             Errand::Desk(work) => self.desk_on_call(id, *work),
             Errand::Line(work) => self.line_on_call(id, *work),
         }
+    }
+
+    /// Who is on the line of a call; none if the call is not at hand (a late report of one that is forgotten).
+    pub(super) fn parties_of(&mut self, call: CallId) -> Option<&mut Parties> {
+        self.exchange.call(call)?;
+        Some(self.parties.entry(call).or_default())
     }
 
     /// A name for a request that the core will answer.
@@ -440,8 +447,8 @@ impl House {
             Said::Reply { waiting, answer } => waiting.answer(answer),
             // A caller that went away has its leg time out.
             Said::Joined { reply, joined } => drop(reply.send(Ok(joined))),
-            // As above: whoever went away can ask again.
-            Said::Left { reply } => drop(reply.send(Ok(()))),
+            // Who went away needs no answer.
+            Said::HungUp { reply } => drop(reply.send(Ok(()))),
             Said::Receipt { reply, receipt } => drop(reply.send(receipt)),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));

@@ -138,7 +138,7 @@ impl House {
             Want::HangUp { leg, reply } => match self.own_leg(id, side, &leg) {
                 Some(_) => {
                     self.tell_core(id, Event::HangUp { side });
-                    self.after_all(Then::Say(vec![Said::Left { reply }]));
+                    self.after_all(Then::Say(vec![Said::HungUp { reply }]));
                 }
                 None => drop(reply.send(Err(wire::not_found("leg")))),
             },
@@ -155,7 +155,9 @@ impl House {
             return; // The page went away while the call was looked up.
         }
         self.sockets.insert(socket, (call, side));
-        self.parties.entry(call).or_default().of_mut(side).add_socket(socket, page, out);
+        if let Some(parties) = self.parties_of(call) {
+            parties.of_mut(side).add_socket(socket, page, out);
+        }
         self.read_wallet(call);
         if let Some(view) = self.view_for(call, side) {
             let body = Box::new(ServerBody::Welcome { role: wire::role(side), call: Box::new(view) });
@@ -216,10 +218,12 @@ impl House {
                 return;
             }
         };
-        let party = self.parties.entry(call).or_default().of_mut(side);
+        let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
         let said = match asked {
             Asked::Http { reply } => {
                 party.add_leg(leg, leg.to_string());
+                // A program says nothing of its devices: what it sends is shown.
+                party.devices = super::parties::Devices { audio: true, video: true };
                 self.tell_core(call, Event::Joined { side, leg });
                 Said::Joined { reply, joined: Joined { leg: leg.to_string(), answer } }
             }
@@ -246,6 +250,8 @@ impl House {
     fn control_message(&mut self, call: CallId, side: Side, leg: LegId, text: &str) {
         let place = Place::Leg(leg);
         match signaling::parse_message(text) {
+            // Offers count on the socket only, where the door limits their rate; pages say them there too, and get the answer there.
+            Ok(FromPage { body: PageBody::Offer { .. } | PageBody::IceRestart { .. }, .. }) => {}
             Ok(message) => {
                 let page = self.parties.get(&call).and_then(|p| p.of(side).page_of_leg(leg)).map(str::to_owned);
                 if let Some(page) = page {
@@ -265,7 +271,7 @@ impl House {
             return self.answer_place(call, side, place, ServerBody::Pong { at });
         }
         let now = self.clock.now();
-        let party = self.parties.entry(call).or_default().of_mut(side);
+        let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
         if !party.is_new(&page, seq, now) {
             return; // Said before, over the other way; or without a number, which the door refuses.
         }
@@ -314,7 +320,7 @@ impl House {
 
     /// A tap that adds time counts once, however often its key comes.
     fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
-        let keys = &mut self.parties.entry(call).or_default().keys;
+        let keys = &mut self.parties_of(call)?.keys;
         if keys.contains(&key) {
             return None;
         }
@@ -363,7 +369,9 @@ impl House {
     pub(super) fn take_report(&mut self, report: Report) {
         match report {
             Report::Connected { call, side, leg, at } => {
-                self.parties.entry(call).or_default().of_mut(side).leg_connected(leg);
+                if let Some(parties) = self.parties_of(call) {
+                    parties.of_mut(side).leg_connected(leg);
+                }
                 self.tell_core(call, Event::Connected { side, leg, at });
             }
             Report::AudioReached { call, from, at } => self.tell_core(call, Event::AudioReached { from, at }),
@@ -379,8 +387,10 @@ impl House {
                 }
                 self.tell_core(call, Event::Failed { side, leg });
             }
-            Report::AudioOnly { call, side, leg: _ } => {
-                self.parties.entry(call).or_default().of_mut(side).audio_only = true;
+            Report::AudioOnly { call, side, leg } => {
+                if let Some(parties) = self.parties_of(call) {
+                    parties.of_mut(side).without_video = Some(leg);
+                }
                 self.tell_state(call, Side::Client);
                 self.tell_state(call, Side::Companion);
             }

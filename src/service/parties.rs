@@ -43,8 +43,8 @@ pub(super) struct Party {
     /// Messages numbered so far.
     sent: u64,
     pub(super) devices: Devices,
-    /// Her browser can carry no video.
-    pub(super) audio_only: bool,
+    /// The last leg whose browser can carry no video.
+    pub(super) without_video: Option<LegId>,
 }
 
 /// Microphone and camera as the page last said.
@@ -123,6 +123,11 @@ impl Party {
     /// The newest leg that a load of the page made.
     pub(super) fn leg_of(&self, page: &str) -> Option<LegId> {
         self.legs.iter().rev().find(|(_, p)| p == page).map(|(leg, _)| *leg)
+    }
+
+    /// Her browser, as of her newest leg, can carry no video.
+    pub(super) fn is_audio_only(&self) -> bool {
+        self.without_video.is_some_and(|leg| self.legs.last().is_some_and(|(newest, _)| *newest == leg))
     }
 
     /// True if this leg was made by this party and not replaced since.

@@ -246,7 +246,7 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
             present: view.presence(side).connected,
             audio: of.devices.audio,
             video: of.devices.video,
-            audio_only: of.audio_only,
+            audio_only: of.is_audio_only(),
         }
     };
     let word = match state(view.state) {
@@ -279,6 +279,7 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         companion: party(Side::Companion, &terms.companion_name),
         available: (to == Side::Client).then(|| parties.available.map(amount)).flatten(),
         can_extend: to == Side::Client && live && view.paid + view.gifted + terms.block <= terms.limits.max_duration,
+        pay: (to == Side::Companion).then(|| amount(view.pay)),
         earned: (to == Side::Companion).then(|| amount(view.earned)),
         gift_left_s: (to == Side::Companion && is_open).then(|| whole_s(view.gift_left)),
         end_reason: end.map(|(reason, _)| reason.name().to_owned()),

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
+import { writeCamera } from './camera.mjs';
 import { until } from './patience.mjs';
 import { NullSpeaker, writeVoice } from './sound.mjs';
 
@@ -41,6 +42,8 @@ export class Browser {
     const folder = mkdtempSync(path.join(tmpdir(), 'chromium-'));
     const wav = path.join(folder, 'voice.wav');
     writeVoice(wav, hz);
+    const camera = path.join(folder, 'camera.y4m');
+    writeCamera(camera);
     const context = await chromium.launchPersistentContext(path.join(folder, 'profile'), {
       executablePath: CHROMIUM,
       headless: true,
@@ -51,6 +54,7 @@ export class Browser {
         ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
         ...['--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream'],
         `--use-file-for-fake-audio-capture=${wav}%noloop`,
+        `--use-file-for-fake-video-capture=${camera}`,
       ],
     });
     const browser = new Browser(async (name) => new Tab(name, await context.newPage()));

@@ -65,6 +65,8 @@ scene('a gift of the companion lengthens the call and costs nothing; the client 
   await client.tab.shown('#countdown', /^[56]:/);
   assert.ok((await client.countdown()) > before + 200);
   assert.equal((await server.call(call.id)).gift_s, 300);
+  // Below one delivered second no block has begun, and hanging up is free.
+  await until('a second was delivered', async () => (await server.call(call.id)).delivered_ms > 1000);
 
   await client.hangUp();
   assert.notEqual(await client.end(), await companion.end(), 'each is told from her own side');

@@ -5,6 +5,7 @@ import { onLanguage, t, tLength, tMoney } from '../i18n.js';
 import { drawReceipt } from '../receipt.js';
 import { Level } from './devices.js';
 import { Session } from './session.js';
+import { Speaker } from './speaker.js';
 import { show, Stage } from './stage.js';
 import { newKey } from './wire.js';
 import { chargeWords, endWords, errorWords } from './words.js';
@@ -29,6 +30,7 @@ const session = new Session(token, {
   refused: (code) => problem.show(code),
 });
 const stage = new Stage(session);
+const speaker = new Speaker([byId('remote-audio', HTMLAudioElement), byId('announcements', HTMLAudioElement)]);
 
 /** The purchase that has no answer yet. @type {{ key: string, seqs: number[], attempts: number, timer: number } | null} */
 let buying = null;
@@ -196,8 +198,11 @@ async function checkMicrophone() {
 }
 
 async function fillChoices() {
-  for (const [id, kind] of /** @type {const} */ ([['choose-microphone', 'audioinput'], ['choose-camera', 'videoinput']])) {
-    const choices = await session.devices.list(kind);
+  const { devices } = session;
+  const lists = { 'choose-microphone': devices.list('audioinput'), 'choose-camera': devices.list('videoinput'), 'choose-speaker': speaker.list() };
+  for (const [id, list] of Object.entries(lists)) {
+    const choices = await list;
+    if (id === 'choose-speaker') byId('choose-speaker-field', HTMLElement).hidden = choices.length < 2;
     byId(id, HTMLSelectElement).replaceChildren(
       ...choices.map((choice, index) => new Option(choice.name || t('device_unnamed', { number: index + 1 }), choice.id, choice.chosen, choice.chosen)),
     );
@@ -219,6 +224,10 @@ byId('join', HTMLElement).addEventListener('click', () => void join());
 byId('extend', HTMLElement).addEventListener('click', extend);
 byId('print', HTMLElement).addEventListener('click', () => print());
 byId('check-microphone', HTMLElement).addEventListener('click', () => void checkMicrophone());
+byId('check-speaker', HTMLElement).addEventListener('click', () => void speaker.test());
+byId('choose-speaker', HTMLSelectElement).addEventListener('change', (event) => {
+  void speaker.choose(/** @type {HTMLSelectElement} */ (event.target).value);
+});
 byId('check-camera', HTMLElement).addEventListener('click', async () => {
   await session.setCamera(session.devices.camera === null);
   await fillChoices();

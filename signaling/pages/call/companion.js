@@ -3,6 +3,7 @@
 import { ask, byId, setText, showScreen } from '../dom.js';
 import { onLanguage, t, tLength, tMoney } from '../i18n.js';
 import { drawReceipt } from '../receipt.js';
+import { earnedNow } from './countdown.js';
 import { onHold } from './hold.js';
 import { canCall, Problem } from './problem.js';
 import { Ring } from './ring.js';
@@ -15,6 +16,7 @@ const GIFTS_MIN = /** @type {const} */ ([1, 5, 10]);
 /** Without an answer the gift is asked for again, under the same key. */
 const GIFT_AGAIN_MS = 5_000;
 const GIFT_ATTEMPTS = 3;
+const EARNED_EVERY_MS = 1_000;
 /** A reloaded page goes back in without a microphone rather than late; it is added when it opens. */
 const REOPEN_WITHIN_MS = 1_000;
 
@@ -76,9 +78,8 @@ function drawRing() {
   byId('ring-grade-row', HTMLElement).hidden = view.grade_paid === null;
   setText(byId('ring-grade', HTMLElement), view.grade_paid ?? '');
   setText(byId('ring-media', HTMLElement), t(view.media === 'video' ? 'media_video' : 'media_audio'));
-  // Before the call her part is nothing yet; the row says what the call is worth only if the server does.
-  byId('ring-part-row', HTMLElement).hidden = !view.earned?.amount;
-  setText(byId('ring-part', HTMLElement), view.earned ? t('part_so_far', { amount: tMoney(view.earned) }) : '');
+  byId('ring-part-row', HTMLElement).hidden = !view.pay;
+  setText(byId('ring-part', HTMLElement), view.pay ? t('price_per', { price: tMoney(view.pay), length: tLength(view.block_s) }) : '');
   setText(byId('ring-words', HTMLElement), session.linked ? t(view.client.present ? 'ring_there' : 'ring_not_there') : t('line_lost'));
   const trouble = byId('ring-trouble', HTMLElement);
   trouble.hidden = devices.microphoneTrouble === null;
@@ -91,7 +92,8 @@ function drawRing() {
 function drawCall() {
   const { view } = session;
   if (!view) return;
-  setText(byId('earned', HTMLElement), view.earned ? tMoney(view.earned) : '');
+  const earned = earnedNow(view, session.viewedAt, performance.now());
+  setText(byId('earned', HTMLElement), earned ? tMoney(earned) : '');
   const giftLeft = view.gift_left_s ?? 0;
   for (const minutes of GIFTS_MIN) {
     const button = byId(`gift-${minutes}`, HTMLButtonElement);
@@ -205,6 +207,8 @@ byId('ring-sound', HTMLElement).addEventListener('click', () => {
   setTimeout(draw, 100); // the browser says a moment later whether it lets the page sound
   draw();
 });
+// A block begins while nothing is said: her part grows with the clock.
+setInterval(() => document.body.dataset.screen === 'call' && drawCall(), EARNED_EVERY_MS);
 for (const touch of ['pointerdown', 'keydown']) document.addEventListener(touch, () => ring.touched());
 for (const minutes of GIFTS_MIN) byId(`gift-${minutes}`, HTMLElement).addEventListener('click', () => give(minutes));
 byId('print', HTMLElement).addEventListener('click', () => print());

@@ -1,4 +1,4 @@
-// The countdown: pure functions of a view of the call and two readings of the monotonic clock.
+// The countdown and what grows with it: pure functions of a view of the call and two readings of the monotonic clock.
 // It only shows; the server meters. A view that says the meter stands does not move.
 
 /**
@@ -22,6 +22,21 @@ export function left(view, at, now) {
  */
 export function since(ms, running, at, now) {
   return Math.max(0, ms - (running ? Math.max(0, now - at) : 0));
+}
+
+/**
+ * The companion's part so far: every block that has begun is hers, should the client hang up now. The server says it
+ * with each view; between two views a block may begin.
+ * @param {import('./wire.js').CallView} view
+ * @param {number} at `performance.now()` when the view arrived
+ * @param {number} now `performance.now()`
+ * @returns {import('./wire.js').Amount | null}
+ */
+export function earnedNow(view, at, now) {
+  if (!view.earned || !view.pay) return view.earned;
+  const seconds = Math.floor((view.delivered_ms + (view.running ? Math.max(0, now - at) : 0)) / 1000);
+  const begun = Math.min(view.blocks, Math.ceil(seconds / view.block_s));
+  return { ...view.earned, amount: Math.max(view.earned.amount, view.pay.amount * begun) };
 }
 
 /**

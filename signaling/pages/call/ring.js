@@ -31,7 +31,7 @@ export class Ring {
       this.#odd = !this.#odd;
       document.title = this.#odd ? title() : 'lull';
       if (!this.#odd) return;
-      if (this.audible) this.#tone();
+      if (this.#context && this.audible) chime(this.#context, this.#context.destination);
       if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.([200, 120, 200]);
     };
     once();
@@ -47,20 +47,23 @@ export class Ring {
     void this.#context?.close();
     this.#context = null;
   }
+}
 
-  #tone() {
-    const context = this.#context;
-    if (!context) return;
-    NOTES_HZ.forEach((frequency, index) => {
-      const begin = context.currentTime + index * 0.22;
-      const note = new OscillatorNode(context, { type: 'sine', frequency });
-      const gain = new GainNode(context, { gain: 0 });
-      gain.gain.setValueAtTime(0, begin);
-      gain.gain.linearRampToValueAtTime(LOUDNESS, begin + 0.04);
-      gain.gain.exponentialRampToValueAtTime(0.0005, begin + 0.7);
-      note.connect(gain).connect(context.destination);
-      note.start(begin);
-      note.stop(begin + 0.75);
-    });
-  }
+/**
+ * Two soft notes.
+ * @param {AudioContext} context
+ * @param {AudioNode} out
+ */
+export function chime(context, out) {
+  NOTES_HZ.forEach((frequency, index) => {
+    const begin = context.currentTime + index * 0.22;
+    const note = new OscillatorNode(context, { type: 'sine', frequency });
+    const gain = new GainNode(context, { gain: 0 });
+    gain.gain.setValueAtTime(0, begin);
+    gain.gain.linearRampToValueAtTime(LOUDNESS, begin + 0.04);
+    gain.gain.exponentialRampToValueAtTime(0.0005, begin + 0.7);
+    note.connect(gain).connect(out);
+    note.start(begin);
+    note.stop(begin + 0.75);
+  });
 }

@@ -101,12 +101,13 @@ export class Stage {
     setText(byId('line', HTMLElement), inCall ? lineWords(this.#session) : '');
     setText(byId('avatar', HTMLElement), Array.from(other.name.trim())[0] ?? '');
 
-    this.#mute.setAttribute('aria-pressed', String(devices.muted || !devices.microphone));
-    setText(this.#mute, t(!devices.microphone ? 'microphone_none' : devices.muted ? 'muted' : 'mute'));
+    // Each button says what it does, and looks struck out while its device is off.
+    this.#mute.dataset.off = String(devices.muted || !devices.microphone);
+    setText(this.#mute, t(!devices.microphone ? 'microphone_none' : devices.muted ? 'unmute' : 'mute'));
 
     const video = view.media === 'video' && !me.audio_only;
     this.#camera.hidden = !video;
-    this.#camera.setAttribute('aria-pressed', String(devices.camera !== null));
+    this.#camera.dataset.off = String(devices.camera === null);
     setText(this.#camera, t(devices.cameraTrouble ? 'camera_trouble' : devices.camera ? 'camera_off' : 'camera_on'));
     show(this.#preview, video ? devices.camera : null);
 

@@ -39,6 +39,7 @@ export const VERSION = 1;
  * @property {PartyView} companion
  * @property {Amount | null} available
  * @property {boolean} can_extend
+ * @property {Amount | null} [pay] her part of one block
  * @property {Amount | null} earned
  * @property {number | null} gift_left_s
  * @property {string | null} end_reason

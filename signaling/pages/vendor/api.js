@@ -124,6 +124,21 @@ export async function all(path) {
   return items;
 }
 
+/**
+ * What a client has to spend in a currency; the credit's own answer cannot say it.
+ * @param {string} client
+ * @param {string} currency
+ * @returns {Promise<Amount | null>} null where it cannot be learnt now: the credit counts all the same
+ */
+export async function available(client, currency) {
+  try {
+    const { wallets } = /** @type {{ wallets: Wallet[] }} */ (await get(`/clients/${encodeURIComponent(client)}`));
+    return wallets.find((wallet) => wallet.available.currency === currency.toUpperCase())?.available ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** Answers after which nobody knows whether it counted, or that a repetition of the very same request may cure. */
 const OPEN = new Set(['offline', 'internal', 'storage', 'overloaded', 'rate_limited', 'unauthorized']);
 

@@ -3,7 +3,7 @@
 import { byId, setText } from '../dom.js';
 import { onLanguage, t, tMoney } from '../i18n.js';
 import { decimal } from '../money.js';
-import { get, Refused, Submission } from './api.js';
+import { available, get, Refused, Submission } from './api.js';
 import { amount, onSubmit, value } from './form.js';
 import { companions, companionWords, onSetup, plans, planWords } from './setup.js';
 
@@ -117,10 +117,11 @@ onSubmit('call', async () => {
 onSubmit('short', async () => {
   const client = value('call-client');
   const body = { amount: amount(value('short-amount'), price()?.currency ?? ''), order_ref: value('short-order') };
-  const answer = await credit.post(`/clients/${encodeURIComponent(client)}/credits`, body);
+  await credit.post(`/clients/${encodeURIComponent(client)}/credits`, body);
   byId('short-form', HTMLFormElement).reset();
   byId('short', HTMLElement).hidden = true;
-  setText(byId('call-note', HTMLElement), t('credited_now_create', { client, available: tMoney(answer.available) }));
+  const left = await available(client, body.amount.currency);
+  setText(byId('call-note', HTMLElement), left ? t('credited_now_create', { client, available: tMoney(left) }) : t('credited_only'));
   byId('call-submit', HTMLElement).focus();
 });
 

@@ -2,7 +2,7 @@
 
 import { byId, make, setText } from '../dom.js';
 import { onLanguage, t, tLength, tMoney } from '../i18n.js';
-import { all, get, Submission } from './api.js';
+import { all, available, get, Submission } from './api.js';
 import { amount, onSubmit, value } from './form.js';
 
 /** @typedef {import('./api.js').Plan} Plan */
@@ -90,9 +90,10 @@ onSubmit('credit', async () => {
   const client = value('credit-client');
   const body = { amount: amount(value('credit-amount'), value('credit-currency')), order_ref: value('credit-order') };
   setText(byId('credit-note', HTMLElement), '');
-  const answer = await credit.post(`/clients/${encodeURIComponent(client)}/credits`, body);
+  await credit.post(`/clients/${encodeURIComponent(client)}/credits`, body);
   byId('credit-form', HTMLFormElement).reset();
-  setText(byId('credit-note', HTMLElement), t('credited', { client, available: tMoney(answer.available) }));
+  const left = await available(client, body.amount.currency);
+  setText(byId('credit-note', HTMLElement), left ? t('credited', { client, available: tMoney(left) }) : t('credited_only'));
 });
 
 onSubmit('wallet', async () => {

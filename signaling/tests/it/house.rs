@@ -104,12 +104,12 @@ async fn serve(mut inbound: mpsc::Receiver<Inbound>, seen: mpsc::UnboundedSender
                 let _ = reply.send(Ok(json!({"call_id": claims.call.clone()})));
                 Inbound::Receipt { claims, reply: dead() }
             }
-            Inbound::SocketOpened { socket, claims, out, reply } => {
+            Inbound::SocketOpened { socket, claims, page, out, reply } => {
                 let revoked = claims.jti == "revoked";
                 let _ = reply.send(if revoked { Err(refused(Code::TokenRevoked)) } else { Ok(()) });
                 let _ = out.send(ToSocket::Message(Box::new(state(1, "welcome")))).await;
                 outs.push(out.clone());
-                Inbound::SocketOpened { socket, claims, out, reply: dead() }
+                Inbound::SocketOpened { socket, claims, page, out, reply: dead() }
             }
             other => other,
         };
@@ -149,6 +149,7 @@ pub(crate) fn state(seq: u64, plan_name: &str) -> ToPage {
         companion: party,
         available: None,
         can_extend: true,
+        pay: None,
         earned: None,
         gift_left_s: None,
         end_reason: None,

@@ -130,6 +130,7 @@ fn chunks(symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "an instant to count from")]
 mod tests {
     use super::*;
     use rtc_shared::marshal::{Marshal, Unmarshal};

@@ -144,7 +144,7 @@ impl Receiver {
         let (told_expected, told_packets) = std::mem::replace(&mut self.told, (expected, self.packets));
         let interval = expected.saturating_sub(told_expected);
         let missing = interval.saturating_sub(self.packets - told_packets);
-        let fraction = if interval == 0 { 0 } else { (missing * 256 / interval).min(255) };
+        let fraction = (missing * 256).checked_div(interval).unwrap_or(0).min(255);
         Some(ReceptionReport {
             ssrc: self.ssrc,
             fraction_lost: fraction as u8,
@@ -385,7 +385,7 @@ impl Media {
         let mut camera: Vec<ReceptionReport> = self.camera_in.as_mut().and_then(|receiver| receiver.block(now)).into_iter().collect();
         // The wall clock is nobody's business here: the time since the keys is a valid one (RFC 3550 section 4).
         let elapsed = now.saturating_duration_since(self.epoch);
-        let ntp_time = ((elapsed.as_secs() + 1) << 32) | (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000;
+        let ntp_time = ((elapsed.as_secs() + 1) << 32) | ((u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000);
         let mut packets: Vec<Box<dyn Packet>> = Vec::new();
         for (sender, reports) in [(Some(&self.audio), &mut voice), (self.video.as_ref(), &mut camera)] {
             let Some(sender) = sender else { continue };
