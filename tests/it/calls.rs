@@ -210,6 +210,16 @@ async fn time_is_added_by_wallet_order_and_gift_each_once() {
     assert_eq!(scene.client_peer.reads_message("extended").await["seq"], extended["seq"], "the same message on both ways");
     scene.companion.until("extended").await;
 
+    // What comes twice is answered once.
+    let tap = scene.companion.number(json!({ "type": "extend", "key": "not-hers-to-buy" }));
+    for _ in 0..2 {
+        scene.companion.send(tap.clone()).await;
+    }
+    scene.companion.send(json!({ "v": 1, "type": "ping", "at": 1.0 })).await;
+    assert_eq!(scene.companion.until("error").await["re"], tap["seq"]);
+    let next = scene.companion.next().await.unwrap();
+    assert_eq!(next["type"], "pong", "{next}");
+
     // 10.00 is too little for a third one, by page or by API, and nothing changes.
     scene.client.say(json!({ "type": "extend", "key": "second-tap" })).await;
     assert_eq!(scene.client.until("error").await["code"], "insufficient_funds");
