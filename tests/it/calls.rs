@@ -210,6 +210,16 @@ async fn time_is_added_by_wallet_order_and_gift_each_once() {
     assert_eq!(scene.client_peer.reads_message("extended").await["seq"], extended["seq"], "the same message on both ways");
     scene.companion.until("extended").await;
 
+    // What comes twice is answered once.
+    let tap = scene.companion.number(json!({ "type": "extend", "key": "not-hers-to-buy" }));
+    for _ in 0..2 {
+        scene.companion.send(tap.clone()).await;
+    }
+    scene.companion.send(json!({ "v": 1, "type": "ping", "at": 1.0 })).await;
+    assert_eq!(scene.companion.until("error").await["re"], tap["seq"]);
+    let next = scene.companion.next().await.unwrap();
+    assert_eq!(next["type"], "pong", "{next}");
+
     // 10.00 is too little for a third one, by page or by API, and nothing changes.
     scene.client.say(json!({ "type": "extend", "key": "second-tap" })).await;
     assert_eq!(scene.client.until("error").await["code"], "insufficient_funds");
@@ -239,6 +249,8 @@ async fn time_is_added_by_wallet_order_and_gift_each_once() {
     assert_eq!(ms(&shown["ends_at"]) - ms(&shown["started_at"]), 66_000);
 
     scene.vendor.post(&format!("/v1/calls/{}/end", scene.call.id), json!({})).with(200);
+    let late = scene.vendor.post_with(&key, &path, by_order);
+    assert_eq!((late.status, &late.text), (200, &first.text), "what was done stays done");
     let call = scene.vendor.until(&scene.call, "settled");
     let record = scene.vendor.record(&scene.call);
     let kinds: Vec<_> = record["extensions"].as_array().unwrap().iter().map(|e| (e["by"].clone(), e["kind"].clone())).collect();
@@ -269,6 +281,65 @@ async fn one_key_used_twenty_times_at_once_extends_once() {
     assert!(done.iter().all(|(_, text)| *text == done[0].1), "{done:?}");
     assert_eq!(talk.vendor.shown(&talk.call)["blocks"], 2);
     assert_eq!(talk.vendor.wallet(), [10_000, 4000, 6000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_for_one_block_buys_one_block_whoever_is_first() {
+    let mut scene = Scene::new("", 600, 4000).await;
+    let ask = || {
+        let (vendor, path) = (scene.vendor.clone(), format!("/v1/calls/{}/extend", scene.call.id));
+        tokio::spawn(async move { vendor.post(&path, json!({})).status })
+    };
+    let asked = [ask(), ask(), ask()];
+    for tap in ["tap-one-of-two", "tap-two-of-two"] {
+        scene.client.say(json!({ "type": "extend", "key": tap })).await;
+    }
+    let extended = scene.client.until_call(|call| call["blocks"] == 2).await;
+    assert_eq!(extended["paid_s"], 1200);
+    let mut by_vendor = 0;
+    for answer in asked {
+        match answer.await.unwrap() {
+            200 => by_vendor += 1,
+            other => assert_eq!(other, 402),
+        }
+    }
+    assert!(by_vendor <= 1);
+    assert_eq!(scene.vendor.wallet(), [4000, 4000, 0]);
+    assert_eq!(scene.vendor.shown(&scene.call)["blocks"], 2);
+    scene.server.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_passes_its_limits() {
+    let talk = Talk::new("[call]\nmax_duration_s = 100\ngift_limit_s = 60", 20).await;
+    for blocks in 2..=3 {
+        assert_eq!(talk.vendor.extend(&talk.call, json!({})).with(200)["blocks"], blocks);
+    }
+    talk.vendor.extend(&talk.call, json!({ "gift_s": 61 })).problem(409, "limit_reached");
+    talk.vendor.extend(&talk.call, json!({ "gift_s": 60 })).problem(409, "limit_reached");
+    for blocks in 4..=5 {
+        let order = json!({ "order_ref": format!("order-{blocks}") });
+        assert_eq!(talk.vendor.extend(&talk.call, order).with(200)["blocks"], blocks);
+    }
+    // What is refused takes no money, and its order can still be used.
+    talk.vendor.extend(&talk.call, json!({ "order_ref": "order-6" })).problem(409, "limit_reached");
+    assert_eq!(talk.vendor.wallet(), [14_000, 10_000, 4000]);
+    let credit = json!({ "amount": fen(2000), "order_ref": "order-6" });
+    talk.vendor.post("/v1/clients/wei/credits", credit).with(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ice_restarts_on_the_own_leg_alone() {
+    let mut talk = Talk::new("", 600).await;
+    let fresh = "a=ice-ufrag:fresh\r\na=ice-pwd:fresh-fresh-fresh-fresh-fresh\r\n";
+    talk.server.as_party("PATCH", &talk.companion_leg, &talk.call.client, fresh).problem(404, "not_found");
+    let answer = talk.server.as_party("PATCH", &talk.client_leg, &talk.call.client, "a=end-of-candidates\r\n");
+    assert_eq!((answer.status, answer.text.as_str()), (204, ""));
+    let answer = talk.server.as_party("PATCH", &talk.client_leg, &talk.call.client, fresh);
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/trickle-ice-sdpfrag"));
+    assert!(answer.text.contains("a=ice-ufrag:") && !answer.header("etag").is_empty(), "{answer:?}");
+    talk.companion.hears_tone(HIGH).await;
+    assert_eq!(talk.vendor.shown(&talk.call)["state"], "live");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,8 +439,7 @@ async fn a_companion_who_falls_silent_pauses_the_call_and_comes_back_on_a_new_le
     let mut back = peer().await;
     reloaded.join(&back).await;
     back.hum(LOW);
-    let resumed = scene.client.until_call(|call| call["state"] == "live").await;
-    assert_eq!(resumed["delivered_ms"], paused["delivered_ms"], "a pause uses up nothing");
+    scene.client.until_call(|call| call["state"] == "live").await;
     back.hears_tone(HIGH).await;
 
     let ended = scene.client.until("ended").await;
@@ -380,6 +450,8 @@ async fn a_companion_who_falls_silent_pauses_the_call_and_comes_back_on_a_new_le
     assert_eq!(record["delivered_ms"], 4000);
     let kinds: Vec<&Value> = record["segments"].as_array().unwrap().iter().map(|segment| &segment["kind"]).collect();
     assert_eq!(kinds, ["delivered", "paused_companion", "delivered"]);
+    let first = &record["segments"][0];
+    assert_eq!(Some(ms(&first["to_at"]) - ms(&first["from_at"])), paused["delivered_ms"].as_i64(), "a pause uses up nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

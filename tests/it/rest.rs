@@ -230,6 +230,9 @@ async fn a_token_opens_its_own_side_of_its_own_call() {
         .send("POST", &format!("/v1/join?token={}", call.client), &[("content-type", "application/sdp")], &offer)
         .problem(401, "unauthorized");
     server.send("GET", "/v1/calls", &[("authorization", &format!("Bearer {}", call.client))], "").problem(401, "unauthorized");
+    for no_offer in ["v=0", "not SDP at all", &offer.replace("a=fingerprint", "a=nothing"), &offer.replace("a=ice-ufrag", "a=nothing")] {
+        server.as_party("POST", "/v1/join", &call.client, no_offer).problem(422, "offer_invalid");
+    }
     let shown = vendor.shown(&call);
     assert_eq!((&shown["client_joined_at"], &shown["companion_joined_at"]), (&Value::Null, &Value::Null));
 
@@ -243,6 +246,31 @@ async fn a_token_opens_its_own_side_of_its_own_call() {
     vendor.post(&format!("/v1/calls/{}/end", call.id), json!({})).with(200);
     assert_eq!(server.as_party("GET", "/v1/join/receipt", &call.client, "").with(200)["charge"], fen(0));
     assert_eq!(server.as_party("GET", "/v1/join/receipt", &call.companion, "").with(200)["earned"], fen(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_for_three_calls_makes_three_calls() {
+    let server = Server::start("");
+    let vendor = server.vendor("House");
+    vendor.credit("wei", 7999);
+    let order = json!({ "plan_id": vendor.plan(600), "client_ref": "wei", "companion_id": vendor.companion() });
+    let ask = |path: &'static str, body: &Value| {
+        let (vendor, body) = (vendor.clone(), body.clone());
+        tokio::spawn(async move { vendor.post(path, body).status })
+    };
+    let credit = json!({ "amount": fen(2000), "order_ref": "one order" });
+    let asked: Vec<_> = (0..12).map(|_| (ask("/v1/calls", &order), ask("/v1/clients/lan/credits", &credit))).collect();
+    let (mut calls, mut credits) = (Vec::new(), Vec::new());
+    for (call, credit) in asked {
+        calls.push(call.await.unwrap());
+        credits.push(credit.await.unwrap());
+    }
+    calls.sort_unstable();
+    credits.sort_unstable();
+    assert_eq!((&calls[..3], calls[3..].iter().all(|status| *status == 402)), (&[201; 3][..], true), "{calls:?}");
+    assert_eq!((credits[0], credits[1..].iter().all(|status| *status == 409)), (201, true), "{credits:?}");
+    assert_eq!(vendor.wallet(), [7999, 6000, 1999]);
+    server.adds_up();
 }
 
 #[test]

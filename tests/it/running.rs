@@ -3,8 +3,12 @@
 use crate::page::Page;
 use crate::peer::Peer;
 use crate::server::{Booked, Server, Vendor, fen, lull, ms, wait_for};
+use lull::clock::{Clock, Span};
+use lull::store::{Role, Store, Transaction, Write};
 use serde_json::{Value, json};
+use signaling::auth::hash_secret;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use webrtc::peer_connection::SrtpProtectionProfile;
 
@@ -49,6 +53,7 @@ fn it_says_in_one_line_why_it_does_not_start() {
     says(refuses(&["--db", &format!("sqlite:{}", text.display())]), &["not a lull database"]);
     let nowhere = folder.path().join("nowhere/lull.db");
     says(refuses(&["--db", &format!("sqlite:{}", nowhere.display())]), &["cannot open", "nowhere"]);
+    says(refuses(&["--db", &format!("sqlite:{}", folder.path().display())]), &["cannot open"]);
     says(refuses(&["--db", "postgres://somewhere"]), &["--db", "store.db", "sqlite:PATH"]);
 
     says(refuses(&["--shards", "many"]), &["--shards", "media.shards", "many"]);
@@ -75,6 +80,10 @@ fn a_database_has_one_server() {
     let line = refuses(folder.path(), &["--db", &format!("sqlite:{}", server.database().display())], &[]);
     assert!(line.contains("another lull server is using this database"), "{line}");
     assert_eq!(server.send("GET", "/readyz", &[], "").status, 200);
+    for file in ["lull.db", "lull.db-wal", "lull.db-shm"] {
+        let mode = std::fs::metadata(server.database().with_file_name(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file} is nobody else's business");
+    }
     // Tools and auditors are welcome beside it.
     server.vendor("House");
     let taken = server.tool(&["vendor", "add", "House"]);
@@ -169,6 +178,8 @@ async fn a_call_cut_off_by_a_kill_is_charged_only_as_far_as_it_is_proved() {
     page.say(json!({ "type": "extend", "key": "before-the-kill" })).await;
     page.until("extended").await;
     assert_eq!(vendor.wallet(), [10_000, 4000, 6000]);
+    let waiting = vendor.call(600, 2000);
+    assert_eq!(vendor.wallet(), [12_000, 6000, 6000]);
     server.kill();
     server.adds_up();
 
@@ -181,7 +192,9 @@ async fn a_call_cut_off_by_a_kill_is_charged_only_as_far_as_it_is_proved() {
     assert_eq!(&record["ended_at"], last_fact, "the last thing that is on disk");
     assert_eq!(record["delivered_ms"].as_i64(), Some(ms(last_fact) - ms(&record["started_at"])));
     let charge = record["charge"]["amount"].as_i64().unwrap();
-    assert_eq!((record["held"].clone(), vendor.wallet()), (fen(4000), [10_000 - charge, 0, 10_000 - charge]));
+    let free = vendor.until(&waiting, "settled");
+    assert_eq!((&free["end_reason"], &free["charge"]), (&json!("server_fault"), &fen(0)));
+    assert_eq!((record["held"].clone(), vendor.wallet()), (fen(4000), [12_000 - charge, 0, 12_000 - charge]));
     assert!(server.log().contains("was cut off"), "{}", server.log());
     server.adds_up();
     // The house is whole: a new call can be made and ended.
@@ -213,6 +226,17 @@ fn a_login_link_works_once_and_becomes_a_cookie() {
     assert!(!flags.contains("Secure"), "plain HTTP on this machine");
     log_in(code).problem(401, "login_invalid");
     log_in("made-up").problem(401, "login_invalid");
+    {
+        let store = Store::open(&server.database(), Role::Tool).unwrap();
+        let vendor = store.vendor_by_name("House").unwrap().unwrap().id;
+        let now = Clock::start().now();
+        for (code, expires_at) in [("too-old", now), ("in-time", now + Span::from_s(60))] {
+            let write = Write::AddLoginCode { vendor, code_hash: hash_secret(code), expires_at };
+            store.commit(Transaction { idempotency: None, writes: vec![write] }).unwrap();
+        }
+    }
+    log_in("too-old").problem(401, "login_invalid");
+    log_in("in-time").with(200);
 
     // It reads with the cookie alone, and writes only from our own page.
     let as_page = |method: &str, path: &str, more: &[(&str, &str)], body: &str| {
