@@ -100,7 +100,7 @@ pub enum Report {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken, not ours or not allowed.
-    #[error("cannot listen for media on udp {address}: {source}")]
+    #[error("cannot listen for media on udp {address}")]
     Bind {
         /// Where.
         address: SocketAddr,
@@ -144,6 +144,18 @@ impl Drop for JoinGuard {
     }
 }
 
+/// Ends the process with a shard that panics: its calls would go on being billed, and nobody would notice that they are dead.
+/// The next start settles them at their last fact.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 /// Commands a shard keeps waiting; joins beyond are refused.
 const COMMAND_QUEUE: usize = 4096;
 
@@ -170,10 +182,13 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         let shown = Arc::new(Shown::default());
         let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.max_legs);
         let (reports, waker, show) = (reports.clone(), wake.clone(), shown.clone());
-        let body = move || match socket::Socket::new(bound) {
-            Ok(socket) => Shard { calls, socket, commands: queue, wake: waker, reports, shown: show, clock }.run(),
-            // It was bound a moment ago; without its address there is nothing to serve.
-            Err(error) => tracing::error!(%error, "media shard {index} cannot use its socket: {error}"),
+        let body = move || {
+            let _all_or_nothing = AbortOnPanic;
+            match socket::Socket::new(bound) {
+                Ok(socket) => Shard { calls, socket, commands: queue, wake: waker, reports, shown: show, clock }.run(),
+                // It was bound a moment ago; without its address there is nothing to serve.
+                Err(error) => tracing::error!(%error, "media shard {index} cannot use its socket: {error}"),
+            }
         };
         let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(body).map_err(|error| machine(&error))?;
         threads.push(thread);

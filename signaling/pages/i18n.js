@@ -10,6 +10,7 @@ import * as money from './money.js';
 
 const TEXTS = { en, zh };
 const CHOICE = 'lull.language';
+const HAN = /\p{Script=Han}/u;
 
 /** @returns {Language} */
 function choose() {
@@ -38,7 +39,13 @@ const listeners = [];
  * @returns {string}
  */
 export function t(key, values = {}) {
-  return TEXTS[language][key].replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return TEXTS[language][key].replace(/( ?)\{(\w+)\}( ?)/g, (whole, before, name, after, at, text) => {
+    const value = String(values[name] ?? `{${name}}`);
+    // Chinese stands apart from Latin letters and digits, not from Chinese.
+    const first = HAN.test(text[at - 1] ?? '') && HAN.test(value[0] ?? '') ? '' : before;
+    const last = HAN.test(text[at + whole.length] ?? '') && HAN.test(value.at(-1) ?? '') ? '' : after;
+    return first + value + last;
+  });
 }
 
 /**
@@ -67,7 +74,7 @@ export function tLength(seconds) {
   /** @type {[number, 'hour' | 'minute' | 'second'][]} */
   const parts = [[Math.floor(whole / 3600), 'hour'], [Math.floor((whole % 3600) / 60), 'minute'], [whole % 60, 'second']];
   const said = parts.filter(([count, unit]) => count > 0 || (whole === 0 && unit === 'second'));
-  return said.map(([count, unit]) => t(count === 1 ? `${unit}_one` : `${unit}_many`, { count })).join(t('length_join'));
+  return said.map(([count, unit]) => t(count === 1 ? `${unit}_one` : `${unit}_many`, { count })).join(t('joint'));
 }
 
 /**
@@ -79,6 +86,16 @@ export function tTime(instant) {
   const date = new Date(instant);
   const style = /** @type {const} */ ({ dateStyle: 'medium', timeStyle: 'medium' });
   return Number.isNaN(date.getTime()) ? instant : new Intl.DateTimeFormat(language === 'zh' ? 'zh-CN' : 'en-GB', style).format(date);
+}
+
+/**
+ * The time of day of an instant, where the date stands nearby.
+ * @param {string} instant RFC 3339
+ * @returns {string}
+ */
+export function tClock(instant) {
+  const date = new Date(instant);
+  return Number.isNaN(date.getTime()) ? instant : new Intl.DateTimeFormat(language === 'zh' ? 'zh-CN' : 'en-GB', { timeStyle: 'medium' }).format(date);
 }
 
 /**

@@ -1,7 +1,7 @@
 // A receipt or statement as a document: rows of facts and lines of money, ready for print. It adds nothing up itself.
 
 import { make } from './dom.js';
-import { t, tLength, tMoney, tTime, tWord } from './i18n.js';
+import { t, tClock, tLength, tMoney, tTime, tWord } from './i18n.js';
 import { endWords } from './call/words.js';
 
 /** @typedef {import('./call/wire.js').Receipt} Receipt */
@@ -28,7 +28,7 @@ export function drawReceipt(place, receipt, reader) {
   fact(t('receipt_gift'), receipt.gift_s ? tLength(receipt.gift_s) : null, 'gift');
   for (const added of receipt.extensions ?? []) {
     const words = t(added.kind === 'gift' || added.free ? 'receipt_added_free' : 'receipt_added', { length: tLength(added.added_s), by: t(`by_${added.by}`) });
-    fact(words, tTime(added.at), 'extension');
+    fact(words, tClock(added.at), 'extension');
   }
   fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
 

@@ -105,6 +105,23 @@ pub enum Inbound {
     SocketClosed { socket: SocketId },
 }
 
+impl Inbound {
+    /// Answers everything in the same way: nothing was done.
+    pub fn refuse(self, refused: &Refused) {
+        let refused = refused.clone();
+        // Who went away needs no answer.
+        match self {
+            Self::Rest { reply, .. } => drop(reply.send(Err(refused))),
+            Self::LogIn { reply, .. } => drop(reply.send(Err(refused))),
+            Self::LogOut { reply, .. } | Self::HangUp { reply, .. } | Self::SocketOpened { reply, .. } => drop(reply.send(Err(refused))),
+            Self::Join { reply, .. } => drop(reply.send(Err(refused))),
+            Self::Patch { reply, .. } => drop(reply.send(Err(refused))),
+            Self::Receipt { reply, .. } => drop(reply.send(Err(refused))),
+            Self::SocketMessage { .. } | Self::SocketClosed { .. } => {}
+        }
+    }
+}
+
 /// What the house tells a socket. The queue is bounded: a full one means a slow reader, who is dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToSocket {

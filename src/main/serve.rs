@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use lull::clock::Clock;
 use lull::config::{Config, Flags, PublicUrl, Tls};
 use lull::media;
@@ -24,6 +26,9 @@ use tokio::task::JoinHandle;
 
 /// Reports that may wait for the loop; a shard keeps what does not fit and offers it again.
 const REPORTS: usize = 4096;
+
+/// A request's header must be there in this time; browsers send it at once.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Open connections get this long to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -121,11 +126,13 @@ impl Server {
         let handle = http.clone();
         let http_task = match tls {
             Some(tls) => {
-                let server = axum_server::from_tcp_rustls(listener, tls)?;
+                let mut server = axum_server::from_tcp_rustls(listener, tls)?;
+                bound_headers(server.http_builder());
                 tokio::spawn(async move { server.handle(handle).serve(app).await })
             }
             None => {
-                let server = axum_server::from_tcp(listener)?;
+                let mut server = axum_server::from_tcp(listener)?;
+                bound_headers(server.http_builder());
                 tokio::spawn(async move { server.handle(handle).serve(app).await })
             }
         };
@@ -164,6 +171,11 @@ impl Server {
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+/// A connection that does not finish its request's header is closed.
+fn bound_headers(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {

@@ -40,6 +40,9 @@ pub(crate) fn vendor(command: VendorCommand) -> Result<()> {
         }
         VendorCommand::Link { name, flags } => {
             let config = Config::load(&flags)?;
+            if !config.store.db.exists() {
+                bail!("no database at {}", config.store.db.display());
+            }
             let store = open(&config, Role::Tool)?;
             let url = config.http.public_url(config.http.listen);
             println!("{url}/vendor#{}", login_code(&store, &name)?);

@@ -383,6 +383,10 @@ impl Calls {
     fn connected(&mut self, place: Place, now: Instant) {
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
         leg.proof = now;
+        if leg.cold.patience.audio_required {
+            // From now on she must be heard: one who comes back and never sends a sound is away.
+            leg.voice_proof = Some(now);
+        }
         leg.cold.measured = now;
         let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
         let Some(state) = self.calls.get_mut(&call) else { return };

@@ -6,10 +6,11 @@
 
 use super::house::{Errand, House, Note, Requester, Then, fresh, read_call};
 use super::{links, wire};
-use crate::call::{Asker, Call, Event, Medium, Terms};
+use crate::call::{Asker, Call, Event, Limits, Medium, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
+use crate::money::Money;
 use crate::store::{self, Companion, Outcome, Plan, Refusal, Store, StoreError, Transaction, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
@@ -17,6 +18,7 @@ use signaling::inbound::{Caller, Idempotency, Refused, Reply, SecretHash};
 use signaling::rest::{self, Answered, CallFilter, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// How long a session of the vendor's page lasts.
 const SESSION: Span = Span::from_s(12 * 3600);
@@ -24,15 +26,27 @@ const SESSION: Span = Span::from_s(12 * 3600);
 /// API keys whose vendors are remembered; above it the memory is emptied, it costs a look-up each.
 const MAX_KNOWN: usize = 4096;
 
+/// Requests that may be looked up at once; more are refused.
+const MAX_LOOK_UPS: usize = 256;
+
+/// Transactions that may wait for the disk before commands are refused: half of the store's queue, the rest is for running calls.
+const MAX_BACKLOG: usize = Store::QUEUE / 2;
+
 /// Items of a list when no limit is given.
 const PAGE: u32 = 50;
 
 /// What the desk remembers.
-#[derive(Default)]
 pub(super) struct Desk {
     /// API keys never change their vendor.
     known: BTreeMap<SecretHash, Vendor>,
     in_use: Arc<KeysInUse>,
+    look_ups: Arc<Semaphore>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), in_use: Arc::default(), look_ups: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
+    }
 }
 
 /// Idempotency keys of requests that are not answered yet. A lock, because a request may be answered on any thread;
@@ -184,10 +198,15 @@ impl House {
                 }
             },
         };
+        let permit = Arc::clone(&self.desk.look_ups).try_acquire_owned();
+        let (Ok(permit), true) = (permit, self.store.backlog() < MAX_BACKLOG) else {
+            return drop(reply.send(Err(wire::refused(Code::Overloaded, "the server is busy; nothing was done, try again", None))));
+        };
         let waiting = Waiting { vendor: vendor.id, idempotency, _key: key, reply, call: None };
-        let (store, notes, now) = (self.store.clone(), self.notes.clone(), self.clock.now());
+        let (store, notes, now, limits) = (self.store.clone(), self.notes.clone(), self.clock.now(), self.rules.limits.clone());
         tokio::task::spawn_blocking(move || {
-            let search = Search { store: &store, vendor: &vendor, now };
+            let _permit = permit;
+            let search = Search { store: &store, vendor: &vendor, limits: &limits, now };
             if let Some(step) = search.look_up(waiting, request) {
                 // As above.
                 let _ = notes.send(Note::Desk(Box::new(step)));
@@ -251,6 +270,9 @@ impl House {
             let detail = "the server carries as many calls as it may; try again later";
             return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
         }
+        if booking.plan.block > self.rules.limits.max_duration {
+            return waiting.answer(Err(too_long(&self.rules.limits, "plan_id")));
+        }
         let now = self.clock.now();
         let Booking { plan, companion, client, client_name, medium } = booking;
         let terms = Terms {
@@ -292,14 +314,7 @@ impl House {
         match stored {
             Stored::Reply { waiting, body, credited } => {
                 let vendor = waiting.vendor;
-                let answer = outcome.and_then(|outcome| answer_of(outcome, body));
-                match (&credited, answer) {
-                    (Some(client), Ok(answered)) => {
-                        let (store, client) = (self.store.clone(), client.clone());
-                        tokio::task::spawn_blocking(move || waiting.answer(with_available(&store, vendor, &client, answered)));
-                    }
-                    (_, answer) => waiting.answer(answer),
-                }
+                waiting.answer(outcome.and_then(|outcome| answer_of(outcome, body)));
                 if let Some(client) = credited {
                     let concerned = |call: &&Call| call.terms().vendor == vendor && call.terms().client == client && !call.is_over();
                     let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
@@ -310,8 +325,12 @@ impl House {
                 Ok(Outcome::Committed) => {
                     metrics::counter!("lull_calls_created_total").increment(1);
                     let body = with_links(body, links::links(&self.tokens, &self.rules, &call));
+                    let id = call.id();
                     self.exchange.insert(*call);
                     waiting.answer(ok(201, body));
+                    if self.stopping {
+                        self.tell_core(id, Event::ServerStops);
+                    }
                 }
                 other => waiting.answer(other.and_then(|outcome| answer_of(outcome, body))),
             },
@@ -375,14 +394,14 @@ impl House {
         }
     }
 
-    /// The call a request is about, as it stands at `now`.
+    /// The call a request is about, as it stands.
     pub(super) fn call_reply(&self, waiting: &Waiting, now: Moment) -> Result<Answered, Refused> {
         let view = waiting.call.and_then(|call| self.exchange.view(call, now));
         view.map_or_else(|| Err(wire::not_found("call")), |view| ok(200, wire::call(&view)))
     }
 
     fn reply_after_all(&mut self, waiting: Waiting, answer: Result<Answered, Refused>) {
-        self.after_all(Then::Say(vec![super::house::Said::Reply { waiting, answer }]));
+        self.after_all(Then::Say(vec![super::house::Said::Reply { request: None, waiting, answer }]));
     }
 
     pub(super) fn log_in(&mut self, code: SecretHash, session: SecretHash, reply: Reply<rest::Session>) {
@@ -406,14 +425,6 @@ fn answer_of(outcome: Outcome, body: Value) -> Result<Answered, Refused> {
     }
 }
 
-/// A credit with what the wallet has to spend now, which a kept reply cannot know. May wait for the disk.
-fn with_available(store: &Store, vendor: VendorId, client: &ClientRef, mut answered: Answered) -> Result<Answered, Refused> {
-    let balances = store.balances(vendor, client).map_err(|error| wire::of_store_error(&error))?;
-    let wallet = balances.into_iter().find(|balance| answered.body["amount"]["currency"] == balance.posted.currency.code());
-    answered.body["available"] = wallet.map_or(Value::Null, |balance| wire::wallet(balance)["available"].take());
-    Ok(answered)
-}
-
 fn kept_body(body: &str) -> Value {
     serde_json::from_str(body).unwrap_or(Value::Null)
 }
@@ -432,6 +443,7 @@ fn with_links(mut call: Value, links: Value) -> Value {
 struct Search<'a> {
     store: &'a Store,
     vendor: &'a Vendor,
+    limits: &'a Limits,
     now: Moment,
 }
 
@@ -479,14 +491,7 @@ impl Search<'_> {
         {
             return Some(Step::OnCall { waiting, call, want: Want::Replay { status, body } });
         }
-        let answered = Answered { status, body, replayed: true };
-        let answer = match request {
-            Request::Credit { client_ref, .. } => {
-                client_of(client_ref).and_then(|client| with_available(self.store, self.vendor.id, &client, answered))
-            }
-            _ => Ok(answered),
-        };
-        waiting.answer(answer);
+        waiting.answer(Ok(Answered { status, body, replayed: true }));
         None
     }
 
@@ -497,6 +502,9 @@ impl Search<'_> {
         Ok(match request {
             Request::WhoAmI => Found::Answer(json!({ "vendor_id": vendor.to_string(), "vendor_name": self.vendor.name })),
             Request::CreatePlan(create) => {
+                if Span::from_s(create.block_s) > self.limits.max_duration {
+                    return Err(too_long(self.limits, "block_s"));
+                }
                 let plan = Plan {
                     id: PlanId::new(fresh()),
                     vendor,
@@ -532,8 +540,12 @@ impl Search<'_> {
             Request::Credit { client_ref, credit } => {
                 let client = client_of(&client_ref)?;
                 let amount = wire::money(&credit.amount, "amount.currency")?;
+                let before = store.balances(vendor, &client).map_err(failed)?;
+                let before = before.iter().find(|b| b.posted.currency == amount.currency).map_or(0, |b| b.available());
+                let available = Money::new(before.saturating_add(amount.amount), amount.currency);
                 let body = json!({
                     "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount),
+                    "available": wire::amount(available),
                 });
                 let transfer = TransferId::new(fresh());
                 let write = Write::Credit { transfer, vendor, client, amount, order_ref: credit.order_ref, at: self.now };
@@ -603,6 +615,11 @@ enum Found {
     Book(Box<Booking>),
     OnCall(CallId, Want),
     Listed(Vec<(CallId, Option<Call>)>, Option<CallId>),
+}
+
+fn too_long(limits: &Limits, field: &'static str) -> Refused {
+    let detail = format!("a block may have at most {} s, the longest a call may last here", limits.max_duration.whole_s());
+    wire::refused(Code::InvalidRequest, detail, Some(field))
 }
 
 fn call_of(id: &str) -> Result<CallId, Refused> {

@@ -16,10 +16,11 @@ use crate::money::Money;
 use crate::store::{Idempotency, Outcome, Refusal, Settlement, Store, StoreError, Transaction, Write};
 use serde_json::Value;
 use signaling::auth::TokenKey;
+use signaling::code::Code;
 use signaling::endpoint::Ready;
 use signaling::inbound::{Inbound, Refused as WireRefused, SocketId};
 use signaling::message::ServerBody;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -41,6 +42,8 @@ pub(super) struct House {
     /// Requests of the core that wait for its answer.
     pub(super) requests: BTreeMap<RequestId, Requester>,
     next_request: u64,
+    /// Requests whose order was credited before the core answered them; said if they are then refused.
+    credited: BTreeSet<RequestId>,
     pending: VecDeque<(u64, Then)>,
     last_ticket: u64,
     /// Work that came back from other tasks. Unbounded, but every note answers something that was bounded on its way in:
@@ -50,7 +53,7 @@ pub(super) struct House {
     forget: VecDeque<(Moment, CallId)>,
     ready: watch::Sender<Ready>,
     failure: Option<ServiceError>,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 struct Inbox {
@@ -86,7 +89,7 @@ pub(super) enum Requester {
     /// A program or person at the REST interface.
     Desk(super::desk::Waiting),
     /// A page; `seq` is the message that asked.
-    Page { call: CallId, side: Side, place: Place, seq: u64 },
+    Page { call: CallId, side: Side, place: Place, seq: u64, key: String },
 }
 
 /// What happens once a transaction is on disk.
@@ -94,7 +97,7 @@ pub(super) enum Then {
     /// These are said.
     Say(Vec<Said>),
     /// The store's answer to a reservation goes to the core.
-    Reserved { call: CallId, hold: HoldId, price: Money },
+    Reserved { call: CallId, hold: HoldId, price: Money, credits: Option<RequestId> },
     /// A REST command that needed only the store.
     Desk(Box<super::desk::Stored>),
 }
@@ -105,12 +108,16 @@ pub(super) enum Said {
     Tell { call: CallId, side: Side, body: Box<ServerBody> },
     /// To the one place that asked.
     Answer { call: CallId, side: Side, place: Place, body: Box<ServerBody> },
-    /// To a REST request.
-    Reply { waiting: super::desk::Waiting, answer: Result<signaling::rest::Answered, WireRefused> },
+    /// To a REST request; `request` is its name if the core answered it.
+    Reply { request: Option<RequestId>, waiting: super::desk::Waiting, answer: Result<signaling::rest::Answered, WireRefused> },
     /// To a join over HTTP.
     Joined { reply: signaling::inbound::Reply<signaling::inbound::Joined>, joined: signaling::inbound::Joined },
+    /// To a join over HTTP that came to nothing.
+    JoinRefused { reply: signaling::inbound::Reply<signaling::inbound::Joined>, refused: WireRefused },
     /// To a party that hung up over HTTP.
     HungUp { reply: signaling::inbound::Reply<()> },
+    /// To somebody with a join token: not done, and why.
+    Refused { work: Box<super::line::OnCall>, refused: WireRefused },
     /// To somebody who asked for a receipt with a join token.
     Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
     /// A call is settled: wallets changed, and it may be forgotten after a while.
@@ -138,6 +145,7 @@ impl House {
             sockets: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
+            credited: BTreeSet::new(),
             pending: VecDeque::new(),
             last_ticket: 0,
             notes,
@@ -190,7 +198,7 @@ impl House {
                 () = timer => {}
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
-                Some(inbound) = inbox.inbound.recv(), if !self.stopping => self.take_inbound(inbound),
+                Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
                 _ = &mut stopped, if !self.stopping => self.begin_stop(),
             }
         }
@@ -231,6 +239,9 @@ impl House {
     }
 
     fn take_inbound(&mut self, inbound: Inbound) {
+        if self.stopping {
+            return inbound.refuse(&wire::refused(Code::Overloaded, "the server is stopping; nothing was done, try again", None));
+        }
         match inbound {
             Inbound::Rest { caller, idempotency, request, reply } => self.take_rest(caller, idempotency, request, reply),
             Inbound::LogIn { code, session, reply } => self.log_in(code, session, reply),
@@ -339,7 +350,8 @@ impl House {
                         }
                     }
                 }
-                Effect::Reserve { call, hold, client, vendor, amount, order_ref, request: _ } => {
+                Effect::Reserve { call, hold, client, vendor, amount, order_ref, request } => {
+                    let credits = order_ref.is_some().then_some(request);
                     let credit = order_ref.map(|order_ref| Write::Credit {
                         transfer: TransferId::new(fresh()),
                         vendor,
@@ -349,7 +361,7 @@ impl House {
                         at: now,
                     });
                     let writes = credit.into_iter().chain([Write::Hold { hold, call, vendor, client, amount, at: now }]).collect();
-                    reserves.push((Transaction { idempotency: None, writes }, Then::Reserved { call, hold, price: amount }));
+                    reserves.push((Transaction { idempotency: None, writes }, Then::Reserved { call, hold, price: amount, credits }));
                 }
                 Effect::Tell { call, to, notice } => self.put_in_words(call, to, &notice, &mut said),
                 Effect::Answer { request, result } => self.answer_request(request, result, now, &mut said),
@@ -391,6 +403,9 @@ impl House {
     fn stored(&mut self, ticket: u64, outcome: Result<Outcome, StoreError>) {
         let mut outcome = Some(outcome);
         while let Some((_, then)) = self.pending.pop_front_if(|(waits_for, _)| *waits_for <= ticket) {
+            if self.failure.is_some() {
+                return; // What waited behind a failed commit is not to be said.
+            }
             // The first entry of a ticket is the transaction's own, those behind it only waited.
             let own = outcome.take().unwrap_or(Ok(Outcome::Committed));
             self.happen(then, own);
@@ -409,9 +424,12 @@ impl House {
                 Ok(outcome) => self.fail(StoreError::Broken(format!("facts were answered with {outcome:?}"))),
                 Err(error) => self.fail(error),
             },
-            Then::Reserved { call, hold, price } => {
+            Then::Reserved { call, hold, price, credits } => {
                 let why = match outcome {
-                    Ok(Outcome::Committed) => None,
+                    Ok(Outcome::Committed) => {
+                        self.credited.extend(credits);
+                        None
+                    }
                     Ok(Outcome::Refused(Refusal::Funds { available })) => Some(Refused::Funds { available }),
                     Ok(Outcome::Refused(Refusal::OrderCredited)) => Some(Refused::OrderCredited),
                     Ok(Outcome::Refused(Refusal::TooLarge)) => Some(Refused::TooLarge),
@@ -444,11 +462,16 @@ impl House {
         match said {
             Said::Tell { call, side, body } => self.tell(call, side, *body),
             Said::Answer { call, side, place, body } => self.answer_place(call, side, place, *body),
-            Said::Reply { waiting, answer } => waiting.answer(answer),
+            Said::Reply { request, waiting, answer } => {
+                let credited = request.is_some_and(|request| self.credited.remove(&request));
+                waiting.answer(answer.map_err(|refused| if credited { wire::with_order_kept(refused) } else { refused }));
+            }
             // A caller that went away has its leg time out.
             Said::Joined { reply, joined } => drop(reply.send(Ok(joined))),
             // Who went away needs no answer.
+            Said::JoinRefused { reply, refused } => drop(reply.send(Err(refused))),
             Said::HungUp { reply } => drop(reply.send(Ok(()))),
+            Said::Refused { work, refused } => work.refuse(refused),
             Said::Receipt { reply, receipt } => drop(reply.send(receipt)),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));
@@ -491,11 +514,14 @@ impl House {
                     Ok(_) => self.call_reply(&waiting, now),
                     Err(why) => Err(wire::of_call(&why)),
                 };
-                said.push(Said::Reply { waiting, answer });
+                said.push(Said::Reply { request: Some(request), waiting, answer });
             }
-            Some(Requester::Page { call, side, place, seq }) => {
+            Some(Requester::Page { call, side, place, seq, key }) => {
                 // Success is what every page is told by `extended`.
                 if let Err(why) = result {
+                    if let Some(parties) = self.parties_of(call) {
+                        parties.of_mut(side).keys.remove(&key); // Nothing came of it: the same tap may be tried again.
+                    }
                     let WireRefused { code, detail, .. } = wire::of_call(&why);
                     said.push(Said::Answer { call, side, place, body: Box::new(ServerBody::Error { code, detail, re: Some(seq) }) });
                 }
@@ -504,7 +530,7 @@ impl House {
         }
     }
 
-    /// The reply to keep beside the effect of a REST command that the core carried out: of the same moment as the one that is given.
+    /// The reply to keep beside the effect of a REST command that the core carried out.
     fn kept_reply(&self, request: RequestId, now: Moment) -> Option<Idempotency> {
         let Some(Requester::Desk(waiting)) = self.requests.get(&request) else { return None };
         let answered = self.call_reply(waiting, now).ok()?;
@@ -565,7 +591,7 @@ pub(super) fn read_call(store: &Store, id: CallId) -> Result<Option<Call>, WireR
         Ok(call) => Ok(Some(call)),
         Err(why) => {
             tracing::error!(call.id = %id, %why, "the journal of {id} cannot be read: {why}");
-            Err(wire::refused(signaling::code::Code::Internal, "this call's journal cannot be read; it is in the server's log", None))
+            Err(wire::refused(Code::Internal, "this call's journal cannot be read; it is in the server's log", None))
         }
     }
 }

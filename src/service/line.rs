@@ -14,7 +14,7 @@ use signaling::inbound::{Claims, Inbound, Joined, Refused, Reply, SocketId, ToSo
 use signaling::message::{FromPage, PageBody, ServerBody};
 use tokio::sync::mpsc;
 
-/// Taps whose keys are remembered for a call; further ones are refused, no call needs so many.
+/// Taps whose keys are remembered for a party; further ones are refused, no call needs so many.
 const MAX_KEYS: usize = 512;
 
 /// Where a page's message came from, and so where its answer goes.
@@ -121,9 +121,10 @@ impl House {
                 self.after_all(Then::Say(vec![Said::Receipt { reply, receipt }]));
             }
             Want::Listen { socket, page, out, reply } => self.listen(id, side, socket, page, out, reply),
-            Want::Join { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
-            Want::Patch { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
-            Want::HangUp { reply, .. } if is_over => drop(reply.send(Err(wire::call_ended()))),
+            want @ (Want::Join { .. } | Want::Patch { .. } | Want::HangUp { .. }) if is_over => {
+                let work = Box::new(OnCall { claims: work.claims, want });
+                self.after_all(Then::Say(vec![Said::Refused { work, refused: wire::call_ended() }]));
+            }
             Want::Join { offer, reply } => self.open_leg(id, side, offer, Asked::Http { reply }),
             Want::Patch { leg, fragment, reply } => match self.own_leg(id, side, &leg) {
                 Some(leg) => {
@@ -136,13 +137,25 @@ impl House {
                 None => drop(reply.send(Err(wire::not_found("leg")))),
             },
             Want::HangUp { leg, reply } => match self.own_leg(id, side, &leg) {
-                Some(_) => {
-                    self.tell_core(id, Event::HangUp { side });
+                Some(leg) => {
+                    if self.is_aside(id, side, leg) {
+                        self.media.close_leg(id, leg);
+                        if let Some(parties) = self.parties_of(id) {
+                            parties.of_mut(side).leg_gone(leg);
+                        }
+                    } else {
+                        self.tell_core(id, Event::HangUp { side });
+                    }
                     self.after_all(Then::Say(vec![Said::HungUp { reply }]));
                 }
                 None => drop(reply.send(Err(wire::not_found("leg")))),
             },
         }
+    }
+
+    /// Whether the party talks over another leg: then hanging this one up does not end the call.
+    fn is_aside(&self, call: CallId, side: Side, leg: LegId) -> bool {
+        self.parties.get(&call).and_then(|parties| parties.of(side).connected).is_some_and(|connected| connected != leg)
     }
 
     fn own_leg(&self, call: CallId, side: Side, leg: &str) -> Option<LegId> {
@@ -151,6 +164,10 @@ impl House {
     }
 
     fn listen(&mut self, call: CallId, side: Side, socket: SocketId, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()>) {
+        if self.parties_of(call).is_some_and(|parties| parties.of(side).was_replaced(&page)) {
+            let detail = "this call was opened elsewhere; load the page again to take it back";
+            return drop(reply.send(Err(wire::refused(Code::Replaced, detail, None))));
+        }
         if reply.send(Ok(())).is_err() {
             return; // The page went away while the call was looked up.
         }
@@ -212,7 +229,7 @@ impl House {
             Ok(answer) => answer,
             Err(refused) => {
                 match asked {
-                    Asked::Http { reply } => drop(reply.send(Err(refused))),
+                    Asked::Http { reply } => self.after_all(Then::Say(vec![Said::JoinRefused { reply, refused }])),
                     Asked::Page { place, seq, .. } | Asked::Restart { place, seq } => self.refuse_page(call, side, place, seq, refused),
                 }
                 return;
@@ -306,9 +323,12 @@ impl House {
                 self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, "the other party may do this", None));
             }
             PageBody::Devices { audio, video } => {
-                party.devices = super::parties::Devices { audio, video };
-                self.tell_state(call, Side::Client);
-                self.tell_state(call, Side::Companion);
+                let devices = super::parties::Devices { audio, video };
+                if party.devices != devices {
+                    party.devices = devices;
+                    self.tell_state(call, Side::Client);
+                    self.tell_state(call, Side::Companion);
+                }
             }
             PageBody::HangUp => self.tell_core(call, Event::HangUp { side }),
             PageBody::Hello { .. } => {
@@ -320,7 +340,7 @@ impl House {
 
     /// A tap that adds time counts once, however often its key comes.
     fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
-        let keys = &mut self.parties_of(call)?.keys;
+        let keys = &mut self.parties_of(call)?.of_mut(side).keys;
         if keys.contains(&key) {
             return None;
         }
@@ -334,13 +354,14 @@ impl House {
             );
             return None;
         }
-        keys.insert(key);
-        Some(self.request(Requester::Page { call, side, place, seq }))
+        keys.insert(key.clone());
+        Some(self.request(Requester::Page { call, side, place, seq, key }))
     }
 
     fn refuse_page(&mut self, call: CallId, side: Side, place: Place, seq: u64, refused: Refused) {
         let Refused { code, detail, .. } = refused;
-        self.answer_place(call, side, place, ServerBody::Error { code, detail, re: Some(seq) });
+        let body = Box::new(ServerBody::Error { code, detail, re: Some(seq) });
+        self.after_all(Then::Say(vec![Said::Answer { call, side, place, body }]));
     }
 
     /// Answers whoever asked, where she asked.

@@ -10,7 +10,7 @@ use crate::money::Money;
 use signaling::code::Code;
 use signaling::inbound::{SocketId, ToSocket};
 use signaling::message::{ServerBody, ToPage, VERSION};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 
 /// Sockets one party may have open at once (a page that reloads quickly has two for a moment); the oldest goes.
@@ -26,8 +26,6 @@ pub(super) struct Parties {
     companion: Party,
     /// What the client's wallet has left to spend, as last read.
     pub(super) available: Option<Money>,
-    /// Keys of taps that added time.
-    pub(super) keys: BTreeSet<String>,
 }
 
 /// One party.
@@ -40,6 +38,10 @@ pub(super) struct Party {
     legs: Vec<(LegId, String)>,
     /// The leg that is connected.
     pub(super) connected: Option<LegId>,
+    /// Keys of taps that added time, or are being tried.
+    pub(super) keys: BTreeSet<String>,
+    /// Loads of the page whose place another one took; the oldest is forgotten.
+    replaced: VecDeque<String>,
     /// Messages numbered so far.
     sent: u64,
     pub(super) devices: Devices,
@@ -144,6 +146,12 @@ impl Party {
         self.connected = Some(leg);
         let Some(at) = self.legs.iter().position(|(l, _)| *l == leg) else { return };
         let replaced: Vec<String> = self.legs.drain(..at).map(|(_, page)| page).collect();
+        for page in &replaced {
+            if self.replaced.len() == MAX_PAGES {
+                self.replaced.pop_front();
+            }
+            self.replaced.push_back(page.clone());
+        }
         let current = self.legs.first().map(|(_, page)| page.clone()).unwrap_or_default();
         self.sockets.retain(|socket| {
             let stays = socket.page == current || !replaced.contains(&socket.page);
@@ -152,6 +160,11 @@ impl Party {
             }
             stays
         });
+    }
+
+    /// Whether another load of the page took this one's place: it must not take it back by itself.
+    pub(super) fn was_replaced(&self, page: &str) -> bool {
+        self.replaced.iter().any(|replaced| replaced == page) && self.legs.iter().all(|(_, current)| current != page)
     }
 
     pub(super) fn leg_gone(&mut self, leg: LegId) {

@@ -76,6 +76,11 @@ pub(super) fn of_call(why: &call::Refused) -> Refused {
     refused(code, detail, None)
 }
 
+/// An extension was refused when its order had already been credited: the money is the client's, the vendor must know.
+pub(super) fn with_order_kept(refused: Refused) -> Refused {
+    Refused { detail: format!("{}; the order was credited and stays in the client's wallet", refused.detail), ..refused }
+}
+
 fn funds(available: Money) -> Refused {
     refused(Code::InsufficientFunds, format!("the wallet has {available} to spend; credit it first"), None)
 }

@@ -19,6 +19,10 @@ scene('one person alone talks to the built-in companion and sees the call on the
     return now && (await loudest(client.tab)) > -60;
   });
 
+  // Silence after her own words: then they come back.
+  await client.tab.click('#mute');
+  await until('the client hears her own words', async () => ((await loudness(client.tab, CLIENT_HZ, CLIENT_HZ * 2))?.db ?? -200) > -30);
+
   const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
   await vendor.signIn(demo.links.vendor);
   await vendor.onBoard('live');

@@ -29,6 +29,29 @@ scene('a reloaded page is back in the same call within three seconds', async (sc
   assert.equal(after.blocks, 1);
 });
 
+scene('a device that comes into another network keeps its call', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const { client, companion } = await scene.parties(call);
+  /** @type {string[]} */
+  const spoken = [];
+  client.tab.page.on('websocket', (/** @type {import('playwright-core').WebSocket} */ socket) => {
+    for (const event of /** @type {const} */ (['framesent', 'framereceived'])) {
+      socket.on(/** @type {'framesent'} */ (event), ({ payload }) => spoken.push(JSON.parse(String(payload)).type));
+    }
+  });
+  await client.reload(); // so that its socket is heard from the start
+  await client.join();
+  await companion.accept();
+  await client.tab.body('state', 'live');
+  await client.tab.evaluate(() => dispatchEvent(new Event('online'))); // what a browser says then
+  await until('the restart was asked for and answered', () => spoken.includes('ice_restart') && spoken.lastIndexOf('answer') > spoken.indexOf('ice_restart'));
+  await hears(client.tab, { hears: COMPANION_HZ, notHears: CLIENT_HZ });
+  await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
+  assert.equal(spoken.filter((type) => type === 'offer').length, 1, 'the leg is the same');
+  assert.equal((await server.call(call.id)).state, 'live');
+});
+
 scene('a second page of the client takes her place and the first says why', async (scene) => {
   const server = await scene.server();
   const call = await server.sell({ media: 'audio' });

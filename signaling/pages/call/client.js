@@ -88,7 +88,7 @@ function drawCheck() {
   const why = devices.microphoneTrouble ?? null;
   const texts = [why && t(`trouble_${why}`), devices.cameraTrouble && t('trouble_camera')].filter(Boolean);
   trouble.hidden = texts.length === 0;
-  setText(trouble, texts.join(' '));
+  setText(trouble, texts.join(t('joint')));
 
   byId('check-picture', HTMLElement).hidden = view.media !== 'video';
   const camera = byId('check-camera', HTMLButtonElement);
@@ -125,7 +125,7 @@ function drawExtend() {
   button.disabled = buying !== null || !view.can_extend || short;
   const balance = view.available ? t('balance', { amount: tMoney(view.available) }) : '';
   const why = buying ? t('extending') : short ? t('extend_short') : !view.can_extend ? t('extend_not_now') : '';
-  setText(byId('extend-note', HTMLElement), [balance, why].filter(Boolean).join(' '));
+  setText(byId('extend-note', HTMLElement), [balance, why].filter(Boolean).join(t('joint')));
 }
 
 function extend() {

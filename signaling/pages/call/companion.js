@@ -83,7 +83,7 @@ function drawRing() {
   setText(byId('ring-words', HTMLElement), session.linked ? t(view.client.present ? 'ring_there' : 'ring_not_there') : t('line_lost'));
   const trouble = byId('ring-trouble', HTMLElement);
   trouble.hidden = devices.microphoneTrouble === null;
-  setText(trouble, devices.microphoneTrouble ? `${t(`trouble_${devices.microphoneTrouble}`)} ${t('accept_needs_microphone')}` : '');
+  setText(trouble, devices.microphoneTrouble ? `${t(`trouble_${devices.microphoneTrouble}`)}${t('joint')}${t('accept_needs_microphone')}` : '');
   const sound = byId('ring-sound', HTMLButtonElement);
   sound.setAttribute('aria-pressed', String(ring.audible));
   setText(sound, t(!ring.sound ? 'ring_silent' : ring.audible ? 'ring_sounds' : 'ring_touch'));
