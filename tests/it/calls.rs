@@ -427,6 +427,7 @@ async fn a_socket_that_closes_says_nothing_of_the_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_companion_who_falls_silent_pauses_the_call_and_comes_back_on_a_new_leg() {
     let mut scene = Scene::new(ATTENTIVE, 4, 10_000).await;
+    a_second(&scene.vendor, &scene.call);
     scene.companion_peer.hush();
     let paused = scene.client.until_call(|call| call["state"] == "paused").await;
     assert_eq!((&paused["paused_by"], &paused["running"]), (&json!("companion"), &json!(false)));
