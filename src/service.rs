@@ -7,17 +7,20 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `house` | the loop, the core's effects, commits in order |
+//! | `house` | the loop and what it owns |
+//! | `carry` | the core's effects, commits in order, what is said after them |
 //! | `line` | sockets, legs and what parties say |
-//! | `desk` | REST commands and queries |
+//! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `wire` | the one place where wire types meet those of the core |
 
+mod carry;
 mod desk;
 mod house;
 mod line;
 mod links;
+mod look_up;
 mod parties;
 mod window;
 mod wire;

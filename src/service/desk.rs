@@ -4,18 +4,19 @@
 //! what it names (read from disk on another thread), and then the loop: the store alone for plans, companions and credits,
 //! the core for calls. A key in use is refused until its first request is answered, so a duplicate never overtakes it.
 
-use super::house::{Errand, House, Note, Requester, Then, fresh, read_call};
+use super::carry::Then;
+use super::house::{Errand, House, Note, Requester, fresh};
+use super::look_up::Search;
 use super::{links, wire};
 use crate::call::{Asker, Call, Event, Limits, Medium, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
-use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
-use crate::money::Money;
+use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
 use crate::store::{self, Companion, Outcome, Plan, Refusal, Store, StoreError, Transaction, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
 use signaling::inbound::{Caller, Idempotency, Refused, Reply, SecretHash};
-use signaling::rest::{self, Answered, CallFilter, Request};
+use signaling::rest::{self, Answered, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
@@ -31,9 +32,6 @@ const MAX_LOOK_UPS: usize = 256;
 
 /// Transactions that may wait for the disk before commands are refused: half of the store's queue, the rest is for running calls.
 const MAX_BACKLOG: usize = Store::QUEUE / 2;
-
-/// Items of a list when no limit is given.
-const PAGE: u32 = 50;
 
 /// What the desk remembers.
 pub(super) struct Desk {
@@ -76,7 +74,7 @@ impl Drop for KeyInUse {
 /// A request whose sender waits.
 pub(super) struct Waiting {
     vendor: VendorId,
-    idempotency: Option<Idempotency>,
+    pub(super) idempotency: Option<Idempotency>,
     _key: Option<KeyInUse>,
     reply: Reply<Answered>,
     /// The call it is about.
@@ -120,11 +118,11 @@ pub(super) struct Ask {
 
 /// What a new call is made of.
 pub(super) struct Booking {
-    plan: Plan,
-    companion: Companion,
-    client: ClientRef,
-    client_name: Option<String>,
-    medium: Medium,
+    pub(super) plan: Plan,
+    pub(super) companion: Companion,
+    pub(super) client: ClientRef,
+    pub(super) client_name: Option<String>,
+    pub(super) medium: Medium,
 }
 
 /// A request about a call.
@@ -161,7 +159,7 @@ impl OnCall {
     }
 }
 
-fn ok(status: u16, body: Value) -> Result<Answered, Refused> {
+pub(super) fn ok(status: u16, body: Value) -> Result<Answered, Refused> {
     Ok(Answered { status, body, replayed: false })
 }
 
@@ -401,7 +399,7 @@ impl House {
     }
 
     fn reply_after_all(&mut self, waiting: Waiting, answer: Result<Answered, Refused>) {
-        self.after_all(Then::Say(vec![super::house::Said::Reply { request: None, waiting, answer }]));
+        self.after_all(Then::Say(vec![super::carry::Said::Reply { request: None, waiting, answer }]));
     }
 
     pub(super) fn log_in(&mut self, code: SecretHash, session: SecretHash, reply: Reply<rest::Session>) {
@@ -425,7 +423,7 @@ fn answer_of(outcome: Outcome, body: Value) -> Result<Answered, Refused> {
     }
 }
 
-fn kept_body(body: &str) -> Value {
+pub(super) fn kept_body(body: &str) -> Value {
     serde_json::from_str(body).unwrap_or(Value::Null)
 }
 
@@ -439,206 +437,7 @@ fn with_links(mut call: Value, links: Value) -> Value {
     call
 }
 
-/// Looks things up for one request, on a thread that may wait for the disk.
-struct Search<'a> {
-    store: &'a Store,
-    vendor: &'a Vendor,
-    limits: &'a Limits,
-    now: Moment,
-}
-
-impl Search<'_> {
-    /// None if the request is answered already.
-    fn look_up(&self, waiting: Waiting, request: Request) -> Option<Step> {
-        match self.kept_reply(&waiting) {
-            Ok(None) => {}
-            Ok(Some(kept)) => return self.replay(waiting, &request, kept),
-            Err(refused) => {
-                waiting.answer(Err(refused));
-                return None;
-            }
-        }
-        match self.find(request) {
-            Ok(Found::Answer(body)) => {
-                waiting.answer(ok(200, body));
-                None
-            }
-            Ok(Found::Write(writes, body)) => Some(Step::Write { waiting, writes, body }),
-            Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
-            Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
-            Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
-            Err(refused) => {
-                waiting.answer(Err(refused));
-                None
-            }
-        }
-    }
-
-    fn kept_reply(&self, waiting: &Waiting) -> Result<Option<store::Reply>, Refused> {
-        let Some(used) = &waiting.idempotency else { return Ok(None) };
-        let kept = self.store.reply(self.vendor.id, &used.key).map_err(|error| wire::of_store_error(&error))?;
-        match kept {
-            Some(kept) if kept.request_hash != used.request_hash => Err(wire::of_store(&Refusal::KeyReused)),
-            kept => Ok(kept),
-        }
-    }
-
-    fn replay(&self, waiting: Waiting, request: &Request, kept: store::Reply) -> Option<Step> {
-        let (status, body) = (kept.status, kept_body(&kept.body));
-        // Kept replies hold no tokens: a new call's links are made again from its terms.
-        if matches!(request, Request::CreateCall(_))
-            && let Some(call) = body["id"].as_str().and_then(|id| id.parse().ok())
-        {
-            return Some(Step::OnCall { waiting, call, want: Want::Replay { status, body } });
-        }
-        waiting.answer(Ok(Answered { status, body, replayed: true }));
-        None
-    }
-
-    fn find(&self, request: Request) -> Result<Found, Refused> {
-        let (store, vendor) = (self.store, self.vendor.id);
-        let failed = |error: StoreError| wire::of_store_error(&error);
-        let list = |items: Vec<Value>, next: Option<String>| Found::Answer(json!({ "items": items, "next_cursor": next }));
-        Ok(match request {
-            Request::WhoAmI => Found::Answer(json!({ "vendor_id": vendor.to_string(), "vendor_name": self.vendor.name })),
-            Request::CreatePlan(create) => {
-                if Span::from_s(create.block_s) > self.limits.max_duration {
-                    return Err(too_long(self.limits, "block_s"));
-                }
-                let plan = Plan {
-                    id: PlanId::new(fresh()),
-                    vendor,
-                    name: create.name,
-                    block: Span::from_s(create.block_s),
-                    price: wire::money(&create.price, "price.currency")?,
-                    grade: create.grade,
-                    created_at: self.now,
-                };
-                let body = wire::plan(&plan);
-                Found::Write(vec![Write::AddPlan(plan)], body)
-            }
-            Request::ListPlans(page) => {
-                let (page, limit) = page_of::<PlanId>(&page)?;
-                let plans = store.plans(vendor, page).map_err(failed)?;
-                let next = next_of(&plans, limit, |plan| plan.id.to_string());
-                list(plans.iter().map(wire::plan).collect(), next)
-            }
-            Request::GetPlan { id } => Found::Answer(wire::plan(&self.plan(&id)?)),
-            Request::CreateCompanion(create) => {
-                let id = CompanionId::new(fresh());
-                let companion = Companion { id, vendor, name: create.name, grade: create.grade, created_at: self.now };
-                let body = wire::companion(&companion);
-                Found::Write(vec![Write::AddCompanion(companion)], body)
-            }
-            Request::ListCompanions(page) => {
-                let (page, limit) = page_of::<CompanionId>(&page)?;
-                let companions = store.companions(vendor, page).map_err(failed)?;
-                let next = next_of(&companions, limit, |companion| companion.id.to_string());
-                list(companions.iter().map(wire::companion).collect(), next)
-            }
-            Request::GetCompanion { id } => Found::Answer(wire::companion(&self.companion(&id)?)),
-            Request::Credit { client_ref, credit } => {
-                let client = client_of(&client_ref)?;
-                let amount = wire::money(&credit.amount, "amount.currency")?;
-                let before = store.balances(vendor, &client).map_err(failed)?;
-                let before = before.iter().find(|b| b.posted.currency == amount.currency).map_or(0, |b| b.available());
-                let available = Money::new(before.saturating_add(amount.amount), amount.currency);
-                let body = json!({
-                    "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount),
-                    "available": wire::amount(available),
-                });
-                let transfer = TransferId::new(fresh());
-                let write = Write::Credit { transfer, vendor, client, amount, order_ref: credit.order_ref, at: self.now };
-                Found::Write(vec![write], body)
-            }
-            Request::GetClient { client_ref } => {
-                let client = client_of(&client_ref)?;
-                let wallets = store.balances(vendor, &client).map_err(failed)?;
-                if wallets.is_empty() {
-                    return Err(wire::not_found("client; a first credit makes one"));
-                }
-                let wallets: Vec<Value> = wallets.into_iter().map(wire::wallet).collect();
-                Found::Answer(json!({ "client_ref": client.as_str(), "wallets": wallets }))
-            }
-            Request::CreateCall(create) => Found::Book(Box::new(Booking {
-                plan: self.plan(&create.plan_id)?,
-                companion: self.companion(&create.companion_id)?,
-                client: client_of(&create.client_ref)?,
-                client_name: create.client_name,
-                medium: match create.media {
-                    Some(rest::Media::Video) => Medium::Video,
-                    Some(rest::Media::Audio) | None => Medium::Audio,
-                },
-            })),
-            Request::ListCalls { page, state } => {
-                let (page, limit) = page_of::<CallId>(&page)?;
-                let settled = state.map(|state| state == CallFilter::Settled);
-                let rows = store.calls(vendor, page, settled).map_err(failed)?;
-                let next = (rows.len() >= limit).then(|| rows.last().map(|row| row.id)).flatten();
-                let mut found = Vec::with_capacity(rows.len());
-                for row in rows {
-                    let read = if row.record.is_some() { read_call(store, row.id)? } else { None };
-                    found.push((row.id, read));
-                }
-                Found::Listed(found, next)
-            }
-            Request::GetCall { id } => Found::OnCall(call_of(&id)?, Want::Show),
-            Request::GetLinks { id } => Found::OnCall(call_of(&id)?, Want::Links),
-            Request::Extend { id, extend } => Found::OnCall(call_of(&id)?, Want::Extend(extend)),
-            Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
-            Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt),
-            Request::GetRecord { id } => {
-                let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
-                let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
-                Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
-            }
-        })
-    }
-
-    fn plan(&self, id: &str) -> Result<Plan, Refused> {
-        let id = id.parse().map_err(|_| wire::not_found("plan"))?;
-        let plan = self.store.plan(self.vendor.id, id).map_err(|error| wire::of_store_error(&error))?;
-        plan.ok_or_else(|| wire::not_found("plan"))
-    }
-
-    fn companion(&self, id: &str) -> Result<Companion, Refused> {
-        let id = id.parse().map_err(|_| wire::not_found("companion"))?;
-        let companion = self.store.companion(self.vendor.id, id).map_err(|error| wire::of_store_error(&error))?;
-        companion.ok_or_else(|| wire::not_found("companion"))
-    }
-}
-
-/// What a look-up found.
-enum Found {
-    Answer(Value),
-    Write(Vec<Write>, Value),
-    Book(Box<Booking>),
-    OnCall(CallId, Want),
-    Listed(Vec<(CallId, Option<Call>)>, Option<CallId>),
-}
-
-fn too_long(limits: &Limits, field: &'static str) -> Refused {
+pub(super) fn too_long(limits: &Limits, field: &'static str) -> Refused {
     let detail = format!("a block may have at most {} s, the longest a call may last here", limits.max_duration.whole_s());
     wire::refused(Code::InvalidRequest, detail, Some(field))
-}
-
-fn call_of(id: &str) -> Result<CallId, Refused> {
-    id.parse().map_err(|_| wire::not_found("call"))
-}
-
-fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
-    client_ref.parse().map_err(|error| wire::refused(Code::InvalidRequest, format!("{error}"), Some("client_ref")))
-}
-
-fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
-    let bad =
-        || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
-    let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;
-    let limit = page.limit.unwrap_or(PAGE);
-    Ok((store::Page { after, limit }, limit as usize))
-}
-
-/// A full page may have another behind it.
-fn next_of<T>(items: &[T], limit: usize, id: impl Fn(&T) -> String) -> Option<String> {
-    (items.len() >= limit).then(|| items.last().map(id)).flatten()
 }

@@ -3,7 +3,8 @@
 //! A token counts only for its own party of its own call, and only while the call is open; a settled call still shows
 //! its end and its receipt to who held a token for it.
 
-use super::house::{Errand, House, Note, Requester, Said, Then, fresh};
+use super::carry::{Said, Then};
+use super::house::{Errand, House, Note, Requester, fresh};
 use super::{links, wire};
 use crate::call::{Asker, Call, Event, Side};
 use crate::clock::Span;

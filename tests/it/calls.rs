@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use webrtc::peer_connection::SrtpProtectionProfile;
 
 /// What client and companion hum, in hertz.
-const HIGH: f32 = 1500.0;
-const LOW: f32 = 500.0;
+pub(crate) const HIGH: f32 = 1500.0;
+pub(crate) const LOW: f32 = 500.0;
 
 /// Notices a party who is gone within a second.
-const ATTENTIVE: &str = "[call]\nmedia_timeout_s = 1\nquiet_timeout_s = 1\npause_limit_s = 30";
+pub(crate) const ATTENTIVE: &str = "[call]\nmedia_timeout_s = 1\nquiet_timeout_s = 1\npause_limit_s = 30";
 
-async fn peer() -> Peer {
+pub(crate) async fn peer() -> Peer {
     Peer::new(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm).await
 }
 
 /// Joins over HTTP; the path of the new leg.
-async fn join(server: &Server, token: &str, peer: &Peer) -> String {
+pub(crate) async fn join(server: &Server, token: &str, peer: &Peer) -> String {
     let answer = server.as_party("POST", "/v1/join", token, &peer.offer().await);
     assert_eq!(answer.status, 201, "{answer:?}");
     let leg = answer.header("location").to_owned();
@@ -27,19 +27,19 @@ async fn join(server: &Server, token: &str, peer: &Peer) -> String {
 }
 
 /// A call in which both hum and hear each other.
-struct Talk {
-    server: Server,
-    vendor: Vendor,
-    call: Booked,
-    client: Peer,
+pub(crate) struct Talk {
+    pub(crate) server: Server,
+    pub(crate) vendor: Vendor,
+    pub(crate) call: Booked,
+    pub(crate) client: Peer,
     client_leg: String,
-    companion: Peer,
+    pub(crate) companion: Peer,
     companion_leg: String,
 }
 
 impl Talk {
     /// Of blocks this long, with 100.00 yuan in the wallet before.
-    async fn new(settings: &str, block_s: i64) -> Self {
+    pub(crate) async fn new(settings: &str, block_s: i64) -> Self {
         Self::on(Server::start(settings), block_s).await
     }
 

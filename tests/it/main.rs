@@ -5,6 +5,7 @@ mod calls;
 mod media;
 mod page;
 mod peer;
+mod places;
 mod rest;
 mod running;
 mod server;

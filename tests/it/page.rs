@@ -17,10 +17,15 @@ pub(crate) struct Page {
 impl Page {
     /// Connects and says hello. The first answer is whatever it is.
     pub(crate) async fn open(base: &str, token: &str) -> (Self, Value) {
+        Self::open_as(base, token, &fresh()).await
+    }
+
+    /// The same as a load of the page that has this name.
+    pub(crate) async fn open_as(base: &str, token: &str, name: &str) -> (Self, Value) {
         let address = base.replacen("http", "ws", 1) + "/v1/signal";
         let (socket, _) = connect_async(address).await.unwrap();
         let mut page = Self { socket, seq: 0 };
-        page.send(json!({ "v": 1, "type": "hello", "token": token, "page": fresh() })).await;
+        page.send(json!({ "v": 1, "type": "hello", "token": token, "page": name })).await;
         let first = page.next().await.expect("an answer to hello");
         (page, first)
     }

@@ -1,0 +1,218 @@
+//! What a REST request names, read from disk: the step of the desk that may wait.
+//!
+//! It runs on a thread that may block, changes nothing, and answers by itself what needs no loop.
+
+use super::desk::{Booking, Step, Waiting, Want, kept_body, ok, too_long};
+use super::house::{fresh, read_call};
+use super::wire;
+use crate::call::{Call, Limits, Medium};
+use crate::clock::{Moment, Span};
+use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
+use crate::money::Money;
+use crate::store::{self, Companion, Plan, Refusal, Store, StoreError, Vendor, Write};
+use serde_json::{Value, json};
+use signaling::code::Code;
+use signaling::inbound::Refused;
+use signaling::rest::{self, Answered, CallFilter, Request};
+
+/// Items of a list when no limit is given.
+const PAGE: u32 = 50;
+
+/// Looks things up for one request.
+pub(super) struct Search<'a> {
+    pub(super) store: &'a Store,
+    pub(super) vendor: &'a Vendor,
+    pub(super) limits: &'a Limits,
+    pub(super) now: Moment,
+}
+
+impl Search<'_> {
+    /// None if the request is answered already.
+    pub(super) fn look_up(&self, waiting: Waiting, request: Request) -> Option<Step> {
+        match self.kept_reply(&waiting) {
+            Ok(None) => {}
+            Ok(Some(kept)) => return self.replay(waiting, &request, kept),
+            Err(refused) => {
+                waiting.answer(Err(refused));
+                return None;
+            }
+        }
+        match self.find(request) {
+            Ok(Found::Answer(body)) => {
+                waiting.answer(ok(200, body));
+                None
+            }
+            Ok(Found::Write(writes, body)) => Some(Step::Write { waiting, writes, body }),
+            Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
+            Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
+            Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
+            Err(refused) => {
+                waiting.answer(Err(refused));
+                None
+            }
+        }
+    }
+
+    fn kept_reply(&self, waiting: &Waiting) -> Result<Option<store::Reply>, Refused> {
+        let Some(used) = &waiting.idempotency else { return Ok(None) };
+        let kept = self.store.reply(self.vendor.id, &used.key).map_err(|error| wire::of_store_error(&error))?;
+        match kept {
+            Some(kept) if kept.request_hash != used.request_hash => Err(wire::of_store(&Refusal::KeyReused)),
+            kept => Ok(kept),
+        }
+    }
+
+    fn replay(&self, waiting: Waiting, request: &Request, kept: store::Reply) -> Option<Step> {
+        let (status, body) = (kept.status, kept_body(&kept.body));
+        // Kept replies hold no tokens: a new call's links are made again from its terms.
+        if matches!(request, Request::CreateCall(_))
+            && let Some(call) = body["id"].as_str().and_then(|id| id.parse().ok())
+        {
+            return Some(Step::OnCall { waiting, call, want: Want::Replay { status, body } });
+        }
+        waiting.answer(Ok(Answered { status, body, replayed: true }));
+        None
+    }
+
+    fn find(&self, request: Request) -> Result<Found, Refused> {
+        let (store, vendor) = (self.store, self.vendor.id);
+        let failed = |error: StoreError| wire::of_store_error(&error);
+        let list = |items: Vec<Value>, next: Option<String>| Found::Answer(json!({ "items": items, "next_cursor": next }));
+        Ok(match request {
+            Request::WhoAmI => Found::Answer(json!({ "vendor_id": vendor.to_string(), "vendor_name": self.vendor.name })),
+            Request::CreatePlan(create) => {
+                if Span::from_s(create.block_s) > self.limits.max_duration {
+                    return Err(too_long(self.limits, "block_s"));
+                }
+                let plan = Plan {
+                    id: PlanId::new(fresh()),
+                    vendor,
+                    name: create.name,
+                    block: Span::from_s(create.block_s),
+                    price: wire::money(&create.price, "price.currency")?,
+                    grade: create.grade,
+                    created_at: self.now,
+                };
+                let body = wire::plan(&plan);
+                Found::Write(vec![Write::AddPlan(plan)], body)
+            }
+            Request::ListPlans(page) => {
+                let (page, limit) = page_of::<PlanId>(&page)?;
+                let plans = store.plans(vendor, page).map_err(failed)?;
+                let next = next_of(&plans, limit, |plan| plan.id.to_string());
+                list(plans.iter().map(wire::plan).collect(), next)
+            }
+            Request::GetPlan { id } => Found::Answer(wire::plan(&self.plan(&id)?)),
+            Request::CreateCompanion(create) => {
+                let id = CompanionId::new(fresh());
+                let companion = Companion { id, vendor, name: create.name, grade: create.grade, created_at: self.now };
+                let body = wire::companion(&companion);
+                Found::Write(vec![Write::AddCompanion(companion)], body)
+            }
+            Request::ListCompanions(page) => {
+                let (page, limit) = page_of::<CompanionId>(&page)?;
+                let companions = store.companions(vendor, page).map_err(failed)?;
+                let next = next_of(&companions, limit, |companion| companion.id.to_string());
+                list(companions.iter().map(wire::companion).collect(), next)
+            }
+            Request::GetCompanion { id } => Found::Answer(wire::companion(&self.companion(&id)?)),
+            Request::Credit { client_ref, credit } => {
+                let client = client_of(&client_ref)?;
+                let amount = wire::money(&credit.amount, "amount.currency")?;
+                let before = store.balances(vendor, &client).map_err(failed)?;
+                let before = before.iter().find(|b| b.posted.currency == amount.currency).map_or(0, |b| b.available());
+                let available = Money::new(before.saturating_add(amount.amount), amount.currency);
+                let body = json!({
+                    "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount),
+                    "available": wire::amount(available),
+                });
+                let transfer = TransferId::new(fresh());
+                let write = Write::Credit { transfer, vendor, client, amount, order_ref: credit.order_ref, at: self.now };
+                Found::Write(vec![write], body)
+            }
+            Request::GetClient { client_ref } => {
+                let client = client_of(&client_ref)?;
+                let wallets = store.balances(vendor, &client).map_err(failed)?;
+                if wallets.is_empty() {
+                    return Err(wire::not_found("client; a first credit makes one"));
+                }
+                let wallets: Vec<Value> = wallets.into_iter().map(wire::wallet).collect();
+                Found::Answer(json!({ "client_ref": client.as_str(), "wallets": wallets }))
+            }
+            Request::CreateCall(create) => Found::Book(Box::new(Booking {
+                plan: self.plan(&create.plan_id)?,
+                companion: self.companion(&create.companion_id)?,
+                client: client_of(&create.client_ref)?,
+                client_name: create.client_name,
+                medium: match create.media {
+                    Some(rest::Media::Video) => Medium::Video,
+                    Some(rest::Media::Audio) | None => Medium::Audio,
+                },
+            })),
+            Request::ListCalls { page, state } => {
+                let (page, limit) = page_of::<CallId>(&page)?;
+                let settled = state.map(|state| state == CallFilter::Settled);
+                let rows = store.calls(vendor, page, settled).map_err(failed)?;
+                let next = (rows.len() >= limit).then(|| rows.last().map(|row| row.id)).flatten();
+                let mut found = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let read = if row.record.is_some() { read_call(store, row.id)? } else { None };
+                    found.push((row.id, read));
+                }
+                Found::Listed(found, next)
+            }
+            Request::GetCall { id } => Found::OnCall(call_of(&id)?, Want::Show),
+            Request::GetLinks { id } => Found::OnCall(call_of(&id)?, Want::Links),
+            Request::Extend { id, extend } => Found::OnCall(call_of(&id)?, Want::Extend(extend)),
+            Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
+            Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt),
+            Request::GetRecord { id } => {
+                let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
+                let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
+                Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
+            }
+        })
+    }
+
+    fn plan(&self, id: &str) -> Result<Plan, Refused> {
+        let id = id.parse().map_err(|_| wire::not_found("plan"))?;
+        let plan = self.store.plan(self.vendor.id, id).map_err(|error| wire::of_store_error(&error))?;
+        plan.ok_or_else(|| wire::not_found("plan"))
+    }
+
+    fn companion(&self, id: &str) -> Result<Companion, Refused> {
+        let id = id.parse().map_err(|_| wire::not_found("companion"))?;
+        let companion = self.store.companion(self.vendor.id, id).map_err(|error| wire::of_store_error(&error))?;
+        companion.ok_or_else(|| wire::not_found("companion"))
+    }
+}
+
+/// What a look-up found.
+enum Found {
+    Answer(Value),
+    Write(Vec<Write>, Value),
+    Book(Box<Booking>),
+    OnCall(CallId, Want),
+    Listed(Vec<(CallId, Option<Call>)>, Option<CallId>),
+}
+
+fn call_of(id: &str) -> Result<CallId, Refused> {
+    id.parse().map_err(|_| wire::not_found("call"))
+}
+
+fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
+    client_ref.parse().map_err(|error| wire::refused(Code::InvalidRequest, format!("{error}"), Some("client_ref")))
+}
+
+fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
+    let bad =
+        || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
+    let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;
+    let limit = page.limit.unwrap_or(PAGE);
+    Ok((store::Page { after, limit }, limit as usize))
+}
+
+/// A full page may have another behind it.
+fn next_of<T>(items: &[T], limit: usize, id: impl Fn(&T) -> String) -> Option<String> {
+    (items.len() >= limit).then(|| items.last().map(id)).flatten()
+}
