@@ -190,6 +190,8 @@ pub enum Fact {
     Extended { by: Asker, hold: HoldId, order_ref: Option<String> },
     /// Free time was given, after all paid time.
     Gifted { by: Asker, length: Span },
+    /// The vendor withdrew a side's link: from now on only this token counts.
+    LinkRenewed { side: Side, token: TokenId },
     /// What the media plane measured of one side until now.
     Quality { side: Side, quality: Quality },
     /// The call is over.

@@ -53,7 +53,10 @@ impl Exchange {
             return;
         }
         match event {
-            Event::ExtendAsked { request, .. } | Event::GiftAsked { request, .. } | Event::VendorEnds { request } => {
+            Event::ExtendAsked { request, .. }
+            | Event::GiftAsked { request, .. }
+            | Event::LinkAsked { request, .. }
+            | Event::VendorEnds { request } => {
                 out.push(Effect::Answer { request, result: Err(Refused::UnknownCall) });
             }
             Event::Joined { .. }

@@ -14,6 +14,7 @@ mod session;
 pub(crate) use command::Id;
 
 use crate::endpoint::Front;
+use crate::inbound::Role;
 use crate::message::Amount;
 use axum::Router;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ pub enum Request {
     GetCall { id: String },
     /// `GET /v1/calls/{id}/links`: both links and tokens again.
     GetLinks { id: String },
+    /// `POST /v1/calls/{id}/links`: withdraws a party's link and makes a new one.
+    RenewLink { id: String, party: Role },
     /// `POST /v1/calls/{id}/extend`
     Extend { id: String, extend: Extend },
     /// `POST /v1/calls/{id}/end`

@@ -5,7 +5,7 @@
 
 use super::{Asker, EndReason, Fault, Quality, Side};
 use crate::clock::{Moment, Span};
-use crate::ids::{HoldId, LegId};
+use crate::ids::{HoldId, LegId, TokenId};
 use crate::money::Money;
 
 /// Names a request that waits for an answer; opaque here, the shell routes the answer by it.
@@ -42,6 +42,8 @@ pub enum Event {
     GiftAsked { by: Asker, length: Span, request: RequestId },
     /// A party hung up.
     HangUp { side: Side },
+    /// The vendor withdraws a party's link; `token` is what the new one carries.
+    LinkAsked { side: Side, token: TokenId, request: RequestId },
     /// The vendor ends the call.
     VendorEnds { request: RequestId },
     /// The companion pressed the one button.
@@ -91,6 +93,8 @@ pub enum Answered {
     Extended,
     /// The call is longer by the gift.
     Gifted,
+    /// The old link is withdrawn.
+    LinkRenewed,
     /// The call is over.
     Ended,
 }

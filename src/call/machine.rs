@@ -70,6 +70,13 @@ impl Call {
             }
             Event::HangUp { side: Side::Client } => self.end(EndReason::ClientLeft, Fault::Client, now, out),
             Event::HangUp { side: Side::Companion } => self.end(EndReason::CompanionLeft, Fault::Companion, now, out),
+            Event::LinkAsked { side, token, request } => {
+                // The same token again is the same renewal.
+                if self.token(side) != token {
+                    self.record(now, Fact::LinkRenewed { side, token });
+                }
+                out.push(Effect::Answer { request, result: Ok(Answered::LinkRenewed) });
+            }
             Event::VendorEnds { request } => {
                 self.end(EndReason::VendorEnded, Fault::None, now, out);
                 out.push(Effect::Answer { request, result: Ok(Answered::Ended) });
@@ -375,7 +382,12 @@ impl Call {
 /// After the end nothing changes; whoever waits for an answer gets one.
 fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
     match event {
-        Event::ExtendAsked { request, .. } | Event::GiftAsked { request, .. } | Event::VendorEnds { request } => refuse(request, out),
+        Event::ExtendAsked { request, .. }
+        | Event::GiftAsked { request, .. }
+        | Event::LinkAsked { request, .. }
+        | Event::VendorEnds { request } => {
+            refuse(request, out);
+        }
         // Its request was answered when the call ended; the settlement released the hold.
         Event::Reserved { .. } | Event::NotReserved { .. } => {}
         Event::Joined { .. }

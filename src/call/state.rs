@@ -3,7 +3,7 @@
 
 use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Quality, RequestId, Side, Terms, TermsError};
 use crate::clock::{Moment, Span};
-use crate::ids::{CallId, HoldId, LegId};
+use crate::ids::{CallId, HoldId, LegId, TokenId};
 use crate::money::Money;
 
 /// Where a call is in its life (design.md section 3).
@@ -124,6 +124,9 @@ pub struct Call {
     /// One for each block, in the order they were bought.
     pub(super) holds: Vec<HoldId>,
     pub(super) gifted: Span,
+    /// Those of the terms until the vendor withdraws a link.
+    pub(super) client_token: TokenId,
+    pub(super) companion_token: TokenId,
     /// Warnings still to come, longest first.
     pub(super) armed: Vec<Span>,
     /// In flight, so not facts: after a crash their holds are released by the settlement.
@@ -145,6 +148,8 @@ impl PartialEq for Call {
             && self.companion == other.companion
             && self.holds == other.holds
             && self.gifted == other.gifted
+            && self.client_token == other.client_token
+            && self.companion_token == other.companion_token
             && self.armed == other.armed
     }
 }
@@ -158,6 +163,8 @@ impl Call {
         let entry = Entry { seq: 1, at: now, fact: Fact::Created { terms: Box::new(terms.clone()), hold } };
         let call = Call {
             id,
+            client_token: terms.client_token,
+            companion_token: terms.companion_token,
             terms,
             entries: vec![entry.clone()],
             state: State::Connecting,
@@ -213,6 +220,7 @@ impl Call {
                 | Fact::Heard { .. }
                 | Fact::Lost { .. }
                 | Fact::Back { .. }
+                | Fact::LinkRenewed { .. }
                 | Fact::Ended { .. },
             ) => true,
             (State::Connecting, Fact::Started) => true,
@@ -237,6 +245,7 @@ impl Call {
                 | Fact::Warned { .. }
                 | Fact::Extended { .. }
                 | Fact::Gifted { .. }
+                | Fact::LinkRenewed { .. }
                 | Fact::Ended { .. },
             ) => false,
             (State::Settled { .. }, _) => false,
@@ -247,6 +256,8 @@ impl Call {
     fn take(&mut self, at: Moment, fact: &Fact) {
         match fact {
             Fact::Created { .. } | Fact::Quality { .. } => {}
+            Fact::LinkRenewed { side: Side::Client, token } => self.client_token = *token,
+            Fact::LinkRenewed { side: Side::Companion, token } => self.companion_token = *token,
             Fact::Joined { side, leg } => {
                 let party = self.party_mut(*side);
                 party.joined_at.get_or_insert(at);
@@ -354,6 +365,14 @@ impl Call {
     /// The call's name.
     pub fn id(&self) -> CallId {
         self.id
+    }
+
+    /// The join token of a side that counts.
+    pub fn token(&self, side: Side) -> TokenId {
+        match side {
+            Side::Client => self.client_token,
+            Side::Companion => self.companion_token,
+        }
     }
 
     /// What was agreed.

@@ -61,6 +61,7 @@ pub(super) fn bill(call: &Call) -> Option<Bill> {
         | Fact::Warned { .. }
         | Fact::Extended { .. }
         | Fact::Gifted { .. }
+        | Fact::LinkRenewed { .. }
         | Fact::Quality { .. }
         | Fact::Settled { .. } => None,
     }));

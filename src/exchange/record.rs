@@ -155,6 +155,7 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
             | Fact::Paused { .. }
             | Fact::Resumed
             | Fact::Warned { .. }
+            | Fact::LinkRenewed { .. }
             | Fact::Quality { .. }
             | Fact::Ended { .. }
             | Fact::Settled { .. } => {}

@@ -6,7 +6,7 @@
 use super::house::{House, KEEP_SETTLED, Note, Requester, fresh};
 use super::line::Place;
 use super::wire;
-use crate::call::{Answered, Event, Notice, Refused, RequestId, Side};
+use crate::call::{Answered, Event, Fact, Notice, Refused, RequestId, Side};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, SettleOrder};
 use crate::ids::{CallId, HoldId, TransferId};
@@ -44,6 +44,8 @@ pub(super) enum Said {
     Refused { work: Box<super::line::OnCall>, refused: WireRefused },
     /// To somebody who asked for a receipt with a join token.
     Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
+    /// A party's link was withdrawn: who came by it goes.
+    Withdrawn { call: CallId, side: Side },
     /// A call is settled: wallets changed, and it may be forgotten after a while.
     Settled { call: CallId },
 }
@@ -59,6 +61,10 @@ impl House {
                 Effect::StopMedia { call } => self.media.stop(call),
                 Effect::Record { call, entries, settle, requests } => {
                     log_life(call, &entries);
+                    said.extend(entries.iter().filter_map(|entry| match entry.fact {
+                        Fact::LinkRenewed { side, .. } => Some(Said::Withdrawn { call, side }),
+                        _ => None,
+                    }));
                     transaction.writes.push(Write::Facts { call, entries });
                     if let Some(order) = settle {
                         transaction.writes.push(Write::Settle(Box::new(settlement(call, order, now))));
@@ -193,6 +199,7 @@ impl House {
             Said::HungUp { reply } => drop(reply.send(Ok(()))),
             Said::Refused { work, refused } => work.refuse(refused),
             Said::Receipt { reply, receipt } => drop(reply.send(receipt)),
+            Said::Withdrawn { call, side } => self.turn_out(call, side),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));
                 self.read_wallet(call);
@@ -231,7 +238,8 @@ impl House {
         match self.requests.remove(&request) {
             Some(Requester::Desk(waiting)) => {
                 let answer = match result {
-                    Ok(_) => self.call_reply(&waiting, now),
+                    Ok(Answered::LinkRenewed) => self.call_reply(&waiting, now).map(|answered| self.show_links(&waiting, answered)),
+                    Ok(Answered::Extended | Answered::Gifted | Answered::Ended) => self.call_reply(&waiting, now),
                     Err(why) => Err(wire::of_call(&why)),
                 };
                 said.push(Said::Reply { request: Some(request), waiting, answer });
@@ -272,7 +280,6 @@ fn settlement(call: CallId, order: SettleOrder, now: Moment) -> Settlement {
 
 /// The life of a call in about five lines.
 fn log_life(call: CallId, entries: &[crate::call::Entry]) {
-    use crate::call::Fact;
     for entry in entries {
         match &entry.fact {
             Fact::Started => tracing::info!(call.id = %call, "call {call} is live"),

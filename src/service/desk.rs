@@ -8,7 +8,7 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, wire};
-use crate::call::{Asker, Call, Event, Limits, Medium, Terms};
+use crate::call::{Asker, Call, Event, Limits, Medium, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
@@ -135,13 +135,15 @@ pub(super) struct OnCall {
 pub(super) enum Want {
     Show,
     Links,
-    /// The first reply to `POST /v1/calls` again: as kept, and with its links.
+    /// The first reply to a command that shows links again: as kept, and with the links.
     Replay {
         status: u16,
         body: Value,
     },
     Receipt,
     Extend(rest::Extend),
+    /// Withdraws a party's link.
+    RenewLink(Side),
     End,
 }
 
@@ -373,8 +375,7 @@ impl House {
                 waiting.answer(Ok(Answered { status, body, replayed: true }));
             }
             Want::Receipt => {
-                let answer =
-                    wire::receipt(call, crate::call::Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
+                let answer = wire::receipt(call, Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
                 self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
             }
             Want::Extend(extend) => {
@@ -384,6 +385,10 @@ impl House {
                     None => Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request },
                 };
                 self.tell_core(id, event);
+            }
+            Want::RenewLink(side) => {
+                let request = self.request(Requester::Desk(waiting));
+                self.tell_core(id, Event::LinkAsked { side, token: TokenId::new(fresh()), request });
             }
             Want::End => {
                 let request = self.request(Requester::Desk(waiting));
@@ -396,6 +401,13 @@ impl House {
     pub(super) fn call_reply(&self, waiting: &Waiting, now: Moment) -> Result<Answered, Refused> {
         let view = waiting.call.and_then(|call| self.exchange.view(call, now));
         view.map_or_else(|| Err(wire::not_found("call")), |view| ok(200, wire::call(&view)))
+    }
+
+    /// An answer about a call, with what lets its parties join.
+    pub(super) fn show_links(&self, waiting: &Waiting, answered: Answered) -> Answered {
+        let call = waiting.call.and_then(|call| self.exchange.call(call));
+        let links = call.map(|call| links::links(&self.tokens, &self.rules, call));
+        Answered { body: with_links(answered.body, links.unwrap_or_default()), ..answered }
     }
 
     fn reply_after_all(&mut self, waiting: Waiting, answer: Result<Answered, Refused>) {

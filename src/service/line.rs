@@ -5,7 +5,7 @@
 
 use super::carry::{Said, Then};
 use super::house::{Errand, House, Note, Requester, fresh};
-use super::{links, wire};
+use super::wire;
 use crate::call::{Asker, Call, Event, Side};
 use crate::clock::Span;
 use crate::ids::{CallId, HoldId, LegId};
@@ -112,7 +112,7 @@ impl House {
     pub(super) fn line_on_call(&mut self, id: CallId, work: OnCall) {
         let Some(call) = self.exchange.call(id) else { return work.refuse(wire::not_found("call")) };
         let side = wire::side(work.claims.role);
-        if links::token_id(call.terms(), side).to_string() != work.claims.jti {
+        if call.token(side).to_string() != work.claims.jti {
             return work.refuse(wire::refused(Code::TokenRevoked, "this link was withdrawn; ask for a new one", None));
         }
         let is_over = call.is_over();
@@ -384,6 +384,21 @@ impl House {
         let message = party.tell(body);
         if let Some(leg) = party.connected {
             self.media.control(call, leg, wire::text(&message));
+        }
+    }
+
+    /// A party's link was withdrawn: whoever came by it is out, on every socket and leg.
+    pub(super) fn turn_out(&mut self, call: CallId, side: Side) {
+        let detail = "this link was withdrawn; ask for a new one".to_owned();
+        let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
+        party.close_all(&ServerBody::Error { code: Code::TokenRevoked, detail, re: None });
+        let connected = party.connected;
+        for leg in party.take_legs() {
+            self.media.close_leg(call, leg);
+            if Some(leg) == connected {
+                let since = self.clock.now();
+                self.tell_core(call, Event::Hushed { side, leg, since });
+            }
         }
     }
 

@@ -64,8 +64,8 @@ impl Search<'_> {
 
     fn replay(&self, waiting: Waiting, request: &Request, kept: store::Reply) -> Option<Step> {
         let (status, body) = (kept.status, kept_body(&kept.body));
-        // Kept replies hold no tokens: a new call's links are made again from its terms.
-        if matches!(request, Request::CreateCall(_))
+        // Kept replies hold no tokens: links are made again from what the call knows.
+        if matches!(request, Request::CreateCall(_) | Request::RenewLink { .. })
             && let Some(call) = body["id"].as_str().and_then(|id| id.parse().ok())
         {
             return Some(Step::OnCall { waiting, call, want: Want::Replay { status, body } });
@@ -164,6 +164,7 @@ impl Search<'_> {
             Request::GetCall { id } => Found::OnCall(call_of(&id)?, Want::Show),
             Request::GetLinks { id } => Found::OnCall(call_of(&id)?, Want::Links),
             Request::Extend { id, extend } => Found::OnCall(call_of(&id)?, Want::Extend(extend)),
+            Request::RenewLink { id, party } => Found::OnCall(call_of(&id)?, Want::RenewLink(wire::side(party))),
             Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
             Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt),
             Request::GetRecord { id } => {

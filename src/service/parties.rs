@@ -162,6 +162,19 @@ impl Party {
         });
     }
 
+    /// Closes every socket with a last word.
+    pub(super) fn close_all(&mut self, body: &ServerBody) {
+        for socket in self.sockets.drain(..) {
+            close(&socket, body.clone());
+        }
+    }
+
+    /// All legs, which are hers no longer.
+    pub(super) fn take_legs(&mut self) -> Vec<LegId> {
+        self.connected = None;
+        self.legs.drain(..).map(|(leg, _)| leg).collect()
+    }
+
     /// Whether another load of the page took this one's place: it must not take it back by itself.
     pub(super) fn was_replaced(&self, page: &str) -> bool {
         self.replaced.iter().any(|replaced| replaced == page) && self.legs.iter().all(|(_, current)| current != page)

@@ -51,6 +51,7 @@ enum FactRow {
     Heard { from: SideRow },
     Lost { side: SideRow, leg: String, since_ms: i64 },
     Back { side: SideRow, leg: String },
+    LinkRenewed { side: SideRow, token: String },
     Started {},
     Paused { cause: FaultRow, since_ms: i64 },
     Resumed {},
@@ -162,6 +163,7 @@ impl From<&Fact> for FactRow {
             Fact::Heard { from } => Self::Heard { from: (*from).into() },
             Fact::Lost { side, leg, since } => Self::Lost { side: (*side).into(), leg: leg.to_string(), since_ms: since.unix_ms() },
             Fact::Back { side, leg } => Self::Back { side: (*side).into(), leg: leg.to_string() },
+            Fact::LinkRenewed { side, token } => Self::LinkRenewed { side: (*side).into(), token: token.to_string() },
             Fact::Started => Self::Started {},
             Fact::Paused { cause, since } => Self::Paused { cause: (*cause).into(), since_ms: since.unix_ms() },
             Fact::Resumed => Self::Resumed {},
@@ -192,6 +194,7 @@ impl TryFrom<FactRow> for Fact {
                 Self::Lost { side: side.into(), leg: read(&leg)?, since: Moment::from_unix_ms(since_ms) }
             }
             FactRow::Back { side, leg } => Self::Back { side: side.into(), leg: read(&leg)? },
+            FactRow::LinkRenewed { side, token } => Self::LinkRenewed { side: side.into(), token: read(&token)? },
             FactRow::Started {} => Self::Started,
             FactRow::Paused { cause, since_ms } => Self::Paused { cause: cause.into(), since: Moment::from_unix_ms(since_ms) },
             FactRow::Resumed {} => Self::Resumed,

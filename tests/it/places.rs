@@ -95,3 +95,33 @@ fn a_block_longer_than_a_call_may_last_is_not_sold() {
     let order = json!({ "plan_id": vendor.plan(60), "client_ref": "wei", "companion_id": vendor.companion() });
     booked(&vendor.post("/v1/calls", order).with(201));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_withdrawn_lets_nobody_in_and_puts_out_who_came_by_it() {
+    let mut talk = Talk::new("", 60).await;
+    let mut page = Page::welcome(&talk.server.base, &talk.call.client).await;
+    let path = format!("/v1/calls/{}/links", talk.call.id);
+    talk.vendor.post(&path, json!({ "party": "supervisor" })).problem(400, "invalid_request");
+    let key = fresh();
+    let renewed = talk.vendor.post_with(&key, &path, json!({ "party": "client" })).with(200);
+    let again = talk.vendor.post_with(&key, &path, json!({ "party": "client" }));
+    assert_eq!((again.header("idempotent-replayed"), again.json()), ("true", renewed.clone()));
+    let link = booked(&renewed);
+    assert_ne!(link.client, talk.call.client);
+    assert_eq!(link.companion, talk.call.companion, "the other party keeps hers");
+
+    assert_eq!(page.until("error").await["code"], "token_revoked");
+    talk.client.is_closed().await;
+    let offer = peer().await.offer().await;
+    talk.server.as_party("POST", "/v1/join", &talk.call.client, &offer).problem(401, "token_revoked");
+    let (_, refused) = Page::open(&talk.server.base, &talk.call.client).await;
+    assert_eq!(refused["code"], "token_revoked", "{refused}");
+
+    let paused = talk.vendor.until(&talk.call, "paused");
+    assert_eq!(paused["paused_by"], "client");
+    let mut back = peer().await;
+    join(&talk.server, &link.client, &back).await;
+    back.hum(HIGH);
+    back.hears_tone(LOW).await;
+    talk.vendor.until(&talk.call, "live");
+}

@@ -4,6 +4,7 @@ use super::command::{Asked, Command, Id, ask, page};
 use super::fields::{Fields, Text};
 use super::{CallFilter, CreateCall, Extend, Media, Request};
 use crate::endpoint::Front;
+use crate::inbound::Role;
 use crate::problem::Problem;
 use axum::Router;
 use axum::extract::State;
@@ -16,7 +17,7 @@ pub(super) fn routes() -> Router<Arc<Front>> {
     Router::new()
         .route("/v1/calls", post(create).get(list))
         .route("/v1/calls/{id}", get(one))
-        .route("/v1/calls/{id}/links", get(links))
+        .route("/v1/calls/{id}/links", get(links).post(renew_link))
         .route("/v1/calls/{id}/extend", post(extend))
         .route("/v1/calls/{id}/end", post(end))
         .route("/v1/calls/{id}/record", get(record))
@@ -57,6 +58,12 @@ async fn one(State(front): State<Arc<Front>>, Id(id): Id, asked: Asked) -> Resul
 
 async fn links(State(front): State<Arc<Front>>, Id(id): Id, asked: Asked) -> Result<Response, Problem> {
     ask(&front, asked.caller, None, Request::GetLinks { id }).await
+}
+
+async fn renew_link(State(front): State<Arc<Front>>, Id(id): Id, command: Command) -> Result<Response, Problem> {
+    let mut fields = Fields::of(command.body, &["party"])?;
+    let party = fields.choice("party", &[("client", Role::Client), ("companion", Role::Companion)])?;
+    ask(&front, command.caller, Some(command.idempotency), Request::RenewLink { id, party }).await
 }
 
 async fn extend(State(front): State<Arc<Front>>, Id(id): Id, command: Command) -> Result<Response, Problem> {

@@ -4,7 +4,7 @@ use super::{BOOKED, Books, call_id, hold_id, terms};
 use crate::call::{Asker, Call, Event, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, book};
-use crate::ids::LegId;
+use crate::ids::{LegId, TokenId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -36,6 +36,7 @@ enum What {
     Gift(Asker, i64),
     HangUp(Side),
     VendorEnds,
+    Withdraws(Side),
     Abuse,
     ServerStops,
 }
@@ -59,7 +60,7 @@ fn what() -> impl Strategy<Value = What> {
         4 => hold().prop_map(What::Reserved),
         1 => hold().prop_map(What::NotReserved),
         2 => (asker(), 0i64..40_000).prop_map(|(by, ms)| What::Gift(by, ms / 500 * 500)),
-        1 => prop_oneof![side().prop_map(What::HangUp), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
+        1 => prop_oneof![side().prop_map(What::HangUp), side().prop_map(What::Withdraws), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
     ]
 }
 
@@ -118,7 +119,11 @@ impl Run {
 
     fn give(&mut self, event: Event) {
         let mut out = Vec::new();
-        if let Event::ExtendAsked { request, .. } | Event::GiftAsked { request, .. } | Event::VendorEnds { request } = event {
+        if let Event::ExtendAsked { request, .. }
+        | Event::GiftAsked { request, .. }
+        | Event::LinkAsked { request, .. }
+        | Event::VendorEnds { request } = event
+        {
             self.answers.insert(request, 0);
         }
         self.exchange.handle(call_id(), event.clone(), self.now, &mut out);
@@ -181,6 +186,7 @@ impl Run {
             What::NotReserved(n) => Event::NotReserved { hold: hold(n), why: Refused::Storage },
             What::Gift(by, ms) => Event::GiftAsked { by, length: Span::from_ms(ms), request },
             What::HangUp(side) => Event::HangUp { side },
+            What::Withdraws(side) => Event::LinkAsked { side, token: TokenId::new(Uuid::from_u128(0xf00d)), request },
             What::VendorEnds => Event::VendorEnds { request },
             What::Abuse => Event::AbuseReported,
             What::ServerStops => Event::ServerStops,

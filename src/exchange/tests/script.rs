@@ -4,7 +4,7 @@ use super::{BOOKED, Books, call_id, hold_id, terms};
 use crate::call::{Answered, Asker, Call, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, SettleOrder, book, receipt};
-use crate::ids::{HoldId, LegId};
+use crate::ids::{HoldId, LegId, TokenId};
 use crate::money::Money;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -127,6 +127,10 @@ impl Stage {
                 let available = Money::new(number(amount)?, "CNY".parse().map_err(|_| "no such currency")?);
                 Event::NotReserved { hold: self.hold(hold), why: Refused::Funds { available } }
             }
+            ["vendor", "withdraws", side] => {
+                let token = TokenId::new(Uuid::from_u128(0xf00d));
+                Event::LinkAsked { side: side.parse().map_err(|error| format!("{error}"))?, token, request: self.request() }
+            }
             ["vendor", "ends"] => Event::VendorEnds { request: self.request() },
             ["abuse", "reported"] => Event::AbuseReported,
             ["server", "stops"] => Event::ServerStops,
@@ -220,6 +224,7 @@ impl Stage {
                     let result = match result {
                         Ok(Answered::Extended) => "extended".to_owned(),
                         Ok(Answered::Gifted) => "gifted".to_owned(),
+                        Ok(Answered::LinkRenewed) => "link renewed".to_owned(),
                         Ok(Answered::Ended) => "ended".to_owned(),
                         Err(why) => format!("refused, {why}"),
                     };
@@ -247,6 +252,7 @@ impl Stage {
                 format!("extended by {by}, {}{order}", self.hold_name(*hold))
             }
             Fact::Gifted { by, length } => format!("gifted by {by}, {} s", length.whole_s()),
+            Fact::LinkRenewed { side, .. } => format!("link renewed of {side}"),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
             Fact::Ended { reason, at_fault } => format!("ended {reason}, at fault {at_fault}"),
             Fact::Settled { charge, refund } => format!("settled, charge {charge}, refund {refund}"),

@@ -73,6 +73,7 @@ fn every_fact() -> Vec<Fact> {
         Fact::Heard { from: Side::Companion },
         Fact::Lost { side: Side::Client, leg, since: at(431_000) },
         Fact::Back { side: Side::Client, leg },
+        Fact::LinkRenewed { side: Side::Companion, token: TokenId::new(uuid(8)) },
     ]);
     facts
 }
@@ -95,6 +96,7 @@ fn number(fact: &Fact) -> usize {
         Fact::Heard { .. } => 12,
         Fact::Lost { .. } => 13,
         Fact::Back { .. } => 14,
+        Fact::LinkRenewed { .. } => 15,
     }
 }
 
@@ -104,7 +106,7 @@ fn every_fact_reads_back_as_it_was() {
     let mut seen: Vec<usize> = facts.iter().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..15).collect::<Vec<_>>(), "every kind of fact is here");
+    assert_eq!(seen, (0..16).collect::<Vec<_>>(), "every kind of fact is here");
     for fact in facts {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
