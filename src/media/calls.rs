@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Between two quality reports of a leg.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// The first figures of a leg come this long after it connects.
+const FIRST_MEASURE: Duration = Duration::from_secs(1);
 /// An address stays its leg's for so long after the last packet, whichever other party claims it: longer than the pause
 /// between a browser's consent checks (about 2.5 s), so that nobody takes a silent page's place.
 const ADDRESS_HOLD: Duration = Duration::from_secs(3);
@@ -387,7 +389,8 @@ impl Calls {
             // From now on she must be heard: one who comes back and never sends a sound is away.
             leg.voice_proof = Some(now);
         }
-        leg.cold.measured = now;
+        // The first figures come soon, so that a short call's record has some.
+        leg.cold.measured = now.checked_sub(MEASURE_EVERY - FIRST_MEASURE).unwrap_or(now);
         let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
         let Some(state) = self.calls.get_mut(&call) else { return };
         let seat = &mut state.seats[side as usize];

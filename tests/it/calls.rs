@@ -155,6 +155,9 @@ async fn a_call_of_two_programs_ends_when_its_time_is_up() {
     assert_eq!(ms(&call["ended_at"]) - ms(&call["started_at"]), 3000, "no pause, so not a millisecond more or less");
     assert_eq!(live["ends_at"], call["ended_at"]);
     assert_eq!(record["settlement"], "as_rated");
+    for side in ["client", "companion"] {
+        assert!(record["quality"][side]["packets"].as_u64() > Some(0), "{record}");
+    }
     let late = ms(&ended_was_said_at(&talk.server)) - ms(&call["ended_at"]);
     assert!((0..250).contains(&late), "the end was carried out {late} ms after it was due");
 }
