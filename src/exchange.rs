@@ -65,6 +65,8 @@ impl Exchange {
             | Event::Lost { .. }
             | Event::Back { .. }
             | Event::Hushed { .. }
+            | Event::Faltered { .. }
+            | Event::Steadied { .. }
             | Event::Failed { .. }
             | Event::Measured { .. }
             | Event::Reserved { .. }

@@ -84,6 +84,10 @@ pub enum Report {
     Lost { call: CallId, side: Side, leg: LegId, since: Moment },
     /// A lost leg is heard again (for a side that must send audio: its audio is).
     Back { call: CallId, side: Side, leg: LegId, at: Moment },
+    /// A leg that should send has been silent since `since`, for a second: too short to be lost.
+    Faltered { call: CallId, side: Side, leg: LegId, since: Moment },
+    /// A leg that faltered is heard again before it was lost.
+    Steadied { call: CallId, side: Side, leg: LegId, at: Moment },
     /// The page closed its transport (DTLS close_notify). Proof of life ended at `since`.
     Hushed { call: CallId, side: Side, leg: LegId, since: Moment },
     /// A text arrived on the leg's data channel `control`.

@@ -25,6 +25,10 @@ pub enum Event {
     Lost { side: Side, leg: LegId, since: Moment },
     /// A lost leg is heard again.
     Back { side: Side, leg: LegId, at: Moment },
+    /// Nothing came from this leg since `since`, too short yet to call it lost: if the call ends meanwhile, it counts from there.
+    Faltered { side: Side, leg: LegId, since: Moment },
+    /// A leg that faltered is heard again.
+    Steadied { side: Side, leg: LegId, at: Moment },
     /// The page closed the leg's transport: a loss that is known at once.
     Hushed { side: Side, leg: LegId, since: Moment },
     /// A leg never came up, or its transport failed for good.

@@ -44,9 +44,25 @@ impl Call {
     fn handle_open(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
         match event {
             Event::Joined { side, leg } => self.joined(side, leg, now, out),
-            Event::Connected { side, leg, at } => self.connected(side, leg, self.within(at, now), out),
+            Event::Connected { side, leg, at } => {
+                self.faltering[side as usize] = None;
+                self.connected(side, leg, self.within(at, now), out);
+            }
             Event::AudioReached { from, at } => self.audio_reached(from, self.within(at, now), out),
-            Event::Lost { side, leg, since } | Event::Hushed { side, leg, since } => self.lost(side, leg, since, now, out),
+            Event::Lost { side, leg, since } | Event::Hushed { side, leg, since } => {
+                self.faltering[side as usize] = None;
+                self.lost(side, leg, since, now, out);
+            }
+            Event::Faltered { side, leg, since } => {
+                if self.party(side).leg == Some(leg) {
+                    self.faltering[side as usize] = Some((leg, since));
+                }
+            }
+            // It may have been taken for lost when the call's time ran out.
+            Event::Steadied { side, leg, at } => {
+                self.faltering[side as usize] = None;
+                self.back(side, leg, self.within(at, now), out);
+            }
             // The transport of a connected leg broke for good: no later proof of life than now. A leg that never
             // came up changes nothing: the page joins again, or a limit runs out.
             Event::Failed { side, leg } => self.lost(side, leg, now, now, out),
@@ -67,6 +83,10 @@ impl Call {
             Event::GiftAsked { by, length, request } => {
                 let result = self.gift(by, length, now, out);
                 out.push(Effect::Answer { request, result });
+            }
+            Event::HangUp { .. } | Event::VendorEnds { .. } | Event::AbuseReported | Event::ServerStops if self.falters() => {
+                self.own_up(now, out);
+                self.handle_open(event, now, out);
             }
             Event::HangUp { side: Side::Client } => self.end(EndReason::ClientLeft, Fault::Client, now, out),
             Event::HangUp { side: Side::Companion } => self.end(EndReason::CompanionLeft, Fault::Companion, now, out),
@@ -120,6 +140,8 @@ impl Call {
                     self.record(at, Fact::Warned { left });
                     tell(out, Notice::Warning { left });
                 }
+                // Time that was not delivered is not used up: the call waits for who is missing.
+                Due::TimeExpired | Due::MaxDuration if self.falters() => self.own_up(at, out),
                 Due::TimeExpired => self.end(EndReason::TimeExpired, Fault::None, at, out),
                 Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
                 Due::MediaTimeout => {
@@ -199,6 +221,20 @@ impl Call {
             let since = party.up_at.max(party.heard_at).map_or(since, |alive| since.max(alive)).min(now);
             self.record(now, Fact::Lost { side, leg, since });
             self.follow(now, out);
+        }
+    }
+
+    /// Whether a connected leg is silent at present, without being lost yet.
+    fn falters(&self) -> bool {
+        self.faltering.iter().any(Option::is_some)
+    }
+
+    /// An end that comes before a loss is certain takes it for one: nobody pays for silence.
+    fn own_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        for side in [Side::Client, Side::Companion] {
+            if let Some((leg, since)) = self.faltering[side as usize].take() {
+                self.lost(side, leg, since, now, out);
+            }
         }
     }
 
@@ -396,6 +432,8 @@ fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
         | Event::Lost { .. }
         | Event::Back { .. }
         | Event::Hushed { .. }
+        | Event::Faltered { .. }
+        | Event::Steadied { .. }
         | Event::Failed { .. }
         | Event::Measured { .. }
         | Event::HangUp { .. }

@@ -131,6 +131,8 @@ pub struct Call {
     pub(super) armed: Vec<Span>,
     /// In flight, so not facts: after a crash their holds are released by the settlement.
     pub(super) asks: Vec<Ask>,
+    /// Legs that are silent, too short yet to be lost, since when. In flight: it becomes a fact only if the call ends meanwhile.
+    pub(super) faltering: [Option<(LegId, Moment)>; 2],
     /// The last figures; they become facts at the end.
     pub(super) measured: [Option<Quality>; 2],
 }
@@ -176,6 +178,7 @@ impl Call {
             gifted: Span::ZERO,
             armed: Vec::new(),
             asks: Vec::new(),
+            faltering: [None, None],
             measured: [None, None],
         };
         Ok((call, entry))

@@ -532,6 +532,10 @@ impl Calls {
         }
         match leg.turn(now) {
             Some(Turn::Lost(since)) => self.reports.push_back(Report::Lost { call, side, leg: id, since: self.clock.at(since) }),
+            Some(Turn::Faltered(since)) => {
+                self.reports.push_back(Report::Faltered { call, side, leg: id, since: self.clock.at(since) });
+            }
+            Some(Turn::Steadied(at)) => self.reports.push_back(Report::Steadied { call, side, leg: id, at: self.clock.at(at) }),
             Some(Turn::Back(at)) => {
                 self.reports.push_back(Report::Back { call, side, leg: id, at: self.clock.at(at) });
                 leg.want_key_frame(now);

@@ -36,11 +36,16 @@ pub(crate) struct Known {
     pub(crate) heard: Instant,
 }
 
+/// A leg that sends and is silent for this long falters: a packet comes each 20 ms, in silence (DTX) each 400 ms.
+const FALTER: Duration = Duration::from_secs(1);
+
 /// What a leg shows of life, and what was said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     /// Heard lately.
     Present,
+    /// Reported to falter; what was its last proof then.
+    Faltering(Instant),
     /// Reported lost; what was its last proof then.
     Lost(Instant),
 }
@@ -52,6 +57,10 @@ pub(crate) enum Turn {
     Lost(Instant),
     /// Heard again at.
     Back(Instant),
+    /// Silent since, not yet lost.
+    Faltered(Instant),
+    /// Heard again before it was lost.
+    Steadied(Instant),
 }
 
 /// How long a leg may be silent.
@@ -214,13 +223,17 @@ impl Leg {
             return None;
         }
         let patience = self.cold.patience;
-        let (proof, limit) = match self.voice_proof {
-            Some(voice) if patience.audio_required => (voice, patience.media_timeout),
-            _ if self.has_sent => (self.proof, patience.media_timeout),
-            _ => (self.proof, patience.quiet_timeout),
+        let (proof, limit, is_sending) = match self.voice_proof {
+            Some(voice) if patience.audio_required => (voice, patience.media_timeout, true),
+            _ if self.has_sent => (self.proof, patience.media_timeout, true),
+            _ => (self.proof, patience.quiet_timeout, false),
         };
         match self.cold.life {
-            Life::Present if now.saturating_duration_since(proof) >= Duration::from(limit) => {
+            Life::Faltering(since) if proof > since => {
+                self.cold.life = Life::Present;
+                Some(Turn::Steadied(proof))
+            }
+            Life::Present | Life::Faltering(_) if now.saturating_duration_since(proof) >= Duration::from(limit) => {
                 self.cold.life = Life::Lost(proof);
                 Some(Turn::Lost(proof))
             }
@@ -228,7 +241,11 @@ impl Leg {
                 self.cold.life = Life::Present;
                 Some(Turn::Back(proof))
             }
-            Life::Present | Life::Lost(_) => None,
+            Life::Present if is_sending && now.saturating_duration_since(proof) >= FALTER => {
+                self.cold.life = Life::Faltering(proof);
+                Some(Turn::Faltered(proof))
+            }
+            Life::Present | Life::Faltering(_) | Life::Lost(_) => None,
         }
     }
 

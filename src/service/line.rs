@@ -414,6 +414,8 @@ impl House {
             Report::AudioReached { call, from, at } => self.tell_core(call, Event::AudioReached { from, at }),
             Report::Lost { call, side, leg, since } => self.tell_core(call, Event::Lost { side, leg, since }),
             Report::Back { call, side, leg, at } => self.tell_core(call, Event::Back { side, leg, at }),
+            Report::Faltered { call, side, leg, since } => self.tell_core(call, Event::Faltered { side, leg, since }),
+            Report::Steadied { call, side, leg, at } => self.tell_core(call, Event::Steadied { side, leg, at }),
             Report::Hushed { call, side, leg, since } => self.tell_core(call, Event::Hushed { side, leg, since }),
             Report::Control { call, side, leg, text } => self.control_message(call, side, leg, &text),
             Report::Measured { call, side, quality } => self.tell_core(call, Event::Measured { side, quality }),

@@ -219,6 +219,26 @@ async fn a_silent_companion_is_lost_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_short_silence_is_said_and_taken_back_before_anybody_is_lost() {
+    let mut plane = Plane::new();
+    plane.audio_required = true;
+    plane.media_timeout = Span::from_s(30);
+    let (_client, _, mut companion, companion_leg) = plane.talking().await;
+    companion.hush();
+    let of_hers = |report: &Report| match report {
+        Report::Faltered { leg, since, .. } if *leg == companion_leg => Some((false, *since)),
+        Report::Steadied { leg, at, .. } if *leg == companion_leg => Some((true, *at)),
+        Report::Lost { leg, .. } if *leg == companion_leg => panic!("{report:?}"),
+        _ => None,
+    };
+    let (is_back, since) = plane.report(of_hers).await;
+    assert!(!is_back);
+    companion.talk(b"companion");
+    let (is_back, at) = plane.report(of_hers).await;
+    assert!(is_back && at.since(since) >= Span::from_s(1), "silent from {since} to {at}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_closes_is_hushed() {
     let mut plane = Plane::new();
     let (mut client, client_leg, _companion, _) = plane.talking().await;

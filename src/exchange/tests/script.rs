@@ -147,6 +147,8 @@ impl Stage {
                     ["heard"] => Event::AudioReached { from: side, at },
                     ["lost", leg, "since", since] => Event::Lost { side, leg: self.leg(leg), since: moment(since)? },
                     ["hushed", leg, "since", since] => Event::Hushed { side, leg: self.leg(leg), since: moment(since)? },
+                    ["falters", leg, "since", since] => Event::Faltered { side, leg: self.leg(leg), since: moment(since)? },
+                    ["steadies", leg] => Event::Steadied { side, leg: self.leg(leg), at },
                     ["back", leg] => Event::Back { side, leg: self.leg(leg), at },
                     ["failed", leg] => Event::Failed { side, leg: self.leg(leg) },
                     ["hangs", "up"] => Event::HangUp { side },
