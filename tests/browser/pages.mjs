@@ -193,6 +193,16 @@ export class VendorPage {
     return { client: { url: await this.tab.shown('#link-client', /#/) }, companion: { url: await this.tab.shown('#link-companion', /#/) } };
   }
 
+  /**
+   * Withdraws a party's link, which is shown, and says yes; gives what the page says and the new link.
+   * @param {'client' | 'companion'} party
+   */
+  async renewLink(party) {
+    await this.tab.click(`#renew-${party}`);
+    await this.tab.click('#confirm-yes');
+    return { said: await this.tab.shown(`#renew-${party}-note`), url: await this.tab.shown(`#link-${party}`, /#/) };
+  }
+
   /** The one call on the live board: its id, once it shows this state. @param {string} state */
   async onBoard(state) {
     const id = await until(`the board shows a call that is ${state}`, () =>

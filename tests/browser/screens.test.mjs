@@ -72,6 +72,10 @@ scene('every screen can be read, on a phone and on a desk, in English and Chines
   await vendor.tab.reload();
   await vendor.onBoard('live');
   await look(vendor.tab, 'vendor-live');
+  await vendor.tab.click('[data-testid=call] [data-testid=call-links]');
+  await vendor.tab.shown('#link-client', /#/);
+  await look(vendor.tab, 'vendor-links');
+  await vendor.tab.click('#links-close');
   await vendor.show('setup');
   await look(vendor.tab, 'vendor-setup');
   await vendor.show('credit');

@@ -41,6 +41,34 @@ scene('an operator sells a call, watches it, ends it and reads the receipt', asy
   assert.match(await vendor.receipt(), /Evening/);
 });
 
+scene('a link that is withdrawn puts out who came in by it, and the new one opens', async (scene) => {
+  const server = await scene.server();
+  const vendor = new VendorPage(await scene.tab(await scene.browser(), 'vendor'));
+  await vendor.signIn(await server.loginLink());
+  await server.sell({ client: 'Lin' });
+  await vendor.onBoard('connecting');
+  await vendor.tab.click('[data-testid=call] [data-testid=call-links]');
+  const old = { client: await vendor.tab.shown('#link-client', /#/), companion: await vendor.tab.shown('#link-companion', /#/) };
+
+  const clients = await scene.browser();
+  const client = new ClientPage(await scene.tab(clients, 'client'));
+  await client.open(old.client);
+  let sockets = 0;
+  client.tab.page.on('websocket', () => (sockets += 1));
+  const renewed = await vendor.renewLink('client');
+  assert.match(renewed.said, /put out/);
+  assert.notEqual(renewed.url, old.client);
+  assert.equal(await vendor.tab.shown('#link-companion', /#/), old.companion, 'the other link stands');
+  assert.match(await client.problem(), /withdrawn/);
+  assert.equal(sockets, 0, 'who was put out does not knock again');
+
+  await client.tab.reload();
+  assert.match(await client.problem(), /withdrawn/);
+  assert.equal(sockets, 1, 'the page that was loaded again asked once');
+  const again = new ClientPage(await scene.tab(clients, 'client with the new link'));
+  await again.open(renewed.url);
+});
+
 scene('a login link works once, and signing out ends the session', async (scene) => {
   const server = await scene.server();
   const first = new VendorPage(await scene.tab(await scene.browser(), 'vendor'));

@@ -224,6 +224,7 @@ export class Session {
         this.#refused('replaced');
         break;
       case 'error':
+        if (message.code === 'token_revoked') return this.#refused(message.code); // put out: another attempt would be refused the same
         if (message.re !== null && message.re === this.#offerSeq) this.#offerRefused(message.code);
         else if (this.#leaving) {
           // It was refused, and is for the person to try again; until then she is heard as before.

@@ -1,18 +1,22 @@
-// Making a call: the form, the credit it may need first, and the two links that come out.
+// Making a call: the form, the credit it may need first, and the two links that come out, which can be withdrawn and made anew.
 
 import { byId, setText } from '../dom.js';
 import { onLanguage, t, tMoney } from '../i18n.js';
 import { decimal } from '../money.js';
 import { available, get, Refused, Submission } from './api.js';
-import { amount, onSubmit, value } from './form.js';
+import { amount, confirmed, onSubmit, value, words } from './form.js';
 import { companions, companionWords, onSetup, plans, planWords } from './setup.js';
 
 /** @typedef {import('./api.js').Links} Links */
+/** @typedef {'client' | 'companion'} Party */
+
+const PARTIES = /** @type {const} */ (['client', 'companion']);
 
 const call = new Submission();
 const credit = new Submission();
-/** Whose links are shown. */
-let linksOf = '';
+const renewals = { client: new Submission(), companion: new Submission() };
+/** Whose links are shown. @type {{ call: string, name: string } | null} */
+let linksOf = null;
 let made = () => {};
 
 /** @param {() => void} listener is called when there is a new call */
@@ -39,7 +43,7 @@ function draw() {
   byId('call-setup-hint', HTMLElement).hidden = ready;
   byId('call-submit', HTMLButtonElement).disabled = !ready;
   drawShort();
-  if (linksOf) setText(byId('links-title', HTMLElement), t('links_title', { name: linksOf }));
+  if (linksOf) setText(byId('links-title', HTMLElement), t('links_title', { name: linksOf.name }));
 }
 
 function price() {
@@ -63,22 +67,41 @@ function showShort() {
 }
 
 /**
+ * Puts a party's link in its place.
+ * @param {Party} party
+ * @param {Links} links
+ */
+function put(party, links) {
+  byId(`link-${party}`, HTMLInputElement).value = links[party].url;
+  setText(byId(`copy-${party}`, HTMLElement), t('copy'));
+  note(party, '');
+}
+
+/**
+ * Says beside a party's link what became of it.
+ * @param {Party} party
+ * @param {string} text
+ */
+function note(party, text) {
+  setText(byId(`renew-${party}-note`, HTMLElement), text);
+}
+
+/**
  * Shows both links of a call.
+ * @param {string} call its id
  * @param {Links} links
  * @param {string} name for whom
  */
-export function showLinks(links, name) {
-  linksOf = name;
-  byId('link-client', HTMLInputElement).value = links.client.url;
-  byId('link-companion', HTMLInputElement).value = links.companion.url;
+export function showLinks(call, links, name) {
+  linksOf = { call, name };
+  for (const party of PARTIES) put(party, links);
   setText(byId('links-title', HTMLElement), t('links_title', { name }));
-  for (const id of ['copy-client', 'copy-companion']) setText(byId(id, HTMLElement), t('copy'));
   byId('links', HTMLElement).hidden = false;
   byId('links-title', HTMLElement).focus({ preventScroll: true });
   byId('links', HTMLElement).scrollIntoView({ block: 'nearest' });
 }
 
-/** @param {'client' | 'companion'} party */
+/** @param {Party} party */
 async function copy(party) {
   const input = byId(`link-${party}`, HTMLInputElement);
   const button = byId(`copy-${party}`, HTMLElement);
@@ -88,6 +111,28 @@ async function copy(party) {
   } catch {
     input.select(); // not allowed here: it is marked, so that one key copies it
     setText(button, t('copy_by_hand'));
+  }
+}
+
+/** Withdraws a party's link and shows the new one. @param {Party} party */
+async function renew(party) {
+  const shown = linksOf;
+  if (!shown) return;
+  const title = t(party === 'client' ? 'renew_confirm_client' : 'renew_confirm_companion');
+  if (!(await confirmed({ title, text: t('renew_confirm_text'), no: t('renew_no'), yes: t('renew_yes'), kind: 'main' }))) return;
+  const button = byId(`renew-${party}`, HTMLButtonElement);
+  button.disabled = true;
+  note(party, '');
+  try {
+    const links = await renewals[party].post(`/calls/${shown.call}/links`, { party });
+    if (shown !== linksOf) return; // closed meanwhile, or another call's links stand there
+    put(party, links);
+    note(party, t('link_renewed'));
+    byId(`copy-${party}`, HTMLElement).focus();
+  } catch (error) {
+    if (shown === linksOf) note(party, words(error));
+  } finally {
+    button.disabled = false;
   }
 }
 
@@ -106,7 +151,7 @@ onSubmit('call', async () => {
     byId('short', HTMLElement).hidden = true;
     for (const id of ['call-client', 'call-name']) byId(id, HTMLInputElement).value = '';
     const links = answer.client?.url && answer.companion?.url ? answer : await get(`/calls/${answer.id}/links`);
-    showLinks(links, name || client);
+    showLinks(answer.id, links, name || client);
     made();
   } catch (error) {
     if (error instanceof Refused && error.code === 'insufficient_funds') showShort();
@@ -126,9 +171,12 @@ onSubmit('short', async () => {
 });
 
 for (const id of ['call-plan', 'call-client']) byId(id, HTMLElement).addEventListener('input', drawShort);
-for (const party of /** @type {const} */ (['client', 'companion'])) byId(`copy-${party}`, HTMLElement).addEventListener('click', () => void copy(party));
+for (const party of PARTIES) {
+  byId(`copy-${party}`, HTMLElement).addEventListener('click', () => void copy(party));
+  byId(`renew-${party}`, HTMLElement).addEventListener('click', () => void renew(party));
+}
 byId('links-close', HTMLElement).addEventListener('click', () => {
-  linksOf = '';
+  linksOf = null;
   byId('links', HTMLElement).hidden = true;
   // The links let anybody in: they do not stay in a page that is left open.
   for (const id of ['link-client', 'link-companion']) byId(id, HTMLInputElement).value = '';

@@ -1,6 +1,6 @@
 // What the vendor's forms share: one submission at a time, an error in words beside the button, reading amounts.
 
-import { byId, setText } from '../dom.js';
+import { ask, byId, setText } from '../dom.js';
 import { t } from '../i18n.js';
 import { parse } from '../money.js';
 import { errorWords } from '../call/words.js';
@@ -47,6 +47,20 @@ export function onSubmit(name, submit) {
       button.disabled = false;
     }
   });
+}
+
+/**
+ * Asks before something that cannot be taken back.
+ * @param {{ title: string, text: string, no: string, yes: string, kind: 'main' | 'danger' }} question `kind` is how the yes looks
+ * @returns {Promise<boolean>} the person confirmed
+ */
+export function confirmed({ title, text, no, yes, kind }) {
+  setText(byId('confirm-title', HTMLElement), title);
+  setText(byId('confirm-text', HTMLElement), text);
+  setText(byId('confirm-no', HTMLElement), no);
+  setText(byId('confirm-yes', HTMLElement), yes);
+  byId('confirm-yes', HTMLElement).className = kind;
+  return ask(byId('confirm-dialog', HTMLDialogElement));
 }
 
 /** Something in the form that the server need not be asked about. */

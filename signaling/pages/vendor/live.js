@@ -1,13 +1,13 @@
 // The live board: every open call with its state and what is left, drawn in place so that nothing moves under a finger.
 // It asks every two seconds while it is looked at; between answers the countdown moves by the page's own clock.
 
-import { ask, byId, make, setText } from '../dom.js';
+import { byId, make, setText } from '../dom.js';
 import { onLanguage, t, tLength, tMoney } from '../i18n.js';
 import { clock, left } from '../call/countdown.js';
 import { endWords } from '../call/words.js';
 import { get, Submission } from './api.js';
 import { showLinks } from './create.js';
-import { words } from './form.js';
+import { confirmed, words } from './form.js';
 
 /** @typedef {import('./api.js').Call} Call */
 
@@ -51,7 +51,7 @@ class Card {
     const gift = new Submission();
     const end = new Submission();
     const path = `/calls/${call.id}`;
-    this.#links.addEventListener('click', () => void this.#act(async () => showLinks(await get(`${path}/links`), this.#name)));
+    this.#links.addEventListener('click', () => void this.#act(async () => showLinks(call.id, await get(`${path}/links`), this.#name)));
     this.#wallet.addEventListener('click', () => void this.#change(wallet, `${path}/extend`, {}, t('done_extended')));
     this.#byOrder.addEventListener('click', async () => {
       const order_ref = this.#order.value.trim();
@@ -60,9 +60,9 @@ class Card {
     });
     this.#give.addEventListener('click', () => void this.#change(gift, `${path}/extend`, { gift_s: Number(this.#gift.value) }, t('done_given')));
     this.#end.addEventListener('click', async () => {
-      setText(byId('confirm-title', HTMLElement), t('end_confirm_title', { name: this.#name }));
-      setText(byId('confirm-text', HTMLElement), t('end_confirm_text'));
-      if (await ask(byId('confirm-dialog', HTMLDialogElement))) void this.#change(end, `${path}/end`, {}, t('done_ended'));
+      const title = t('end_confirm_title', { name: this.#name });
+      const sure = await confirmed({ title, text: t('end_confirm_text'), no: t('hang_up_no'), yes: t('hang_up_yes'), kind: 'danger' });
+      if (sure) void this.#change(end, `${path}/end`, {}, t('done_ended'));
     });
     const more = make('details', {}, this.#more,
       make('div', { class: 'stack' }, this.#wallet,
