@@ -3,7 +3,7 @@
 
 use crate::serve::{Certificate, Server, log, runtime};
 use crate::tools::{add_vendor, login_code};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use lull::bot;
 use lull::config::{Config, Flags};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use signaling::code::Code;
 use signaling::inbound::{Caller, Idempotency, Inbound};
 use signaling::message::Amount;
 use signaling::rest::{CreateCall, CreateCompanion, CreatePlan, Credit, Media, PlanKind, Request};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
@@ -40,7 +40,11 @@ pub(crate) fn run(mut flags: Flags, bot: bool, lan: bool) -> Result<()> {
     flags.base.db.get_or_insert(format!("sqlite:{}", folder.0.join("demo.db").display()));
     flags.base.log.get_or_insert("warn,lull=info".to_owned());
     let certificate = if lan {
-        let ip = lull::media::own_address().context("this machine has no address in a network; `lull demo` without --lan works here")?;
+        let ip = match lull::media::own_address() {
+            Some(ip) => ip,
+            None if flags.public_url.is_some() => Ipv4Addr::LOCALHOST.into(),
+            None => bail!("this machine has no address in a network; `lull demo` without --lan works here"),
+        };
         flags.http.get_or_insert("0.0.0.0:8443".to_owned());
         let port = flags.http.as_deref().and_then(|at| at.rsplit(':').next()).unwrap_or("8443").to_owned();
         flags.public_url.get_or_insert(format!("https://{ip}:{port}"));

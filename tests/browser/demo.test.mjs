@@ -31,6 +31,22 @@ scene('one person alone talks to the built-in companion and sees the call on the
   await client.bill();
 });
 
+scene('over HTTPS, with the certificate made on the spot, a page gets a microphone, its socket and a call', async (scene) => {
+  const demo = await scene.demo({ lan: true });
+  assert.match(demo.links.client, /^https:/);
+  const browser = await scene.browser({ trusting: true });
+  const client = new ClientPage(await scene.tab(browser, 'client'));
+  await client.open(demo.links.client);
+  await client.join();
+  await client.tab.body('state', 'live');
+  await client.seesPicture();
+  const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
+  await vendor.signIn(demo.links.vendor);
+  await vendor.onBoard('live');
+  await client.hangUp();
+  assert.ok(await client.end());
+});
+
 /**
  * The loudest pitch the ear in the page hears, in dB.
  * @param {import('./browser.mjs').Tab} tab

@@ -32,9 +32,12 @@ export class Scene {
     return server;
   }
 
-  /** `lull demo --bot` */
-  async demo() {
-    const demo = await Demo.start(this.name);
+  /**
+   * `lull demo --bot`
+   * @param {Parameters<typeof Demo.start>[1]} [options]
+   */
+  async demo(options) {
+    const demo = await Demo.start(this.name, options);
     this.#endings.push(() => demo.stop());
     this.log = () => demo.log();
     return demo;
@@ -42,10 +45,10 @@ export class Scene {
 
   /**
    * A browser of its own for one person.
-   * @param {{ hz?: number, kind?: 'chromium' | 'firefox' }} [options]
+   * @param {{ hz?: number, kind?: 'chromium' | 'firefox', trusting?: boolean }} [options] `trusting`: any certificate will do
    */
-  async browser({ hz = CLIENT_HZ, kind = 'chromium' } = {}) {
-    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz });
+  async browser({ hz = CLIENT_HZ, kind = 'chromium', trusting = false } = {}) {
+    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz, trusting });
     this.#endings.push(() => browser.close());
     return browser;
   }

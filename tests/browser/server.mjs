@@ -128,11 +128,15 @@ export class Demo {
     this.links = { client: '', vendor: '' };
   }
 
-  /** @param {string} scene */
-  static async start(scene) {
+  /**
+   * @param {string} scene
+   * @param {{ lan?: boolean }} [options] `lan`: over HTTPS, with the certificate it makes
+   */
+  static async start(scene, { lan = false } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'lull-'));
     const [http, udp] = [await freePort('tcp'), await freePort('udp')];
-    const program = new Program(scene, ['demo', '--bot', '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
+    const https = lan ? ['--lan', '--public-url', `https://localhost:${http}`] : [];
+    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
     const demo = new Demo(program, folder);
     await orStop(
       demo,
