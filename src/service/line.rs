@@ -48,6 +48,8 @@ pub(super) struct Offered {
     leg: LegId,
     answer: Result<String, OfferError>,
     asked: Asked,
+    /// As [`super::parties::Party::withdrawn`] was when it was asked.
+    withdrawn: u32,
 }
 
 /// Who made an offer.
@@ -113,7 +115,7 @@ impl House {
         let Some(call) = self.exchange.call(id) else { return work.refuse(wire::not_found("call")) };
         let side = wire::side(work.claims.role);
         if call.token(side).to_string() != work.claims.jti {
-            return work.refuse(wire::refused(Code::TokenRevoked, "this link was withdrawn; ask for a new one", None));
+            return work.refuse(link_withdrawn());
         }
         let is_over = call.is_over();
         match work.want {
@@ -152,6 +154,10 @@ impl House {
                 None => drop(reply.send(Err(wire::not_found("leg")))),
             },
         }
+    }
+
+    fn withdrawn(&self, call: CallId, side: Side) -> u32 {
+        self.parties.get(&call).map_or(0, |parties| parties.of(side).withdrawn)
     }
 
     /// Whether the party talks over another leg: then hanging this one up does not end the call.
@@ -208,17 +214,22 @@ impl House {
         asked: Asked,
     ) {
         let notes = self.notes.clone();
+        let withdrawn = self.withdrawn(call, side);
         tokio::spawn(async move {
             // A shard that drops the question is going down.
             let answer = answer.await.unwrap_or(Err(OfferError::Overloaded));
-            let _ = notes.send(Note::Offered(Box::new(Offered { call, side, leg, answer, asked })));
+            let _ = notes.send(Note::Offered(Box::new(Offered { call, side, leg, answer, asked, withdrawn })));
         });
     }
 
     /// The media plane answered an offer: the join becomes a fact, and then the answer goes out.
     pub(super) fn offered(&mut self, offered: Offered) {
-        let Offered { call, side, leg, answer, asked } = offered;
+        let Offered { call, side, leg, answer, asked, withdrawn } = offered;
         let answer = match answer {
+            Ok(_) if withdrawn != self.withdrawn(call, side) => {
+                self.media.close_leg(call, leg);
+                Err(link_withdrawn())
+            }
             Ok(_) if self.exchange.call(call).is_none_or(Call::is_over) => {
                 self.media.close_leg(call, leg);
                 Err(wire::call_ended())
@@ -389,11 +400,11 @@ impl House {
 
     /// A party's link was withdrawn: whoever came by it is out, on every socket and leg.
     pub(super) fn turn_out(&mut self, call: CallId, side: Side) {
-        let detail = "this link was withdrawn; ask for a new one".to_owned();
+        let Refused { code, detail, .. } = link_withdrawn();
         let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
-        party.close_all(&ServerBody::Error { code: Code::TokenRevoked, detail, re: None });
+        party.close_all(&ServerBody::Error { code, detail, re: None });
         let connected = party.connected;
-        for leg in party.take_legs() {
+        for leg in party.withdraw() {
             self.media.close_leg(call, leg);
             if Some(leg) == connected {
                 let since = self.clock.now();
@@ -435,4 +446,8 @@ impl House {
             }
         }
     }
+}
+
+fn link_withdrawn() -> Refused {
+    wire::refused(Code::TokenRevoked, "this link was withdrawn; ask for a new one", None)
 }

@@ -44,6 +44,8 @@ pub(super) struct Party {
     replaced: VecDeque<String>,
     /// Messages numbered so far.
     sent: u64,
+    /// Times her link was withdrawn: what was asked for before counts no more.
+    pub(super) withdrawn: u32,
     pub(super) devices: Devices,
     /// The last leg whose browser can carry no video.
     pub(super) without_video: Option<LegId>,
@@ -169,8 +171,9 @@ impl Party {
         }
     }
 
-    /// All legs, which are hers no longer.
-    pub(super) fn take_legs(&mut self) -> Vec<LegId> {
+    /// Her link was withdrawn: all legs, which are hers no longer.
+    pub(super) fn withdraw(&mut self) -> Vec<LegId> {
+        self.withdrawn += 1;
         self.connected = None;
         self.legs.drain(..).map(|(leg, _)| leg).collect()
     }
