@@ -3,15 +3,17 @@
 //! Owned outright by the shard's thread; no socket and no clock, time is an argument, and what is to be sent or reported
 //! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
 
+mod time;
+mod transport;
+
 use super::demux::{Directory, Kind, Place};
-use super::dtls::{self, Dtls, Identity};
-use super::ice::{self, Check, Credentials};
-use super::leg::{CONNECT_LIMIT, Leg, NewLeg, Patience, Turn, begins_key_frame};
+use super::dtls::{self, Identity};
+use super::leg::{Leg, NewLeg, Patience, begins_key_frame};
 use super::sdp::{self, Announced, Fragment, Local, Offer, write_fragment};
 use super::socket::{Path, SLOT};
 use super::stats::{Counts, Loss};
 use super::{OfferError, OpenLeg, Report};
-use crate::call::{Quality, Side};
+use crate::call::Side;
 use crate::clock::{Clock, Moment};
 use crate::ids::{CallId, LegId};
 use crate::relay::{self, Lane, Profile, Received};
@@ -20,16 +22,12 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use time::{MEASURE_EVERY, quality, sum};
 
 /// How long the legs of a stopped call stay, so that its last texts arrive.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Between two quality reports of a leg.
-const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// The first figures of a leg come this long after it connects.
 const FIRST_MEASURE: Duration = Duration::from_secs(1);
-/// An address stays its leg's for so long after the last packet, whichever other party claims it: longer than the pause
-/// between a browser's consent checks (about 2.5 s), so that nobody takes a silent page's place.
-const ADDRESS_HOLD: Duration = Duration::from_secs(3);
 /// Reports that may be dropped are, when so many wait.
 const BACKLOG_LIMIT: usize = 256;
 
@@ -174,98 +172,6 @@ impl Calls {
             _ => (),
         }
         Some((length, path))
-    }
-
-    fn stun(&mut self, datagram: &[u8], path: Path, now: Instant) {
-        let place = ice::addressee(datagram).and_then(|name| Some((name, self.directory.named(name)?)));
-        let Some((name, place)) = place else { return self.counts.lose(Loss::Stranger) };
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let is_earlier = leg.cold.credentials.ufrag() != name;
-        let credentials = if is_earlier { leg.cold.earlier.as_ref() } else { Some(&leg.cold.credentials) };
-        let Some(credentials) = credentials else { return };
-        match ice::check(datagram, credentials.password(), path.peer, self.identity.crypto()) {
-            Check::Forged => self.counts.lose(Loss::BadStun),
-            Check::Conflict(reply) => self.datagrams.push((path, reply)),
-            Check::Good { reply, nominated } => {
-                let Some(slot) = self.admit(place, path, now) else { return self.counts.lose(Loss::Stranger) };
-                self.datagrams.push((path, reply));
-                let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-                leg.heard(slot, nominated, path, now);
-                if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
-                    self.directory.forget_name(earlier.ufrag());
-                }
-                if leg.cold.dtls.is_none() {
-                    let prefer =
-                        self.calls.get(&leg.cold.call).map_or(Profile::AeadAes128Gcm, |call| call.seats[leg.cold.side as usize].prefer);
-                    leg.cold.dtls = Some(Dtls::connect(self.identity.clone(), leg.cold.offer.fingerprints.clone(), prefer, now));
-                    self.flush(place, now);
-                }
-            }
-        }
-    }
-
-    /// The slot of an address in its leg, which an authenticated request may make. None if it is another leg's still.
-    fn admit(&mut self, place: Place, path: Path, now: Instant) -> Option<u8> {
-        if let Some((holder, slot)) = self.directory.at(path.peer) {
-            if holder == place {
-                return Some(slot);
-            }
-            let of = |place: Place| self.legs.get(place).and_then(Option::as_ref);
-            // A page that comes back may come from the same port.
-            let party = |leg: &Leg| (leg.cold.call, leg.cold.side);
-            let same = of(holder).map(party) == of(place).map(party);
-            let known = of(holder).map(Leg::known).unwrap_or_default();
-            let heard = known.iter().find(|known| known.path.peer == path.peer).map(|known| known.heard);
-            if !same && heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
-                return None;
-            }
-        }
-        let (slot, replaced) = self.legs.get_mut(place)?.as_mut()?.learn(path, now);
-        if let Some(old) = replaced {
-            self.directory.forget_address(old.peer);
-        }
-        self.directory.note_address(path.peer, place, slot);
-        Some(slot)
-    }
-
-    fn dtls(&mut self, datagram: &[u8], path: Path, now: Instant) {
-        let Some((place, _)) = self.directory.at(path.peer) else { return self.counts.lose(Loss::Stranger) };
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let Some(dtls) = &mut leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
-        let events = dtls.read(datagram, now);
-        self.carry(place, events, now);
-        self.flush(place, now);
-    }
-
-    fn carry(&mut self, place: Place, events: Vec<dtls::Event>, now: Instant) {
-        for event in events {
-            let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-            match event {
-                dtls::Event::Keyed(keying) => match leg.media.key(&keying, self.identity.crypto()) {
-                    Ok(()) => {
-                        if let Some(control) = &mut leg.cold.control {
-                            control.begin(now);
-                        }
-                        self.connected(place, now);
-                    }
-                    Err(_) => self.fail(place, "its keys cannot be used", now),
-                },
-                dtls::Event::Data(record) => {
-                    if let Some(control) = &mut leg.cold.control {
-                        control.read(record.freeze(), now);
-                    }
-                }
-                dtls::Event::Closed => {
-                    let (call, side, id, since) = (leg.cold.call, leg.cold.side, leg.cold.id, self.clock.at(leg.proof));
-                    if leg.is_connected() && !self.is_stopped(call) {
-                        self.reports.push_back(Report::Hushed { call, side, leg: id, since });
-                    }
-                    self.close(place, now);
-                }
-                dtls::Event::Stranger => self.fail(place, "its certificate is not the one its offer named", now),
-                dtls::Event::Refused => self.fail(place, "its DTLS handshake failed", now),
-            }
-        }
     }
 
     // The life of a leg
@@ -473,98 +379,6 @@ impl Calls {
         }
     }
 
-    // Time
-
-    /// The earliest timer; waking earlier or later than it harms nothing.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((due, _))| *due)
-    }
-
-    /// Runs the timers of DTLS and SCTP that are due.
-    pub(crate) fn run_timers(&mut self, now: Instant) {
-        while let Some(Reverse((due, place))) = self.timers.peek().copied()
-            && due <= now
-        {
-            self.timers.pop();
-            let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { continue };
-            if leg.cold.timer != Some(due) {
-                continue;
-            }
-            leg.cold.timer = None;
-            if let Some(control) = &mut leg.cold.control {
-                control.handle_timeout(now);
-            }
-            if let Some(dtls) = &mut leg.cold.dtls {
-                let events = dtls.handle_timeout(now);
-                self.carry(place, events, now);
-            }
-            self.flush(place, now);
-        }
-    }
-
-    /// What is looked at ten times a second: who is silent, what is late, what is to be measured.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        for place in 0..self.legs.len() {
-            self.tick_leg(place, now);
-        }
-        let over: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| call.leaves.is_some_and(|leaves| leaves <= now)).map(|(id, _)| *id).collect();
-        for id in over {
-            let seats = self.calls.get(&id).map(|call| call.seats.each_ref().map(|seat| seat.current)).unwrap_or_default();
-            for place in seats.into_iter().flatten() {
-                self.close(place, now);
-            }
-            self.forget_if_over(id, now);
-        }
-    }
-
-    fn tick_leg(&mut self, place: Place, now: Instant) {
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
-        if !leg.is_connected() {
-            if now.saturating_duration_since(leg.cold.opened) >= CONNECT_LIMIT {
-                self.fail(place, "it did not connect within 30 s", now);
-            }
-            return;
-        }
-        if self.calls.get(&call).is_none_or(|call| call.leaves.is_some()) {
-            return;
-        }
-        match leg.turn(now) {
-            Some(Turn::Lost(since)) => self.reports.push_back(Report::Lost { call, side, leg: id, since: self.clock.at(since) }),
-            Some(Turn::Faltered(since)) => {
-                self.reports.push_back(Report::Faltered { call, side, leg: id, since: self.clock.at(since) });
-            }
-            Some(Turn::Steadied(at)) => self.reports.push_back(Report::Steadied { call, side, leg: id, at: self.clock.at(at) }),
-            Some(Turn::Back(at)) => {
-                self.reports.push_back(Report::Back { call, side, leg: id, at: self.clock.at(at) });
-                leg.want_key_frame(now);
-                if let Some(other) = leg.other
-                    && let Some(other) = self.legs.get_mut(other).and_then(Option::as_mut)
-                {
-                    other.want_key_frame(now);
-                }
-            }
-            None => (),
-        }
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        if leg.other.is_some() && leg.key_frame_is_due(now) {
-            let mut packet = vec![0; relay::SPARE + 12];
-            if let (Ok(length), Some(path)) = (leg.media.request_key_frame(&mut packet), leg.path) {
-                packet.truncate(length);
-                self.datagrams.push((path, packet));
-            }
-        }
-        if now.saturating_duration_since(leg.cold.measured) >= MEASURE_EVERY {
-            leg.cold.measured = now;
-            let earlier = self.calls.get(&call).map(|call| call.seats[side as usize].earlier).unwrap_or_default();
-            let quality = quality(sum(earlier, leg.media.quality()));
-            if self.reports.len() < BACKLOG_LIMIT {
-                self.reports.push_back(Report::Measured { call, side, quality });
-            }
-        }
-    }
-
     fn forget_if_over(&mut self, id: CallId, now: Instant) {
         let over = self.calls.get(&id).is_some_and(|call| {
             let empty = call.seats.iter().all(|seat| seat.current.is_none() && seat.joining.is_none());
@@ -577,28 +391,6 @@ impl Calls {
 
     // Small things
 
-    /// Puts a leg's records into the queue, tells its texts and sets its timer.
-    fn flush(&mut self, place: Place, now: Instant) {
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let records = leg.records(now);
-        if let Some(path) = leg.path {
-            self.datagrams.extend(records.into_iter().map(|record| (path, record.to_vec())));
-        }
-        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
-        for text in leg.texts(now) {
-            if self.reports.len() < BACKLOG_LIMIT {
-                self.reports.push_back(Report::Control { call, side, leg: id, text });
-            }
-        }
-        let due = leg.due();
-        if let Some(due) = due
-            && leg.cold.timer.is_none_or(|timer| due < timer)
-        {
-            leg.cold.timer = Some(due);
-            self.timers.push(Reverse((due, place)));
-        }
-    }
-
     fn is_stopped(&self, call: CallId) -> bool {
         self.calls.get(&call).is_some_and(|call| call.leaves.is_some())
     }
@@ -610,25 +402,6 @@ impl Calls {
 
     fn leg(&mut self, place: Place) -> Result<&mut Leg, OfferError> {
         self.legs.get_mut(place).and_then(Option::as_mut).ok_or(OfferError::Gone)
-    }
-
-    /// New ICE credentials; the old ones work until the new are used.
-    fn renew(&mut self, place: Place) -> Result<(), OfferError> {
-        let fresh = self.credentials()?;
-        self.directory.note_name(fresh.ufrag(), place);
-        let leg = self.leg(place)?;
-        let old = std::mem::replace(&mut leg.cold.credentials, fresh);
-        if let Some(older) = leg.cold.earlier.replace(old) {
-            self.directory.forget_name(older.ufrag());
-        }
-        Ok(())
-    }
-
-    fn credentials(&self) -> Result<Credentials, OfferError> {
-        // 48 random bits: taken at once only by a miracle, then by another draw.
-        let drawn =
-            (0..8).find_map(|_| Credentials::draw(self.identity.random()).filter(|drawn| self.directory.named(drawn.ufrag()).is_none()));
-        drawn.ok_or(OfferError::Overloaded)
     }
 
     /// Four SSRCs that differ from each other and from the page's, and a session id.
@@ -668,20 +441,6 @@ impl Calls {
     fn answer(&self, leg: &Leg) -> String {
         sdp::answer(&leg.cold.offer, &self.local(leg))
     }
-}
-
-fn sum(earlier: relay::Quality, now: relay::Quality) -> relay::Quality {
-    relay::Quality {
-        packets: earlier.packets + now.packets,
-        expected: earlier.expected + now.expected,
-        lost: earlier.lost + now.lost,
-        rtt_ms: now.rtt_ms.or(earlier.rtt_ms),
-    }
-}
-
-fn quality(total: relay::Quality) -> Quality {
-    let lost_bp = (total.lost * 10_000).checked_div(total.expected).unwrap_or(0);
-    Quality { packets: total.packets, lost_bp: u32::try_from(lost_bp).unwrap_or(u32::MAX), rtt_ms: total.rtt_ms }
 }
 
 /// The place of a side among a call's seats.

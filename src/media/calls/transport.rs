@@ -1,0 +1,154 @@
+//! What a datagram that is not media does to its leg: STUN (whose it is, where it is), DTLS (its keys, its texts), and what the
+//! leg has to say in return.
+//!
+//! Invariant: an address belongs to a leg only after a request from it that was signed with the leg's password.
+
+use super::{BACKLOG_LIMIT, Calls};
+use crate::media::demux::Place;
+use crate::media::dtls::{self, Dtls};
+use crate::media::ice::{self, Check, Credentials};
+use crate::media::leg::Leg;
+use crate::media::socket::Path;
+use crate::media::stats::Loss;
+use crate::media::{OfferError, Report};
+use crate::relay::Profile;
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+/// An address stays its leg's for so long after the last packet, whichever other party claims it: longer than the pause
+/// between a browser's consent checks (about 2.5 s), so that nobody takes a silent page's place.
+const ADDRESS_HOLD: Duration = Duration::from_secs(3);
+impl Calls {
+    pub(super) fn stun(&mut self, datagram: &[u8], path: Path, now: Instant) {
+        let place = ice::addressee(datagram).and_then(|name| Some((name, self.directory.named(name)?)));
+        let Some((name, place)) = place else { return self.counts.lose(Loss::Stranger) };
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let is_earlier = leg.cold.credentials.ufrag() != name;
+        let credentials = if is_earlier { leg.cold.earlier.as_ref() } else { Some(&leg.cold.credentials) };
+        let Some(credentials) = credentials else { return };
+        match ice::check(datagram, credentials.password(), path.peer, self.identity.crypto()) {
+            Check::Forged => self.counts.lose(Loss::BadStun),
+            Check::Conflict(reply) => self.datagrams.push((path, reply)),
+            Check::Good { reply, nominated } => {
+                let Some(slot) = self.admit(place, path, now) else { return self.counts.lose(Loss::Stranger) };
+                self.datagrams.push((path, reply));
+                let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+                leg.heard(slot, nominated, path, now);
+                if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
+                    self.directory.forget_name(earlier.ufrag());
+                }
+                if leg.cold.dtls.is_none() {
+                    let prefer =
+                        self.calls.get(&leg.cold.call).map_or(Profile::AeadAes128Gcm, |call| call.seats[leg.cold.side as usize].prefer);
+                    leg.cold.dtls = Some(Dtls::connect(self.identity.clone(), leg.cold.offer.fingerprints.clone(), prefer, now));
+                    self.flush(place, now);
+                }
+            }
+        }
+    }
+
+    /// The slot of an address in its leg, which an authenticated request may make. None if it is another leg's still.
+    fn admit(&mut self, place: Place, path: Path, now: Instant) -> Option<u8> {
+        if let Some((holder, slot)) = self.directory.at(path.peer) {
+            if holder == place {
+                return Some(slot);
+            }
+            let of = |place: Place| self.legs.get(place).and_then(Option::as_ref);
+            // A page that comes back may come from the same port.
+            let party = |leg: &Leg| (leg.cold.call, leg.cold.side);
+            let same = of(holder).map(party) == of(place).map(party);
+            let known = of(holder).map(Leg::known).unwrap_or_default();
+            let heard = known.iter().find(|known| known.path.peer == path.peer).map(|known| known.heard);
+            if !same && heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
+                return None;
+            }
+        }
+        let (slot, replaced) = self.legs.get_mut(place)?.as_mut()?.learn(path, now);
+        if let Some(old) = replaced {
+            self.directory.forget_address(old.peer);
+        }
+        self.directory.note_address(path.peer, place, slot);
+        Some(slot)
+    }
+
+    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path, now: Instant) {
+        let Some((place, _)) = self.directory.at(path.peer) else { return self.counts.lose(Loss::Stranger) };
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let Some(dtls) = &mut leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
+        let events = dtls.read(datagram, now);
+        self.carry(place, events, now);
+        self.flush(place, now);
+    }
+
+    pub(super) fn carry(&mut self, place: Place, events: Vec<dtls::Event>, now: Instant) {
+        for event in events {
+            let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+            match event {
+                dtls::Event::Keyed(keying) => match leg.media.key(&keying, self.identity.crypto()) {
+                    Ok(()) => {
+                        if let Some(control) = &mut leg.cold.control {
+                            control.begin(now);
+                        }
+                        self.connected(place, now);
+                    }
+                    Err(_) => self.fail(place, "its keys cannot be used", now),
+                },
+                dtls::Event::Data(record) => {
+                    if let Some(control) = &mut leg.cold.control {
+                        control.read(record.freeze(), now);
+                    }
+                }
+                dtls::Event::Closed => {
+                    let (call, side, id, since) = (leg.cold.call, leg.cold.side, leg.cold.id, self.clock.at(leg.proof));
+                    if leg.is_connected() && !self.is_stopped(call) {
+                        self.reports.push_back(Report::Hushed { call, side, leg: id, since });
+                    }
+                    self.close(place, now);
+                }
+                dtls::Event::Stranger => self.fail(place, "its certificate is not the one its offer named", now),
+                dtls::Event::Refused => self.fail(place, "its DTLS handshake failed", now),
+            }
+        }
+    }
+
+    /// Puts a leg's records into the queue, tells its texts and sets its timer.
+    pub(super) fn flush(&mut self, place: Place, now: Instant) {
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        let records = leg.records(now);
+        if let Some(path) = leg.path {
+            self.datagrams.extend(records.into_iter().map(|record| (path, record.to_vec())));
+        }
+        let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
+        for text in leg.texts(now) {
+            if self.reports.len() < BACKLOG_LIMIT {
+                self.reports.push_back(Report::Control { call, side, leg: id, text });
+            }
+        }
+        let due = leg.due();
+        if let Some(due) = due
+            && leg.cold.timer.is_none_or(|timer| due < timer)
+        {
+            leg.cold.timer = Some(due);
+            self.timers.push(Reverse((due, place)));
+        }
+    }
+
+    /// New ICE credentials; the old ones work until the new are used.
+    pub(super) fn renew(&mut self, place: Place) -> Result<(), OfferError> {
+        let fresh = self.credentials()?;
+        self.directory.note_name(fresh.ufrag(), place);
+        let leg = self.leg(place)?;
+        let old = std::mem::replace(&mut leg.cold.credentials, fresh);
+        if let Some(older) = leg.cold.earlier.replace(old) {
+            self.directory.forget_name(older.ufrag());
+        }
+        Ok(())
+    }
+
+    pub(super) fn credentials(&self) -> Result<Credentials, OfferError> {
+        // 48 random bits: taken at once only by a miracle, then by another draw.
+        let drawn =
+            (0..8).find_map(|_| Credentials::draw(self.identity.random()).filter(|drawn| self.directory.named(drawn.ufrag()).is_none()));
+        drawn.ok_or(OfferError::Overloaded)
+    }
+}
