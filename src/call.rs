@@ -18,6 +18,7 @@ pub use names::NameError;
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
 
+use crate::billing::Plan;
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
 use crate::money::Money;
@@ -58,6 +59,10 @@ pub enum Fault {
 pub enum EndReason {
     /// The paid time is used up.
     TimeExpired,
+    /// The next increment would cost more than is set aside.
+    FundsExhausted,
+    /// The cap of an until-asleep plan is reached.
+    CapReached,
     /// The client hung up.
     ClientLeft,
     /// The companion hung up.
@@ -100,10 +105,10 @@ pub struct Terms {
     pub plan: PlanId,
     /// The plan's name, as text for people.
     pub plan_name: String,
-    /// Length of a block of paid time.
-    pub block: Span,
-    /// Price of a block.
-    pub price: Money,
+    /// What was sold, and by which rules it is rated.
+    pub sold: Plan,
+    /// What the booking and each extension set aside: the price of a block or of the call, or the amount of a top-up.
+    pub hold: Money,
     /// The grade the client pays for, where the plan names one.
     pub grade_paid: Option<String>,
     /// The grade of the companion for this vendor, where she has one.
@@ -165,7 +170,7 @@ pub enum Asker {
 /// What became true of a call. Facts are journalled in order and never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// The call exists and its first block is on hold.
+    /// The call exists and its first purchase is on hold.
     Created { terms: Box<Terms>, hold: HoldId },
     /// A party's offer was accepted for a new leg.
     Joined { side: Side, leg: LegId },
@@ -186,7 +191,7 @@ pub enum Fact {
     Resumed,
     /// Both pages were told that this much paid time is left.
     Warned { left: Span },
-    /// A further block was bought: its hold is granted.
+    /// More time was bought: its hold is granted.
     Extended { by: Asker, hold: HoldId, order_ref: Option<String> },
     /// Free time was given, after all paid time.
     Gifted { by: Asker, length: Span },

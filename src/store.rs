@@ -23,6 +23,7 @@ mod open;
 mod read;
 mod rows;
 mod schema;
+mod sold_row;
 mod writer;
 
 #[cfg(test)]
@@ -32,8 +33,9 @@ pub use audit::Finding;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 
+use crate::billing;
 use crate::call::{Entry, Medium};
-use crate::clock::{Moment, Span};
+use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
 use std::path::{Path, PathBuf};
@@ -216,8 +218,10 @@ pub struct Plan {
     pub id: PlanId,
     pub vendor: VendorId,
     pub name: String,
-    pub block: Span,
-    pub price: Money,
+    /// By which rules its calls are rated.
+    pub sold: billing::Plan,
+    /// What a call sets aside when it is made and with each extension.
+    pub hold: Money,
     pub grade: Option<String>,
     pub created_at: Moment,
 }

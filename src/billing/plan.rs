@@ -126,6 +126,11 @@ impl Plan {
         self.currency
     }
 
+    /// What comes with it.
+    pub fn conditions(&self) -> Conditions {
+        self.conditions
+    }
+
     /// What kind it is.
     pub fn kind(&self) -> &Kind {
         &self.kind

@@ -16,6 +16,7 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rates {
     zone: TimeZone,
+    is_by_window: bool,
     /// By their start; each lasts until the next one starts, the last until the first. Never empty.
     windows: Vec<Window>,
 }
@@ -82,7 +83,7 @@ impl Rates {
     /// The same rate at all times, in minor units a minute.
     pub fn one(rate: i64) -> Result<Self, RatesError> {
         check_rate(rate)?;
-        Ok(Self { zone: TimeZone::UTC, windows: vec![Window { label: ANY.to_owned(), start_ms: 0, rate }] })
+        Ok(Self { zone: TimeZone::UTC, is_by_window: false, windows: vec![Window { label: ANY.to_owned(), start_ms: 0, rate }] })
     }
 
     /// Rates by the time of day in `zone`, an IANA name. The windows, in any order, cover each instant of a day once.
@@ -120,7 +121,25 @@ impl Rates {
         if parts.is_empty() {
             return Err(RatesError::Empty);
         }
-        Ok(Self { zone, windows: parts.into_iter().map(|(window, _)| window).collect() })
+        Ok(Self { zone, is_by_window: true, windows: parts.into_iter().map(|(window, _)| window).collect() })
+    }
+
+    /// The highest rate of the day, in minor units a minute.
+    pub fn highest(&self) -> i64 {
+        self.windows.iter().map(|window| window.rate).max().unwrap_or(0)
+    }
+
+    /// The IANA name of the zone whose time of day the windows follow; none for a rate that never changes.
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.iana_name().filter(|_| self.is_by_window)
+    }
+
+    /// The windows in order of their start: label, `HH:MM` of start and end, rate. One window without a [`zone`](Self::zone)
+    /// is the rate that never changes.
+    pub fn windows(&self) -> impl Iterator<Item = (&str, String, String, i64)> {
+        let nexts = self.windows.iter().cycle().skip(1);
+        let windows = self.windows.iter().zip(nexts);
+        windows.map(|(window, next)| (window.label.as_str(), clock_text(window.start_ms), clock_text(next.start_ms), window.rate))
     }
 
     /// How many windows there are.

@@ -35,10 +35,10 @@ pub enum Event {
     Failed { side: Side, leg: LegId },
     /// The media plane's totals for one side; the last ones before the end become facts.
     Measured { side: Side, quality: Quality },
-    /// Somebody who pays wants one more block. The shell makes the hold's name where it makes the request's: the same
+    /// Somebody who pays wants more time: one more block, or a top-up. The shell makes the hold's name where it makes the request's: the same
     /// name again is the same purchase. `order_ref`: the vendor was paid outside, credit the wallet first.
     ExtendAsked { by: Asker, hold: HoldId, order_ref: Option<String>, request: RequestId },
-    /// The store set the block's price aside.
+    /// The store set it aside.
     Reserved { hold: HoldId },
     /// The store did not; nothing was written.
     NotReserved { hold: HoldId, why: Refused },
@@ -61,7 +61,7 @@ pub enum Event {
 pub enum Effect {
     /// Stop forwarding and close both legs, at once and before anything is committed.
     StopMedia,
-    /// Set one block's price aside under this name, then say [`Event::Reserved`] or [`Event::NotReserved`].
+    /// Set the terms' [`hold`](super::Terms::hold) aside under this name, then say [`Event::Reserved`] or [`Event::NotReserved`].
     Reserve { hold: HoldId, order_ref: Option<String>, request: RequestId },
     /// Tell one side, or both.
     Tell { to: Option<Side>, notice: Notice },
@@ -78,7 +78,7 @@ pub enum Notice {
     Started,
     /// This much time is left before the call ends by time.
     Warning { left: Span },
-    /// One more block was bought.
+    /// More time was bought.
     Extended { by: Asker },
     /// Free time was given.
     Gifted { by: Asker, length: Span },
@@ -93,7 +93,7 @@ pub enum Notice {
 /// A request that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
-    /// The call is one block longer.
+    /// The call is longer by what was bought.
     Extended,
     /// The call is longer by the gift.
     Gifted,
@@ -118,6 +118,9 @@ pub enum Refused {
     /// A client cannot give time away, a companion cannot buy it.
     #[error("this party cannot ask for that")]
     NotAllowed,
+    /// The plan has one price for the whole call.
+    #[error("this call is paid for whole; there is nothing more to buy")]
+    NothingToBuy,
     /// The call would pass its longest duration.
     #[error("the call would become longer than a call may be")]
     TooLong,
@@ -133,7 +136,7 @@ pub enum Refused {
     /// Too many requests of this call wait for the store.
     #[error("too many requests at once")]
     Busy,
-    /// The wallet has less than a block's price.
+    /// The wallet has less than is to be set aside.
     #[error("the wallet has {available}")]
     Funds { available: Money },
     /// The order reference was used before.

@@ -5,6 +5,7 @@
 
 use super::state::Ask;
 use super::{Answered, Asker, Call, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State};
+use crate::billing::Kind;
 use crate::clock::{Moment, Span};
 use crate::ids::{HoldId, LegId};
 use crate::money::Money;
@@ -142,7 +143,7 @@ impl Call {
                 }
                 // Time that was not delivered is not used up: the call waits for who is missing.
                 Due::TimeExpired | Due::MaxDuration if self.falters() => self.own_up(at, out),
-                Due::TimeExpired => self.end(EndReason::TimeExpired, Fault::None, at, out),
+                Due::TimeExpired => self.end(self.end_of_paid(), Fault::None, at, out),
                 Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
                 Due::MediaTimeout => {
                     let at_fault = self.away().map_or(Fault::Platform, |(cause, _)| cause);
@@ -320,9 +321,15 @@ impl Call {
             self.asks.push(ask); // The same purchase again: one hold, and both are answered.
             return Ok(());
         }
-        self.has_room(self.terms.block)?;
-        let blocks = i64::try_from(self.holds.len() + self.asked_blocks() + 1).unwrap_or(i64::MAX);
-        if self.terms.price.amount.checked_mul(blocks).is_none_or(|total| total > Money::MAX_AMOUNT) {
+        match self.terms.sold.kind() {
+            Kind::Block { block_s, .. } => self.has_room(Span::from_s(*block_s))?,
+            // One price for the whole call: there is nothing more to buy.
+            Kind::Flat { .. } => return Err(Refused::NothingToBuy),
+            // What a top-up buys depends on the hours it falls in; it is refused once all a call may last is paid.
+            Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.has_room(Span::from_s(1))?,
+        }
+        let holds = i64::try_from(self.holds.len() + self.asked() + 1).unwrap_or(i64::MAX);
+        if self.terms.hold.amount.checked_mul(holds).is_none_or(|total| total > Money::MAX_AMOUNT) {
             return Err(Refused::TooLarge);
         }
         out.push(Effect::Reserve { hold: ask.hold, order_ref: ask.order_ref.clone(), request: ask.request });
@@ -372,13 +379,14 @@ impl Call {
 
     /// Whether `more` fits below the longest duration, beside the blocks that wait for the store.
     fn has_room(&self, more: Span) -> Result<(), Refused> {
-        let asked = i64::try_from(self.asked_blocks()).unwrap_or(i64::MAX);
-        let total = self.paid() + self.gifted + Span::from_ms(self.terms.block.ms() * asked) + more;
+        let asked = i64::try_from(self.asked()).unwrap_or(i64::MAX);
+        let blocks = self.terms.block().map_or(Span::ZERO, |block| Span::from_ms(block.ms() * asked));
+        let total = self.paid() + self.gifted + blocks + more;
         if total > self.terms.limits.max_duration { Err(Refused::TooLong) } else { Ok(()) }
     }
 
     /// Purchases that wait for the store.
-    fn asked_blocks(&self) -> usize {
+    fn asked(&self) -> usize {
         let first_of_its_hold = |(index, ask): &(usize, &Ask)| !self.asks[..*index].iter().any(|earlier| earlier.hold == ask.hold);
         self.asks.iter().enumerate().filter(first_of_its_hold).count()
     }

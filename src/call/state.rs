@@ -2,6 +2,7 @@
 //! changes, and what the facts of a call give is the call.
 
 use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Quality, RequestId, Side, Terms, TermsError};
+use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
 use crate::money::Money;
@@ -117,11 +118,15 @@ pub struct Call {
     pub(super) entries: Vec<Entry>,
     pub(super) state: State,
     pub(super) started_at: Option<Moment>,
-    /// Delivered in the spans before the present one.
+    /// The spans of delivered time before the present one.
+    pub(super) spans: Vec<Segment>,
+    /// Their sum.
     pub(super) delivered: Span,
+    /// How much may be delivered for what is set aside, the present span going on.
+    pub(super) paid: Span,
     pub(super) client: Party,
     pub(super) companion: Party,
-    /// One for each block, in the order they were bought.
+    /// One for each purchase, in the order they were made.
     pub(super) holds: Vec<HoldId>,
     pub(super) gifted: Span,
     /// Those of the terms until the vendor withdraws a link.
@@ -163,7 +168,7 @@ impl Call {
     pub fn book(id: CallId, terms: Terms, hold: HoldId, now: Moment) -> Result<(Call, Entry), TermsError> {
         terms.check()?;
         let entry = Entry { seq: 1, at: now, fact: Fact::Created { terms: Box::new(terms.clone()), hold } };
-        let call = Call {
+        let mut call = Call {
             id,
             client_token: terms.client_token,
             companion_token: terms.companion_token,
@@ -171,7 +176,9 @@ impl Call {
             entries: vec![entry.clone()],
             state: State::Connecting,
             started_at: None,
+            spans: Vec::new(),
             delivered: Span::ZERO,
+            paid: Span::ZERO,
             client: Party::default(),
             companion: Party::default(),
             holds: vec![hold],
@@ -181,6 +188,7 @@ impl Call {
             faltering: [None, None],
             measured: [None, None],
         };
+        call.reckon(now);
         Ok((call, entry))
     }
 
@@ -298,16 +306,24 @@ impl Call {
             Fact::Started => {
                 self.state = State::Live { since: at };
                 self.started_at = Some(at);
+                self.reckon(at);
                 self.arm(at);
             }
             Fact::Paused { cause, since } => self.pause(*cause, *since),
             Fact::Resumed => {
                 self.close_span(at);
                 self.state = State::Live { since: at };
+                let before = self.paid;
+                self.reckon(at);
+                if self.paid > before {
+                    // The time went on into a cheaper hour.
+                    self.arm(at);
+                }
             }
             Fact::Warned { left } => self.armed.retain(|warning| warning < left),
             Fact::Extended { hold, .. } => {
                 self.holds.push(*hold);
+                self.reckon(at);
                 self.arm(at);
             }
             Fact::Gifted { length, .. } => {
@@ -342,12 +358,57 @@ impl Call {
 
     /// Adds the present span to what was delivered.
     fn close_span(&mut self, at: Moment) {
-        let span = match self.state {
-            State::Live { since } => at.since(since),
-            State::Paused { ran_from, stopped, .. } => stopped.since(ran_from),
-            State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
+        if let Some(span) = self.present_span(at) {
+            self.spans.push(span);
+            self.delivered = self.delivered + span.to.since(span.from);
+        }
+    }
+
+    /// What is delivered since the call went on last; none if that is nothing.
+    fn present_span(&self, at: Moment) -> Option<Segment> {
+        let (from, to) = match self.state {
+            State::Live { since } => (since, at),
+            State::Paused { ran_from, stopped, .. } => (ran_from, stopped),
+            State::Connecting | State::Ended { .. } | State::Settled { .. } => return None,
         };
-        self.delivered = self.delivered + span;
+        (from < to).then_some(Segment { kind: SegmentKind::Delivered, from, to })
+    }
+
+    /// Reckons how much time is paid for, if the call goes on from `at`.
+    fn reckon(&mut self, at: Moment) {
+        let mut spans = self.spans.clone();
+        spans.extend(self.present_span(at));
+        // A little more than a call may last, so that one which is cut by that is told from one that runs out just then.
+        let horizon = self.terms.limits.max_duration + Span::from_s(1);
+        let paid_s = billing::max_usage(&self.terms.sold, &self.amounts(), &spans, at, horizon);
+        self.paid = paid_s.map_or(horizon, Span::from_s);
+    }
+
+    /// The amount of each hold, in minor units.
+    pub fn amounts(&self) -> Vec<i64> {
+        vec![self.terms.hold.amount; self.holds.len()]
+    }
+
+    /// What the facts say of the meter until `now`, for [`billing::segments`].
+    pub fn marks(&self, now: Option<Moment>) -> impl Iterator<Item = Mark> {
+        let marks = self.entries.iter().filter_map(|entry| match &entry.fact {
+            Fact::Started | Fact::Resumed => Some(Mark::Ran { at: entry.at }),
+            Fact::Paused { cause, since } => Some(Mark::Stood { since: *since, cause: cause_of(*cause) }),
+            Fact::Ended { .. } => Some(Mark::Ended { at: entry.at }),
+            Fact::Created { .. }
+            | Fact::Joined { .. }
+            | Fact::Connected { .. }
+            | Fact::Heard { .. }
+            | Fact::Lost { .. }
+            | Fact::Back { .. }
+            | Fact::Warned { .. }
+            | Fact::Extended { .. }
+            | Fact::Gifted { .. }
+            | Fact::LinkRenewed { .. }
+            | Fact::Quality { .. }
+            | Fact::Settled { .. } => None,
+        });
+        marks.chain(now.map(|at| Mark::Ended { at }))
     }
 
     /// Arms the warnings that are shorter than what is left.
@@ -419,14 +480,24 @@ impl Call {
         self.started_at
     }
 
-    /// The holds of the blocks bought, in order; the first is from the booking.
+    /// The holds of all purchases, in order; the first is from the booking.
     pub fn holds(&self) -> &[HoldId] {
         &self.holds
     }
 
-    /// Paid time: all blocks bought.
+    /// Paid time: what may be delivered for all that is set aside, as far as is known. At most a second more than a call may
+    /// last.
     pub fn paid(&self) -> Span {
-        Span::from_ms(self.terms.block.ms() * i64::try_from(self.holds.len()).unwrap_or(i64::MAX))
+        self.paid
+    }
+
+    /// Why the call ends when its paid time is used up.
+    pub(super) fn end_of_paid(&self) -> EndReason {
+        match self.terms.sold.kind() {
+            Kind::Block { .. } | Kind::Flat { .. } => EndReason::TimeExpired,
+            Kind::PerMinute(_) => EndReason::FundsExhausted,
+            Kind::UntilAsleep { .. } => EndReason::CapReached,
+        }
     }
 
     /// Time given away, after all paid time.
@@ -469,5 +540,13 @@ impl Call {
 
     pub(super) fn last_at(&self) -> Moment {
         self.entries.last().map_or(Moment::from_unix_ms(0), |entry| entry.at)
+    }
+}
+
+fn cause_of(fault: Fault) -> Cause {
+    match fault {
+        Fault::Client => Cause::Client,
+        Fault::Companion => Cause::Companion,
+        Fault::Platform | Fault::None => Cause::Platform,
     }
 }

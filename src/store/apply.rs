@@ -2,7 +2,7 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -135,9 +135,9 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.id.to_string(),
                 plan.vendor.to_string(),
                 plan.name,
-                plan.block.ms(),
-                plan.price.amount,
-                plan.price.currency.code(),
+                sold_row::encode(&plan.sold),
+                plan.hold.amount,
+                plan.hold.currency.code(),
                 plan.grade,
                 plan.created_at.unix_ms()
             ])?;

@@ -4,6 +4,8 @@
 //! A new kind of fact, or a new field with a default, keeps the version; anything else is a new version with its own
 //! types beside these. The text of a row is never written anew: hashes cover it.
 
+use super::sold_row::SoldRow;
+use crate::billing::{Conditions, Kind, Plan};
 use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Quality, Shares, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::ClientRef;
@@ -69,8 +71,15 @@ struct TermsRow {
     vendor: String,
     plan: String,
     plan_name: String,
-    block_ms: i64,
-    price: MoneyRow,
+    /// Rows before plans of other kinds have these two and no `sold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    block_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    price: Option<MoneyRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sold: Option<SoldRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<MoneyRow>,
     grade_paid: Option<String>,
     grade_delivered: Option<String>,
     client: String,
@@ -140,6 +149,8 @@ words!(AskerRow = Asker { Client, Companion, Vendor });
 words!(
     ReasonRow = EndReason {
         TimeExpired,
+        FundsExhausted,
+        CapReached,
         ClientLeft,
         CompanionLeft,
         VendorEnded,
@@ -216,8 +227,10 @@ impl From<&Terms> for TermsRow {
             vendor: terms.vendor.to_string(),
             plan: terms.plan.to_string(),
             plan_name: terms.plan_name.clone(),
-            block_ms: terms.block.ms(),
-            price: terms.price.into(),
+            block_ms: None,
+            price: None,
+            sold: Some((&terms.sold).into()),
+            hold: Some(terms.hold.into()),
             grade_paid: terms.grade_paid.clone(),
             grade_delivered: terms.grade_delivered.clone(),
             client: terms.client.to_string(),
@@ -238,12 +251,25 @@ impl TryFrom<TermsRow> for Terms {
     type Error = FactRowError;
 
     fn try_from(row: TermsRow) -> Result<Self, FactRowError> {
+        let text = |error: &dyn Display| FactRowError::Text(error.to_string());
+        let (sold, hold) = match (row.sold, row.hold, row.block_ms, row.price) {
+            (Some(sold), Some(hold), None, None) => {
+                let hold: Money = hold.try_into()?;
+                (sold.read(hold.currency).map_err(|error| text(&error))?, hold)
+            }
+            (None, None, Some(block_ms), Some(price)) => {
+                let price: Money = price.try_into()?;
+                let block = Kind::Block { block_s: Span::from_ms(block_ms).whole_s(), price: price.amount };
+                (Plan::new(price.currency, block, Conditions::default()).map_err(|error| text(&error))?, price)
+            }
+            _ => return Err(text(&"terms have either a plan and a hold, or a block and a price")),
+        };
         Ok(Self {
             vendor: read(&row.vendor)?,
             plan: read(&row.plan)?,
             plan_name: row.plan_name,
-            block: Span::from_ms(row.block_ms),
-            price: row.price.try_into()?,
+            sold,
+            hold,
             grade_paid: row.grade_paid,
             grade_delivered: row.grade_delivered,
             client: read::<ClientRef>(&row.client)?,
