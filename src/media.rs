@@ -7,6 +7,9 @@ mod calls;
 pub mod client;
 mod demux;
 mod dtls;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ice;
 mod leg;
 mod sctp;
