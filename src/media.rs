@@ -4,6 +4,7 @@
 //! seen outside this room. It knows nothing of money, plans or tokens.
 
 mod calls;
+mod chunks;
 pub mod client;
 mod demux;
 mod dtls;
