@@ -128,7 +128,7 @@ impl Unit {
 /// comes after all paid time and so never costs anything.
 pub fn rate(plan: &Plan, settlement: Settlement, holds: &[i64], delivered: Span) -> Rating {
     let held = holds.iter().sum::<i64>();
-    let billable_s = (delivered.whole_s() - plan.grace_s).max(0);
+    let billable_s = delivered.whole_s().saturating_sub(plan.grace_s).max(0);
     let line = match (settlement, &plan.kind) {
         (Settlement::Free, _) => None,
         (Settlement::AsRated, Kind::Block { block_s, price }) => block_as_rated(*block_s, *price, holds.len(), billable_s),
@@ -159,7 +159,7 @@ fn block_as_rated(block_s: i64, price: i64, bought: usize, billable_s: i64) -> O
     let bought = i64::try_from(bought).unwrap_or(i64::MAX);
     let started = (billable_s / block_s + i64::from(billable_s % block_s > 0)).min(bought);
     (started > 0).then(|| Priced {
-        billed_s: started * block_s,
+        billed_s: started.saturating_mul(block_s),
         label: "block",
         quantity: started,
         unit: Unit::Block,
@@ -169,7 +169,7 @@ fn block_as_rated(block_s: i64, price: i64, bought: usize, billable_s: i64) -> O
 
 /// The delivered part of the time bought, rounded down.
 fn block_exactly(block_s: i64, price: i64, bought: usize, billable_s: i64) -> Option<Priced> {
-    let seconds = billable_s.min(block_s * i64::try_from(bought).unwrap_or(i64::MAX));
+    let seconds = billable_s.min(block_s.saturating_mul(i64::try_from(bought).unwrap_or(i64::MAX)));
     let amount = i128::from(price) * i128::from(seconds) / i128::from(block_s);
     // At most the price of all blocks bought, which is what they were set aside for.
     let amount = i64::try_from(amount).unwrap_or(i64::MAX);
