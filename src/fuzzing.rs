@@ -6,7 +6,7 @@
 #[path = "../fuzz/target.rs"]
 mod target;
 
+pub use target::Target;
 #[cfg(test)]
 pub(crate) use target::replay;
-pub use target::Target;
 pub(crate) use target::{Input, piece, targets};

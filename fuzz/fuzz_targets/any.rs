@@ -19,7 +19,10 @@ fn targets() -> Vec<(&'static str, Run, Seeds, &'static [&'static str])> {
         lull::store::fuzzing::TARGETS,
     ];
     let house = rooms.into_iter().flatten().map(|target| (target.name, target.run, target.seeds, target.folders));
-    let door = [signaling::fuzzing::TARGETS, signaling::fuzzing::REST].into_iter().flatten().map(|target| (target.name, target.run, target.seeds, target.folders));
+    let door = [signaling::fuzzing::TARGETS, signaling::fuzzing::REST]
+        .into_iter()
+        .flatten()
+        .map(|target| (target.name, target.run, target.seeds, target.folders));
     house.chain(door).collect()
 }
 

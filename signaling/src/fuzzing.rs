@@ -4,9 +4,9 @@
 mod target;
 
 pub use crate::rest::fuzzing::TARGETS as REST;
+pub use target::Target;
 #[cfg(test)]
 pub(crate) use target::replay;
-pub use target::Target;
 pub(crate) use target::{Input, piece, targets};
 
 use crate::auth::{OriginRule, TokenKey, bearer, caller, check_origin, origin_of, session_secret};

@@ -41,12 +41,13 @@ fn check(config: Result<Config, ConfigError>) {
         Ok(config) => {
             let effective = config.effective();
             let again = read(&effective, Vec::new()).unwrap_or_else(|error| panic!("{error} in {effective}"));
-            assert_eq!(again.http, config.http);
-            assert_eq!(again.media, config.media);
-            assert_eq!(again.store, config.store);
-            assert_eq!(again.call, config.call);
-            assert_eq!(again.signaling, config.signaling);
-            assert_eq!(again.log, config.log);
+            // Only where the values came from differs.
+            let values = |text: &str| {
+                text.lines().map(|line| line.rsplit_once(" # ").map_or(line, |(value, _)| value).to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(values(&again.effective()), values(&effective));
+            assert_eq!((again.store, again.call), (config.store, config.call));
+            assert_eq!((again.signaling, again.log), (config.signaling, config.log));
         }
     }
 }
@@ -55,7 +56,8 @@ fn files() -> Vec<Vec<u8>> {
     let example = include_str!("../../lull.example.toml");
     // Line for line, so that a change of the seed is a change of a setting.
     let mut section = "";
-    let mut files = vec![Config::from_sources(None, [], &Flags::default()).map(|config| config.effective().into_bytes()).unwrap_or_default()];
+    let mut files =
+        vec![Config::from_sources(None, [], &Flags::default()).map(|config| config.effective().into_bytes()).unwrap_or_default()];
     for line in example.lines() {
         let line = line.trim_start_matches("# ");
         if line.starts_with('[') {

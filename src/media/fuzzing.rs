@@ -256,7 +256,12 @@ fn offers() -> Vec<Vec<u8>> {
 
 fn fragments() -> Vec<Vec<u8>> {
     let full = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n";
-    let texts = [full, "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=end-of-candidates\r\n", "a=ice-ufrag:EsAw\r\n", "a:1"];
+    let texts = [
+        full,
+        "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=end-of-candidates\r\n",
+        "a=ice-ufrag:EsAw\r\n",
+        "a:1",
+    ];
     texts.into_iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 

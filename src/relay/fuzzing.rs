@@ -415,15 +415,13 @@ fn strangers() -> Vec<Vec<u8>> {
 }
 
 fn calls() -> Vec<Vec<u8>> {
-    let send = |from: u8, lane: u8, flags: u8, step: &[u8], tail: &[u8]| {
-        [&[from | 3 << 1 | lane << 4, flags, 0][..], step, &piece(tail)].concat()
-    };
+    let send =
+        |from: u8, lane: u8, flags: u8, step: &[u8], tail: &[u8]| [&[from | 3 << 1 | lane << 4, flags, 0][..], step, &piece(tail)].concat();
     let voice = tail(&[0x10, 0x8A, 0x40, b'0', 0, 0, 0, 0], &[5; 30]);
     let picture = tail(&[0x31, 0, 7, 0x22, 1, 2, 3, 0], &[5; 30]);
     let again = [&[0xFF, 0xF1][..], &[5; 30]].concat();
     let talk: Vec<u8> = (0..20).flat_map(|n| send(n & 1, 0, 0x10, &[], &voice)).collect();
-    let camera: Vec<u8> =
-        (0..10).flat_map(|_| [send(0, 1, 0x10, &[], &picture), send(0, 2, 0, &[], &again)].concat()).collect();
+    let camera: Vec<u8> = (0..10).flat_map(|_| [send(0, 1, 0x10, &[], &picture), send(0, 2, 0, &[], &again)].concat()).collect();
     let far = [send(0, 0, 0, &[], &voice), send(0, 0, 0x80, &[0x7F, 0xFF], &voice), send(0, 0, 0xC0, &[0, 1, 0xF0, 0], &voice)].concat();
     let reload = [talk.clone(), vec![0], talk.clone(), vec![2, 4, 1, 0], camera.clone()].concat();
     [talk, camera, far, reload].into_iter().flat_map(|ops| (0..4).map(move |kinds| [&[kinds][..], &ops].concat())).collect()
