@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 crate::fuzzing::targets! {
-    answer: 1_500, answers, ["sdp"];
+    answer: 1_500, answers, ["sdp/answers"];
     client_stun: 1_500, replies, [];
     client_media: 1_500, streams, [];
     feedback: 3_000, arrivals, [];
