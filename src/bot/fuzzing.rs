@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 crate::fuzzing::targets! {
     ivf: 5_000, files, [];
-    ear: 100, talks, [];
+    ear: 20, talks, [];
 }
 
 /// Frames lie in the file one behind the other, none is empty, the first is a key frame.

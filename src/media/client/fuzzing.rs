@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 crate::fuzzing::targets! {
     answer: 1_500, answers, ["sdp/answers"];
     client_stun: 1_500, replies, [];
-    client_media: 1_500, streams, [];
+    client_media: 800, streams, [];
     feedback: 3_000, arrivals, [];
     sctp_server: 400, conversations, [];
     sctp_client: 400, conversations, [];
