@@ -3,7 +3,7 @@
 //!
 //! One channel, texts only. Invariant: texts that wait for the channel are at most [`QUEUE_LIMIT`].
 
-use crate::media::chunks::lengths_fit;
+use crate::media::chunks::Guard;
 use bytes::{Bytes, BytesMut};
 use rtc_datachannel::message::Message;
 use rtc_datachannel::message::message_channel_open::{CHANNEL_PRIORITY_NORMAL, ChannelType, DataChannelOpen};
@@ -39,6 +39,7 @@ pub(super) enum Heard {
 /// One client's data channel.
 pub(super) struct Channel {
     endpoint: Endpoint,
+    guard: Guard,
     association: Option<(AssociationHandle, Association)>,
     waiting: VecDeque<String>,
     open: bool,
@@ -52,7 +53,7 @@ impl Channel {
     /// A channel that [`connect`](Self::connect) opens.
     pub(super) fn new() -> Self {
         let endpoint = Endpoint::new(nowhere(), TransportProtocol::UDP, Arc::new(EndpointConfig::new()), None);
-        Self { endpoint, association: None, waiting: VecDeque::new(), open: false, out: Vec::new(), heard: VecDeque::new() }
+        Self { endpoint, guard: Guard::default(), association: None, waiting: VecDeque::new(), open: false, out: Vec::new(), heard: VecDeque::new() }
     }
 
     /// Sends INIT; call it once DTLS is up.
@@ -76,7 +77,7 @@ impl Channel {
 
     /// A decrypted record.
     pub(super) fn read(&mut self, record: BytesMut, now: Instant) {
-        if !lengths_fit(&record) {
+        if !self.guard.admits(&record) {
             return;
         }
         if let Some((handle, DatagramEvent::AssociationEvent(event))) = self.endpoint.handle(now, nowhere(), None, record.freeze())
@@ -143,6 +144,7 @@ impl Channel {
         }
         while let Some(transmit) = association.poll_transmit(now) {
             if let Payload::RawEncode(packets) = transmit.message {
+                packets.iter().for_each(|packet| self.guard.note_sent(packet));
                 self.out.extend(packets);
             }
         }

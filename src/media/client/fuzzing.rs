@@ -286,7 +286,8 @@ fn converse(data: &[u8], to_server: bool) {
             }
             5 => {
                 // FORWARD TSN.
-                let forward = direction.next.wrapping_add_signed(i32::from(input.u16().cast_signed()));
+                let step = i32::from(input.u16().cast_signed());
+                let forward = direction.next.wrapping_add_signed(if op & 8 == 0 { step } else { step << 16 });
                 chunk(192, 0, &[&forward.to_be_bytes()[..], input.piece()].concat())
             }
             6 => {
@@ -442,6 +443,8 @@ fn conversations() -> Vec<Vec<u8>> {
         [data(2, 1, 0, 51, b"in "), data(0, 1, 0, 51, b"three "), data(1, 1, 0, 51, b"parts"), data(7, 1, 0, 51, b"unordered")].concat(),
         [data(3, 1, 0, 56, &[0]), data(3, 1, 0, 53, &[1, 2]), data(3, 1, 0, 57, &[0])].concat(),
         [vec![0x33, 1, 0, 1, 0, 0], piece(&[0, 1, 0, 1, 0, 2, 0, 3, 1, 2, 3, 4]), vec![0x35, 0, 3], piece(&[0, 1, 0, 2])].concat(),
+        // Two thousand million numbers are skipped at once.
+        [data(3, 1, 0, 51, b"hello"), vec![0x3D, 0x7F, 0xF0], piece(&[])].concat(),
         [other(130, &[0, 13, 0, 16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 0, 1, 0, 0]), other(4, &[0, 1, 0, 8, 1, 2, 3, 4])].concat(),
         [
             other(1, &[0, 0, 0, 9, 0, 2, 0, 0, 0, 1, 0, 1, 0, 0, 0, 5]),
