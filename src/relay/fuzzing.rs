@@ -174,7 +174,7 @@ fn relay_control(data: &[u8]) {
             let [one, other] = &mut pages;
             let (from, to) = if from < to { (one, other) } else { (other, one) };
             let second = streams(from.number).lane(lane).map_or(0, |stream| stream.payload_type);
-            let Some((mut wire, Ok(received))) = from.send(lane, 40, &Rtp { flags: 0, second, tail: &[7; 20] }) else { return };
+            let Some((mut wire, Ok(received))) = from.send(lane, 1, &Rtp { flags: 0, second, tail: &[7; 20] }) else { panic!("a packet like any other") };
             wire.resize(wire.len() + SPARE, 0);
             let _ = pass(&from.leg, &mut to.leg, received, &mut wire, at(0)); // Not what is looked at here.
         }
