@@ -423,3 +423,33 @@ async fn a_full_shard_refuses_the_next_leg() {
     assert!(plane.open(Side::Client, offer.clone()).await.1.is_ok());
     assert_eq!(plane.open(Side::Companion, offer).await.1, Err(OfferError::Overloaded));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_wrap_again_and_again_with_a_reload_in_between() {
+    let mut plane = Plane::new();
+    let (mut client, mut companion) = (Peer::new(GCM).await, Peer::new(GCM).await);
+    // Where no browser begins.
+    client.begin_at(65_400);
+    companion.begin_at(65_500);
+    plane.join(Side::Client, &client).await;
+    plane.join(Side::Companion, &companion).await;
+    client.talk(b"client");
+    companion.talk(b"companion");
+    companion.hears(b"client").await;
+    client.hears(b"companion").await;
+    let round = 0x1_0000 + 1_000;
+    assert!(client.pour(round, &mut companion).await > round * 99 / 100, "two wraps");
+    assert!(companion.pour(1_000, &mut client).await > 990, "one wrap");
+
+    // The reloaded page is another source on the stream that the companion's page has opened all along.
+    let mut reloaded = Peer::new(GCM).await;
+    reloaded.begin_at(65_400);
+    let leg = plane.join(Side::Client, &reloaded).await;
+    plane.connected(leg).await;
+    reloaded.talk(b"reloaded");
+    companion.hears(b"reloaded").await;
+    assert!(reloaded.pour(round, &mut companion).await > round * 99 / 100, "two wraps, and two of the companion's stream");
+    assert!(companion.pour(1_000, &mut reloaded).await > 990);
+    let spent = plane.media.stats().remove(0).dropped.into_iter().find(|(cause, _)| *cause == "spent");
+    assert_eq!(spent, Some(("spent", 0)));
+}
