@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_types, reason = "looked up for each packet and never walked, so order is not seen")]
 
 use super::ice::Ufrag;
+use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -39,7 +40,9 @@ pub(crate) type Place = usize;
 /// Who is where. The places are those of the shard's legs.
 #[derive(Default)]
 pub(crate) struct Directory {
-    addresses: HashMap<SocketAddr, (Place, u8)>,
+    /// Looked up for each packet, so by a fast hash, with a seed of its own. Who wants to fill one bucket needs legs to hold the
+    /// addresses, eight each.
+    addresses: HashMap<SocketAddr, (Place, u8), RandomState>,
     names: HashMap<Ufrag, Place>,
 }
 
