@@ -3,6 +3,7 @@
 mod bot;
 mod calls;
 mod media;
+mod overload;
 mod page;
 mod peer;
 mod places;
