@@ -7,6 +7,7 @@ mod overload;
 mod page;
 mod peer;
 mod places;
+mod rate;
 mod rest;
 mod running;
 mod server;
