@@ -15,6 +15,8 @@ mod sdp;
 mod settings;
 mod shard;
 mod socket;
+#[doc(hidden)]
+pub mod stages;
 mod stats;
 
 pub use settings::{Settings, own_address};

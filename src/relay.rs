@@ -13,6 +13,8 @@ mod outgoing;
 mod rtcp;
 mod rtp;
 mod srtp;
+#[doc(hidden)]
+pub mod stages;
 mod streams;
 mod window;
 
