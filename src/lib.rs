@@ -6,6 +6,7 @@
 //! | floor | rooms | |
 //! |---|---|---|
 //! | 1 | [`ids`] [`money`] [`clock`] | plain values |
+//! | 1 | `fuzzing` | what fuzz targets are made of; not in the product |
 //! | 2 | [`call`] [`billing`] [`relay`] | pure rules; no edges between them |
 //! | 3 | [`exchange`] | the core: calls and their money; events in, effects out |
 //! | 4 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
@@ -24,6 +25,9 @@ pub mod call;
 pub mod clock;
 pub mod config;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod media;
 pub mod money;

@@ -8,6 +8,9 @@
 //! no state changes before the packet is authenticated. Invariant: one (key, SSRC, index) is never protected twice.
 
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leg;
 mod outgoing;
 mod rtcp;
