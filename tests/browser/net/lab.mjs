@@ -137,8 +137,8 @@ export class Lab {
   /** The ports by which the router sends the client's UDP on to the server or to the companion now. */
   async outerPorts() {
     const { stdout } = await run('ip', ['netns', 'exec', 'router', 'conntrack', '-L', '-p', 'udp']);
-    // The second half of a line is what comes back: to the outer port.
-    const ports = stdout.split('\n').map((line) => /dport=\d+.*dport=(\d+)/.exec(line)?.[1]);
+    // The second half of a line is what comes back: to the outer port. Others are of packets that came for a port that is forgotten.
+    const ports = stdout.split('\n').map((line) => /src=192\.168\.7\.2 .*dport=\d+.*dport=(\d+)/.exec(line)?.[1]);
     return ports.flatMap((port) => (port ? [Number(port)] : []));
   }
 

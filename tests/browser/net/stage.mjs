@@ -46,8 +46,11 @@ export class Stage {
     return new Stage(scene, network, lab, server, clients, companions);
   }
 
-  /** A call of lull: pages opened on clear lines, joined on those of the network. */
-  async call() {
+  /**
+   * A call of lull: pages opened on clear lines, joined on those of the network.
+   * @param {() => Promise<unknown>} [between] after the client has joined, before the companion does
+   */
+  async call(between = async () => null) {
     await this.lab.line({});
     const call = await this.server.sell({ media: 'video' });
     const client = new ClientPage(await this.scene.tab(this.clients, 'client'));
@@ -55,11 +58,13 @@ export class Stage {
     await client.open(call.client.url);
     await companion.open(call.companion.url);
     await this.lab.line(this.network.terms);
-    await Promise.all([client.join(), companion.accept()]);
+    await client.join();
+    await between();
+    await companion.accept();
     await Promise.all([client, companion].map(({ tab }) => tab.body('state', 'live', { limitMs: 60_000 })));
     const end = async () => {
       await this.lab.line({});
-      await companion.hangUp();
+      await client.hangUp();
       await this.server.receipt(call.id);
       await client.tab.close();
       await companion.tab.close();

@@ -1,5 +1,5 @@
 // The table: on each network a call through lull and the same two browsers connected directly, one after the other, measured
-// over the same window. `make net-test` runs it; S="loss-5 nat" only these networks, the rest of the table is kept from
+// over the same window. `make net-table` runs it; S="loss-5 nat" only these networks, the rest of the table is kept from
 // earlier runs; REPEAT=3 takes the median of so many. About 90 s a network. Writes logs/net.json and logs/net.md.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,8 @@ import { Stage, watch } from './stage.mjs';
 const LOGS = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../logs');
 /** Seconds from the connection on: how long is measured, from when continuity counts, where bitrates are told. */
 const [LENGTH, FROM, MARKS] = [31, 7, [5, 10, 20, 30]];
+/** How long the client waits for the companion, as people do: what browsers do in their first seconds is over then. */
+const WAIT_MS = 6_000;
 /** Second at which the router forgets. */
 const REBIND = 12;
 /** Estimates of a clear line must reach this share of what the direct connection reaches in the same time. */
@@ -74,7 +76,7 @@ async function measure(network, repeats) {
       const stage = await Stage.set(scene, network);
       // Who comes first takes turns.
       for (const way of round % 2 ? /** @type {const} */ (['direct', 'lull']) : /** @type {const} */ (['lull', 'direct'])) {
-        const talk = await (way === 'lull' ? stage.call() : stage.direct());
+        const talk = await (way === 'lull' ? stage.call(() => new Promise((done) => setTimeout(done, WAIT_MS))) : stage.direct());
         const seen = await watch(talk, LENGTH, async (second) => network.nat && second === REBIND && (await stage.lab.rebind()));
         // Bursts and gaps or not: in the end each must hear the other.
         await stage.heard(talk, { times: 2, limitMs: 60_000 });
