@@ -8,14 +8,15 @@
  * @property {(part: 'voice' | 'picture' | 'announcements', track: MediaStreamTrack) => void} track
  */
 
-/** A picture begins below this, far less than a browser thinks it may send then, for as long as it takes to notice that. */
+/** A picture begins so low and small that the browser soon notices how much less that is than it thinks it may send. */
 const LOW_BPS = 60_000;
-const LOW_MS = 1_200;
+const LOW_DIVISOR = 8;
+const LOW_MS = 700;
 /** Then it may take so much, for as long as sounding the line out takes. */
 const HIGH_BPS = 2_500_000;
 const HIGH_MS = 1_500;
 /** An estimate that shows that it was done. */
-const SOUNDED_BPS = 400_000;
+const SOUNDED_BPS = 500_000;
 
 export class Leg {
   // Everything is bundled by the answer. Asked for in the offer already, Firefox writes port 0 (`bundle-only`) on all lines but one.
@@ -137,6 +138,7 @@ export class Leg {
     for (const encoding of parameters.encodings) {
       if (bps === null) delete encoding.maxBitrate;
       else encoding.maxBitrate = bps;
+      encoding.scaleResolutionDownBy = bps === LOW_BPS ? LOW_DIVISOR : 1;
     }
     // Where it is refused the picture only starts as it would have without.
     await this.#picture.sender.setParameters(parameters).catch(() => null);

@@ -51,7 +51,7 @@ scene('with one packet of twenty lost, both are heard and seen, and the picture 
         tab.evaluate(() => {
           const { connection } = /** @type {import('./direct.mjs').Connected} */ (/** @type {unknown} */ (globalThis));
           const sender = connection().getSenders().find(({ track }) => track?.kind === 'video');
-          return sender?.getParameters().encodings.every(({ maxBitrate }) => maxBitrate === undefined);
+          return sender?.getParameters().encodings.every((encoding) => encoding.maxBitrate === undefined && encoding.scaleResolutionDownBy === 1);
         }),
       );
     }
