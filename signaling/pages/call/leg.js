@@ -15,8 +15,6 @@ const LOW_MS = 700;
 /** Then it may take so much, for as long as sounding the line out takes. */
 const HIGH_BPS = 2_500_000;
 const HIGH_MS = 1_500;
-/** An estimate that shows that it was done. */
-const SOUNDED_BPS = 500_000;
 
 export class Leg {
   // Everything is bundled by the answer. Asked for in the offer already, Firefox writes port 0 (`bundle-only`) on all lines but one.
@@ -111,24 +109,10 @@ export class Leg {
    */
   async #soundOut() {
     const pause = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
-    for (let attempt = 0; attempt < 2 && !this.#closed; attempt += 1) {
-      if (attempt > 0) await this.#limitPicture(LOW_BPS);
-      await pause(LOW_MS);
-      await this.#limitPicture(HIGH_BPS);
-      await pause(HIGH_MS);
-      await this.#limitPicture(null);
-      const estimate = await this.#estimate();
-      if (estimate === null || estimate >= SOUNDED_BPS) return;
-    }
-  }
-
-  /** What the browser thinks it may send, in bits a second; null if it does not say. */
-  async #estimate() {
-    if (this.#closed) return null;
-    for (const entry of (await this.#connection.getStats()).values()) {
-      if (entry.type === 'candidate-pair' && entry.availableOutgoingBitrate) return entry.availableOutgoingBitrate;
-    }
-    return null;
+    await pause(LOW_MS);
+    await this.#limitPicture(HIGH_BPS);
+    await pause(HIGH_MS);
+    await this.#limitPicture(null);
   }
 
   /** @param {number | null} bps the most that is sent; null for the browser's own limit */
