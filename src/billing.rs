@@ -4,11 +4,18 @@
 //! lines and shares sum to the charge, charge and refund sum to the holds, no float, one rounding per call.
 
 mod capture;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod meter;
+mod plan;
+mod rates;
 mod rating;
 mod split;
 
 pub use capture::capture;
 pub use meter::{Cause, Mark, Segment, SegmentKind, delivered, segments};
-pub use rating::{Kind, Line, Plan, PlanError, Rating, Settlement, Unit, rate};
+pub use plan::{Conditions, Increments, Kind, LONGEST_S, Plan, PlanError, Rounding};
+pub use rates::{Rates, RatesError, WindowTerms, ZONES_VERSION};
+pub use rating::{Line, Rating, Settlement, Unit, max_usage, rate};
 pub use split::split;

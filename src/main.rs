@@ -1,9 +1,13 @@
-//! The command line: `lull serve`, `demo`, `vendor`, `audit`, `config`.
+//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `config`.
 //!
 //! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
 
+#[path = "main/bench.rs"]
+mod bench;
 #[path = "main/demo.rs"]
 mod demo;
+#[path = "main/rate.rs"]
+mod rate;
 #[path = "main/serve.rs"]
 mod serve;
 #[path = "main/tools.rs"]
@@ -11,6 +15,7 @@ mod tools;
 
 use clap::{Parser, Subcommand};
 use lull::config::{BaseFlags, Config, Flags};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Timed voice and video calls: carried, metered, ended and settled by one binary.
@@ -39,6 +44,15 @@ enum Command {
         #[arg(long)]
         lan: bool,
     },
+    /// Measure what this machine carries: calls on loopback until it is full, or as many as asked for
+    ///
+    /// A media plane and its pages run in this process and speak over 127.0.0.1; nothing is stored and nothing is opened to
+    /// the network. Shows CPU for each packet sent on, latency from page to page, loss and set-up, and estimates the calls a
+    /// core carries. Run it on a machine that does nothing else.
+    Bench {
+        #[command(flatten)]
+        flags: bench::BenchFlags,
+    },
     /// Vendors and their ways in; works beside a running server
     Vendor {
         #[command(subcommand)]
@@ -48,6 +62,11 @@ enum Command {
     Audit {
         #[command(flatten)]
         flags: BaseFlags,
+    },
+    /// Rate the calls of a file (the schema of fixtures/rating/examples.json); prints one JSON line each
+    Rate {
+        /// JSON
+        file: PathBuf,
     },
     /// Print the settings in force and where each comes from, without secrets
     Config {
@@ -60,8 +79,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { flags } => serve::run(&flags),
         Command::Demo { flags, bot, lan } => demo::run(flags, bot, lan),
+        Command::Bench { flags } => bench::run(&flags),
         Command::Vendor { command } => tools::vendor(command),
         Command::Audit { flags } => tools::audit(flags),
+        Command::Rate { file } => rate::run(&file),
         Command::Config { flags } => Config::load(&flags).map_err(Into::into).map(|config| print!("{}", config.effective())),
     };
     match result {

@@ -9,12 +9,17 @@
 //! packet. Invariant: one (key, SSRC, index) is never protected twice.
 
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leg;
 mod outgoing;
 mod rtcp;
 mod rtp;
 mod seal;
 mod srtp;
+#[doc(hidden)]
+pub mod stages;
 mod streams;
 mod window;
 

@@ -45,12 +45,17 @@ export class Scene {
 
   /**
    * A browser of its own for one person.
-   * @param {{ hz?: number, kind?: 'chromium' | 'firefox', trusting?: boolean }} [options] `trusting`: any certificate will do
+   * @param {import('./browser.mjs').ChromiumOptions & { kind?: 'chromium' | 'firefox' }} [options] all but the kind for Chromium only
    */
-  async browser({ hz = CLIENT_HZ, kind = 'chromium', trusting = false } = {}) {
-    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz, trusting });
+  async browser({ kind = 'chromium', ...options } = {}) {
+    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz: CLIENT_HZ, ...options });
     this.#endings.push(() => browser.close());
     return browser;
+  }
+
+  /** @param {() => Promise<unknown>} ending what else is to be done in the end */
+  atEnd(ending) {
+    this.#endings.push(ending);
   }
 
   /**

@@ -1,11 +1,14 @@
 //! The tests that see lull from outside, in one binary so that they link once.
 
+mod bench;
 mod bot;
 mod calls;
 mod media;
+mod overload;
 mod page;
 mod peer;
 mod places;
+mod rate;
 mod rest;
 mod running;
 mod server;
