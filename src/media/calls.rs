@@ -3,6 +3,8 @@
 //! Owned outright by the shard's thread; no socket and no clock, time is an argument, and what is to be sent or reported
 //! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
 
+#[cfg(test)]
+mod tests;
 mod time;
 mod transport;
 

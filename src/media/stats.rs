@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) enum Loss {
     /// From an address, or for a name, that no leg has.
     Stranger,
-    /// A binding request that is not signed with our password.
+    /// STUN that is no binding request signed with our password.
     BadStun,
     /// Neither STUN, DTLS nor SRTP.
     Unknown,
@@ -18,9 +18,13 @@ pub(crate) enum Loss {
     Refused,
     /// Longer than any page sends.
     TooLong,
+    /// DTLS that is damaged, forged, repeated or out of place.
+    BadDtls,
+    /// Authentic, but more than any page has reason to send.
+    TooMany,
 }
 
-const LOSSES: [&str; 6] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long"];
+const LOSSES: [&str; 8] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "bad_dtls", "too_many"];
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
 
