@@ -6,6 +6,7 @@ mod media;
 mod page;
 mod peer;
 mod places;
+mod rate;
 mod rest;
 mod running;
 mod server;
