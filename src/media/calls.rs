@@ -4,6 +4,8 @@
 //! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
 
 mod chores;
+#[cfg(test)]
+mod tests;
 mod time;
 mod transport;
 
