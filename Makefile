@@ -1,6 +1,6 @@
 # What a person or a CI types. Everything else is cargo and node, run as below.
 
-.PHONY: help demo test fmt check rust-test browser-test pictures install-demo install-test
+.PHONY: help demo test fmt fuzz check rust-test browser-test pictures install-demo install-test
 .DEFAULT_GOAL := help
 # Two cores are soon full, and browser tests want them to themselves.
 .NOTPARALLEL:
@@ -36,6 +36,9 @@ browser-test: ## Tests in real browsers, one at a time (T=NAME: only tests/brows
 	cargo build --locked
 	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull \
 		node --test --test-reporter=spec --test-concurrency=1 $(if $(T),$(T).test.mjs,$$(echo *.test.mjs))
+
+fuzz: ## Fuzz one parser guided by coverage (T=NAME, N=10000000 executions; without T: lists them); needs cargo-fuzz
+	scripts/fuzz.sh $(if $(T),run $(T) $(N),list)
 
 pictures: ## Rewrite the picture of the README from the running pages
 	cargo build --locked
