@@ -331,6 +331,8 @@ impl Calls {
             self.close(place, now);
         }
         self.calls.clear();
+        self.leaving.clear();
+        self.stopped = 0;
     }
 
     fn connected(&mut self, place: Place, now: Instant) {
