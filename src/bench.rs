@@ -283,7 +283,9 @@ fn begin(settings: &Settings) -> Result<(Media, JoinGuard, Vec<Driver>), BenchEr
     let plane = media::Settings {
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         shards: settings.shards,
+        // All calls are wanted, also those that overload it.
         max_legs: usize::MAX,
+        max_load_percent: u8::MAX,
         ..media::Settings::default()
     };
     let (media, guard) = media::start(plane, Clock::start(), reports)?;

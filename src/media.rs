@@ -3,6 +3,7 @@
 //! Commands go in, [`Report`]s come out; packets never leave a shard's thread. Nothing of WebRTC (SDP text apart) is
 //! seen outside this room. It knows nothing of money, plans or tokens.
 
+mod budget;
 mod calls;
 mod chunks;
 pub mod client;

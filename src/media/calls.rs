@@ -4,6 +4,8 @@
 //! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
 
 mod chores;
+#[cfg(test)]
+mod tests;
 mod time;
 mod transport;
 
@@ -329,6 +331,8 @@ impl Calls {
             self.close(place, now);
         }
         self.calls.clear();
+        self.leaving.clear();
+        self.stopped = 0;
     }
 
     fn connected(&mut self, place: Place, now: Instant) {

@@ -4,7 +4,7 @@ use super::OfferError;
 use super::client::fuzzing::fingerprint;
 use super::demux::Kind;
 use super::dtls::{Dtls, Event, Identity};
-use super::ice::{Check, addressee, check};
+use super::ice::{Check, Request};
 use super::leg::begins_key_frame;
 use super::sdp::{Announced, Fragment, Local, OFFER_LIMIT, Offer, answer, write_fragment};
 use crate::call::Medium;
@@ -52,11 +52,11 @@ fn from() -> SocketAddr {
 /// What nobody signed is forged, whatever name it carries, and a name that is found stands in the datagram.
 fn stun_strangers(data: &[u8]) {
     let provider = rtc_crypto::default_provider().expect("a crypto provider");
-    if let Some(name) = addressee(data) {
-        assert!(data.windows(9).any(|window| window[..8] == name && window[8] == b':'));
+    if let Some(request) = Request::read(data) {
+        assert!(data.windows(9).any(|window| window[..8] == request.addressee && window[8] == b':'));
         assert_eq!(Kind::of(data), Kind::Stun);
+        assert!(matches!(request.check(data, PASSWORD, provider.crypto()), Check::Forged));
     }
-    assert!(matches!(check(data, PASSWORD, from(), provider.crypto()), Check::Forged));
 }
 
 /// A page that knows the password may put anything before and behind the signature. The answer is short and signed, and what is
@@ -87,21 +87,25 @@ fn stun_signed(data: &[u8]) {
     if flags & 0x40 != 0 {
         let _ = rtc_stun::message::Setter::add_to(&FINGERPRINT, &mut request); // Without one it is a request as well.
     }
-    let _ = addressee(&request.raw);
-    match check(&request.raw, PASSWORD, from(), provider.crypto()) {
+    let Some(read) = Request::read(&request.raw) else { return };
+    let answered = |reply: Option<Vec<u8>>| {
+        let reply = reply.expect("an answer can be written");
+        assert!(reply.len() <= 128, "an answer of {} octets", reply.len());
+        let mut answer = Message::new();
+        answer.unmarshal_binary(&reply).expect("we answer in form");
+        assert_eq!(answer.transaction_id, id);
+        MessageIntegrity::check(&mut answer, PASSWORD.as_bytes(), provider.crypto()).expect("signed");
+    };
+    match read.check(&request.raw, PASSWORD, provider.crypto()) {
         Check::Forged => (),
-        Check::Conflict(reply) => {
+        Check::Conflict => {
             assert!(before.contains(&ATTR_ICE_CONTROLLED));
-            assert!(reply.len() <= 128);
+            answered(read.conflict(PASSWORD, provider.crypto()));
         }
-        Check::Good { reply, nominated } => {
+        Check::Good { nominated } => {
             assert_eq!((kind, nominated), (BINDING_REQUEST, before.contains(&ATTR_USE_CANDIDATE)));
             assert!(!before.contains(&ATTR_ICE_CONTROLLED));
-            assert!(reply.len() <= 128, "an answer of {} octets", reply.len());
-            let mut answer = Message::new();
-            answer.unmarshal_binary(&reply).expect("we answer in form");
-            assert_eq!(answer.transaction_id, id);
-            MessageIntegrity::check(&mut answer, PASSWORD.as_bytes(), provider.crypto()).expect("signed");
+            answered(read.success(PASSWORD, from(), provider.crypto()));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! no other leg: whether it lives, where to send, when to ask for a key frame. It sends nothing itself; [`super::calls`]
 //! takes what it has to say.
 
+use super::budget::Budget;
 use super::dtls::Dtls;
 use super::ice::Credentials;
 use super::sctp::Control;
@@ -125,6 +126,11 @@ pub(crate) struct Cold {
     pub(crate) chores: u8,
     /// Seen to send since.
     sending: Option<Instant>,
+    /// Answers to requests from where we send to, and from elsewhere: those who repeat a page's requests from other
+    /// addresses must not use up what its own get.
+    pub(crate) answers: [Budget; 2],
+    /// Records of its data channel.
+    pub(crate) data: Budget,
     texts: u32,
     texts_since: Instant,
     video_seen: bool,
@@ -175,6 +181,8 @@ impl Leg {
                 timer: None,
                 chores: 0,
                 sending: None,
+                answers: [Budget::new(now); 2],
+                data: Budget::new(now),
                 texts: 0,
                 texts_since: now,
                 video_seen: false,

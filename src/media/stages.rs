@@ -36,7 +36,10 @@ impl Plane {
     /// Takes the datagram in the first `length` octets of `buffer`; gives the length of what is to be sent from it.
     pub fn datagram(&mut self, buffer: &mut [u8; BUFFER], length: usize, from: SocketAddr, now: Instant) -> Option<usize> {
         let path = Path { peer: from, local: None };
-        self.calls.datagram(buffer, length, path, now, self.clock.at(now)).map(|(length, _)| length)
+        let sent = self.calls.datagram(buffer, length, path, now, self.clock.at(now)).map(|(length, _)| length);
+        // Handshakes wait for the loop, which here is nobody else.
+        while self.calls.has_chores() && self.calls.do_chore(now) {}
+        sent
     }
 
     /// Everything else that is to be sent, and to whom.

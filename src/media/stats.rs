@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) enum Loss {
     /// From an address, or for a name, that no leg has.
     Stranger,
-    /// A binding request that is not signed with our password.
+    /// STUN that is no binding request signed with our password.
     BadStun,
     /// Neither STUN, DTLS nor SRTP.
     Unknown,
@@ -26,9 +26,13 @@ pub(crate) enum Loss {
     Kernel,
     /// More handshakes than the shard keeps waiting; pages repeat theirs.
     Crowded,
+    /// DTLS that is damaged, forged, repeated or out of place.
+    BadDtls,
+    /// Authentic, but more than any page has reason to send.
+    TooMany,
 }
 
-const LOSSES: [&str; 8] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "kernel", "crowded"];
+const LOSSES: [&str; 10] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "kernel", "crowded", "bad_dtls", "too_many"];
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
 

@@ -297,8 +297,9 @@ async fn troublemaker(to: SocketAddr) -> SocketAddr {
                     bad[bit / 8] ^= 1 << (bit % 8);
                     let cut = &good[..number * 7 % (length + 1)];
                     // The damaged come first, so the good one must still count as new. Records of DTLS are not flipped: its
-                    // handshake is not protected, and any stack believes a flight forged on the way.
-                    let order = if (20..=63).contains(&good[0]) { [cut, cut, &good, &good] } else { [&bad[..], cut, &good, &good] };
+                    // handshake is not protected, and any stack believes a flight forged on the way. An alert is doubted.
+                    let alert = [21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 99, 0, 2, 2, 40];
+                    let order = if (20..=63).contains(&good[0]) { [&alert[..], cut, &good, &good] } else { [&bad[..], cut, &good, &good] };
                     for datagram in order {
                         let _ = outside.send_to(datagram, to).await;
                     }

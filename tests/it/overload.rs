@@ -120,6 +120,17 @@ async fn a_full_plane_refuses_new_calls_but_no_leg_of_its_own() {
     assert!(plane.open(three, Side::Client).await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plane_ends_while_calls_are_saying_goodbye() {
+    let plane = Plane::new(1, 2000);
+    let id = call();
+    assert!(plane.open(id, Side::Client).await.is_ok());
+    plane.media.stop(id);
+    let _ = plane.open(id, Side::Client).await; // It found the call stopped, so the order was carried out.
+    // A shard that fails here takes the process with it.
+    drop(plane);
+}
+
 /// Datagrams of a stranger, as fast as one thread sends them, until dropped.
 struct Flood {
     stop: Arc<AtomicBool>,
