@@ -40,9 +40,10 @@ use tokio::sync::{mpsc, oneshot};
 const TICK: Duration = Duration::from_millis(100);
 /// How long packets gather while busy.
 const GATHER: Duration = Duration::from_millis(1);
-/// Packets in a tick from which gathering pays (2,000 a second), and below which it stops (1,000).
-const BUSY_FROM: u64 = 200;
-const BUSY_UNTIL: u64 = 100;
+/// Packets in a tick from which gathering pays (4,000 a second, four a turn), and below which it stops (2,500). At half of that
+/// a packet waits for half a millisecond and costs as much as one that is taken at once.
+const BUSY_FROM: u64 = 400;
+const BUSY_UNTIL: u64 = 250;
 /// Batches taken before commands and timers get their turn.
 const BATCHES: usize = 16;
 /// A wait shorter than this was none.
