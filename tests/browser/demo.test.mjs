@@ -29,7 +29,7 @@ scene('one person alone talks to the built-in companion and sees the call on the
   await client.hangUp();
   assert.ok(await client.end());
   await client.bill();
-});
+}, { alone: true, everywhere: true });
 
 scene('over HTTPS, with the certificate made on the spot, a page gets a microphone, its socket and a call', async (scene) => {
   const demo = await scene.demo({ lan: true });
@@ -45,7 +45,7 @@ scene('over HTTPS, with the certificate made on the spot, a page gets a micropho
   await vendor.onBoard('live');
   await client.hangUp();
   assert.ok(await client.end());
-});
+}, { alone: true });
 
 /**
  * The loudest pitch the ear in the page hears, in dB.

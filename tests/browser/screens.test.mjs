@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
-import { COMPANION_HZ, scene } from './scene.mjs';
+import { scene } from './scene.mjs';
 import { ROOT } from './server.mjs';
 
 const SHOTS = path.resolve(process.env.SHOTS ?? path.join(ROOT, 'tests/browser/shots'));
@@ -54,7 +54,7 @@ scene('every screen can be read, on a phone and on a desk, in English and Chines
   await look(vendor.tab, 'vendor-empty');
 
   const call = await server.sell({ plan: '晚安 15 minutes', grade: 'gold', companion: 'Mei', client: 'Lin', media: 'video', credit: 6000 });
-  const companions = await scene.browser({ hz: COMPANION_HZ });
+  const companions = await scene.browser({ who: 'companion' });
   const client = new ClientPage(await scene.tab(browser, 'client'));
   const companion = new CompanionPage(await scene.tab(companions, 'companion'));
   await client.open(call.client.url);

@@ -136,7 +136,7 @@ export class Demo {
     const folder = mkdtempSync(path.join(tmpdir(), 'lull-'));
     const [http, udp] = [await freePort('tcp'), await freePort('udp')];
     const https = lan ? ['--lan', '--public-url', `https://localhost:${http}`] : [];
-    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
+    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `0.0.0.0:${udp}`], folder);
     const demo = new Demo(program, folder);
     await orStop(
       demo,
@@ -182,9 +182,10 @@ export class Server {
   /**
    * Starts a server with a vendor, ready to be asked.
    * @param {string} name of the scene
-   * @param {{ vendor?: string, publicIps?: string[], settings?: string }} [options] `settings`: more sections of the settings file
+   * @param {{ vendor?: string, publicIps?: string[], settings?: string }} [options] `publicIps`: by default the server's own
+   *   choice, which holds an address besides loopback: Firefox never sends there. `settings`: more sections of the settings file
    */
-  static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '' } = {}) {
+  static async start(name, { vendor = 'Night Line', publicIps = [], settings = '' } = {}) {
     const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('tcp'), await freePort('udp'));
     const { http, udp } = server.ports;
     writeFileSync(
