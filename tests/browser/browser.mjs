@@ -289,7 +289,8 @@ export class Tab {
    */
   async tabTo(selector) {
     for (let presses = 0; presses < 60; presses += 1) {
-      if (await this.evaluate((selector) => document.activeElement?.matches(selector) ?? false, selector)) return;
+      // Behind the last element Firefox leaves the page for its own buttons, where keys do other things.
+      if (await this.evaluate((selector) => document.hasFocus() && document.activeElement?.matches(selector), selector)) return;
       await this.press('Tab');
     }
     throw new Error(`${this.name}: 60 presses of Tab do not lead to ${selector}`);

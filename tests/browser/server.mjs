@@ -33,6 +33,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {number} delivered_ms
  * @property {number} remaining_ms
  * @property {boolean} running
+ * @property {string | null} paused_by
  * @property {string | null} started_at
  * @property {string | null} ends_at
  * @property {string | null} ended_at

@@ -195,7 +195,7 @@ scene('a whole call with the keyboard alone', async (scene) => {
   await companion.tab.press('Enter');
   await client.tab.body('state', 'live');
   await client.tab.tabTo('#mute');
-  await client.tab.press('Space');
+  await client.tab.press(' ');
   await client.tab.tabTo('#hang-up');
   await client.tab.press('Enter');
   await client.tab.tabTo('#hang-up-yes');
