@@ -75,7 +75,7 @@ scene('a call whose sockets are gone is told what happens and can be ended: by t
   assert.ok(await client.end());
   assert.ok(await companion.end());
   assert.equal((await server.receipt(call.id)).end_reason, 'client_left');
-}, { everywhere: true });
+}, { alone: true, everywhere: true });
 
 scene('who lets no page have a microphone is told so and may listen, also after a reload', async (scene) => {
   const server = await scene.server();
@@ -103,7 +103,7 @@ scene('who lets no page have a microphone is told so and may listen, also after 
   await client.tab.click('#play-hint');
   await until('it sounds again', () => sounds(client));
   assert.equal(await client.tab.text('#play-hint'), null);
-}, { everywhere: true });
+}, { alone: true, everywhere: true });
 
 /**
  * The loudspeaker has the other's voice and plays it.
