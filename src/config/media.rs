@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
     /// `media.listen`: the UDP address of the first shard; each further shard takes the next port. Default `0.0.0.0:7000`. A
-    /// firewall must let these ports in; bound to loopback, only this machine's browsers connect. Port 0 takes free ones.
+    /// firewall must let these ports in; bound to loopback, only this machine's browsers connect, and Firefox not
+    /// even then. Port 0 takes free ones.
     pub listen: SocketAddr,
     /// `media.public_ips`: the addresses that browsers are told to send to. Default none: the address of `listen`, or those of
     /// this machine if that is unspecified. Behind NAT (most clouds) it must be the outer address: without it every call

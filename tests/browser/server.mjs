@@ -33,6 +33,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {number} delivered_ms
  * @property {number} remaining_ms
  * @property {boolean} running
+ * @property {string | null} paused_by
  * @property {string | null} started_at
  * @property {string | null} ends_at
  * @property {string | null} ended_at
@@ -138,7 +139,7 @@ export class Demo {
     const folder = mkdtempSync(path.join(tmpdir(), 'lull-'));
     const [http, udp] = [await freePort('tcp'), await freePort('udp')];
     const https = lan ? ['--lan', '--public-url', `https://localhost:${http}`] : [];
-    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
+    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `0.0.0.0:${udp}`], folder);
     const demo = new Demo(program, folder);
     await orStop(
       demo,
@@ -186,9 +187,10 @@ export class Server {
    * Starts a server with a vendor, ready to be asked.
    * @param {string} name of the scene
    * @param {{ vendor?: string, publicIps?: string[], settings?: string, at?: { address: string, within: string } }} [options]
-   *   `settings`: more sections of the settings file; `at`: where it lives, if not on this machine's own network
+   *   `publicIps`: by default the server's own choice, which holds an address besides loopback: Firefox never sends there. `settings`:
+   *   more sections of the settings file; `at`: where it lives, if not on this machine's own network
    */
-  static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '', at } = {}) {
+  static async start(name, { vendor = 'Night Line', publicIps = [], settings = '', at } = {}) {
     const bracketed = at?.address.includes(':') ? `[${at.address}]` : at?.address;
     const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('tcp'), await freePort('udp'), bracketed ?? 'localhost');
     const { http, udp } = server.ports;
