@@ -122,7 +122,7 @@ impl Calls {
     }
 
     fn media(&mut self, buffer: &mut [u8; SLOT], length: usize, path: Path, now: Instant, at: Moment) -> Option<(usize, Path)> {
-        let Some((place, slot)) = self.directory.at(path.peer) else {
+        let Some((place, slot)) = self.directory.at(path) else {
             self.counts.lose(Loss::Stranger);
             return None;
         };
@@ -354,8 +354,8 @@ impl Calls {
             self.directory.forget_name(earlier.ufrag());
         }
         for known in leg.known() {
-            if self.directory.at(known.path.peer).is_some_and(|(holder, _)| holder == place) {
-                self.directory.forget_address(known.path.peer);
+            if self.directory.at(known.path).is_some_and(|(holder, _)| holder == place) {
+                self.directory.forget_address(known.path);
             }
         }
         if let Some(other) = leg.other

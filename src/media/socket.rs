@@ -15,13 +15,41 @@ pub(crate) const BATCH: usize = 64;
 /// Octets of a buffer. Longer datagrams (no page sends any: path MTUs are 1500) are cut by the kernel and dropped.
 pub(crate) const SLOT: usize = 2048;
 
-/// Between whom a datagram travels.
+/// A TCP connection. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    /// Where the shard keeps it.
+    pub(crate) place: u32,
+    /// Which of those that were kept there.
+    pub(crate) serial: u32,
+}
+
+/// By what a datagram travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The shard's socket.
+    Udp,
+    /// A connection, framed (RFC 4571).
+    #[expect(dead_code, reason = "nothing accepts connections yet")]
+    Tcp(Link),
+}
+
+/// Between whom a datagram travels, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     /// The page's address as the socket sees it.
     pub(crate) peer: SocketAddr,
     /// Ours; none if the socket is bound to one address anyway.
     pub(crate) local: Option<IpAddr>,
+    /// A connection is its own: over TCP the addresses only say who it is.
+    pub(crate) way: Way,
+}
+
+impl Path {
+    /// Whether both lead to the same place of the page, whichever of our addresses it asked.
+    pub(crate) fn comes_from(&self, other: Self) -> bool {
+        (self.peer, self.way) == (other.peer, other.way)
+    }
 }
 
 /// Room for one IP_PKTINFO or IPV6_PKTINFO.
@@ -123,7 +151,7 @@ impl Socket {
         let peer = read_name(&self.receive.names[index])?;
         let local = if self.wildcard { read_local(&message.msg_hdr) } else { None };
         let length = (message.msg_len as usize).min(SLOT);
-        Some((&mut self.buffers[index], length, Path { peer, local }))
+        Some((&mut self.buffers[index], length, Path { peer, local, way: Way::Udp }))
     }
 
     /// Sends buffers of the last batch on; `list` names buffer, length and path. Returns how many the kernel refused.
