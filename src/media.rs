@@ -15,6 +15,7 @@ mod settings;
 mod shard;
 mod socket;
 mod stats;
+mod tcp;
 
 pub use settings::{Settings, own_address};
 pub use stats::ShardStats;
@@ -29,7 +30,7 @@ use shard::{Command, Shard};
 use stats::Shown;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -111,6 +112,14 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The same port is not to be had for TCP.
+    #[error("cannot listen for media on tcp {address}; the setting media.tcp turns it off")]
+    BindTcp {
+        /// Where.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The machine has no more threads, descriptors or randomness.
     #[error("cannot start the media plane: {0}")]
     Machine(String),
@@ -174,22 +183,23 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         let step = u16::try_from(index).ok().filter(|_| settings.udp.port() != 0).unwrap_or(0);
         let port = settings.udp.port().checked_add(step).ok_or_else(|| machine(&"there are more shards than ports"))?;
         let address = SocketAddr::new(settings.udp.ip(), port);
-        sockets.push(socket::bind(address, settings.socket_buffer).map_err(|source| StartError::Bind { address, source })?);
+        sockets.push(bind(address, &settings)?);
     }
     let mut doors = Vec::new();
     let mut threads = Vec::new();
-    for (index, bound) in sockets.into_iter().enumerate() {
+    for (index, (bound, listener)) in sockets.into_iter().enumerate() {
         let address = bound.local_addr().map_err(|error| machine(&error))?;
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_flags(flags).map_err(|error| machine(&error))?);
         let (commands, queue) = sync_channel(COMMAND_QUEUE);
         let shown = Arc::new(Shown::default());
-        let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.max_legs);
+        let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.tcp, settings.max_legs);
         let (reports, waker, show) = (reports.clone(), wake.clone(), shown.clone());
         let body = move || {
             let _all_or_nothing = AbortOnPanic;
-            match socket::Socket::new(bound) {
-                Ok(socket) => Shard { calls, socket, commands: queue, wake: waker, reports, shown: show, clock }.run(),
+            let links = listener.map(|listener| tcp::Links::new(listener)).transpose();
+            match socket::Socket::new(bound).and_then(|socket| Ok((socket, links?))) {
+                Ok((socket, links)) => Shard { calls, socket, links, commands: queue, wake: waker, reports, shown: show, clock }.run(),
                 // It was bound a moment ago; without its address there is nothing to serve.
                 Err(error) => tracing::error!(%error, "media shard {index} cannot use its socket: {error}"),
             }
@@ -200,6 +210,25 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
     }
     let shards: Arc<[Door]> = doors.into();
     Ok((Media { shards: shards.clone() }, JoinGuard { shards, threads }))
+}
+
+/// A shard's socket, and the listener beside it.
+fn bind(address: SocketAddr, settings: &Settings) -> Result<(UdpSocket, Option<TcpListener>), StartError> {
+    // A port that is free for UDP may be taken for TCP: where any will do, another is tried.
+    let mut attempts = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        let bound = socket::bind(address, settings.socket_buffer).map_err(|source| StartError::Bind { address, source })?;
+        if !settings.tcp {
+            return Ok((bound, None));
+        }
+        let same = bound.local_addr().map_err(|source| StartError::Bind { address, source })?;
+        attempts -= 1;
+        match tcp::listen(same) {
+            Ok(listener) => return Ok((bound, Some(listener))),
+            Err(source) if attempts == 0 => return Err(StartError::BindTcp { address: same, source }),
+            Err(_) => (),
+        }
+    }
 }
 
 impl Media {

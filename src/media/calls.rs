@@ -61,6 +61,8 @@ pub(crate) struct Calls {
     identity: Arc<Identity>,
     clock: Clock,
     candidates: Vec<SocketAddr>,
+    /// The candidates are TCP addresses too.
+    takes_tcp: bool,
     max_legs: usize,
     legs: Vec<Option<Leg>>,
     free: Vec<Place>,
@@ -77,11 +79,12 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>, max_legs: usize) -> Self {
+    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>, takes_tcp: bool, max_legs: usize) -> Self {
         Self {
             identity,
             clock,
             candidates,
+            takes_tcp,
             max_legs,
             legs: Vec::new(),
             free: Vec::new(),
@@ -172,6 +175,20 @@ impl Calls {
             _ => (),
         }
         Some((length, path))
+    }
+
+    /// Whether an authenticated request came by this path, and its leg is still there.
+    pub(crate) fn knows(&self, path: Path) -> bool {
+        self.directory.at(path).is_some()
+    }
+
+    /// A connection was closed.
+    pub(crate) fn gone(&mut self, path: Path) {
+        let Some((place, slot)) = self.directory.at(path) else { return };
+        self.directory.forget_address(path);
+        if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
+            leg.forget(slot);
+        }
     }
 
     // The life of a leg
@@ -434,6 +451,7 @@ impl Calls {
             password: leg.cold.credentials.password(),
             fingerprint: self.identity.fingerprint(),
             candidates: &self.candidates,
+            takes_tcp: self.takes_tcp,
             announced: leg.cold.announced,
         }
     }

@@ -30,7 +30,6 @@ pub(crate) enum Way {
     /// The shard's socket.
     Udp,
     /// A connection, framed (RFC 4571).
-    #[expect(dead_code, reason = "nothing accepts connections yet")]
     Tcp(Link),
 }
 
@@ -194,6 +193,11 @@ impl Socket {
         refused
     }
 
+    /// A buffer to lay something into that is to go out with [`send_batch`](Self::send_batch). Receiving overwrites it.
+    pub(crate) fn slot(&mut self, index: usize) -> &mut [u8; SLOT] {
+        &mut self.buffers[index]
+    }
+
     /// Sends one datagram that is not media; false if the kernel refused it.
     pub(crate) fn send(&mut self, datagram: &[u8], path: Path) -> bool {
         let Headers { vectors, names, ancillary, messages } = &mut self.send;
@@ -208,6 +212,15 @@ impl Socket {
         // SAFETY: the header points to the caller's octets, which sending only reads, and to our own blocks.
         unsafe { libc::sendmsg(self.socket.as_raw_fd(), header, libc::MSG_DONTWAIT) >= 0 }
     }
+}
+
+/// Above so many octets not sent yet the kernel takes no more from us (tcp(7), TCP_NOTSENT_LOWAT).
+pub(crate) fn limit_unsent(connection: BorrowedFd<'_>, octets: u32) -> io::Result<()> {
+    let length = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: the option is an int, the pointer is to four octets that live through the call.
+    let result =
+        unsafe { libc::setsockopt(connection.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, (&raw const octets).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {

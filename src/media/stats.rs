@@ -18,9 +18,11 @@ pub(crate) enum Loss {
     Refused,
     /// Longer than any page sends.
     TooLong,
+    /// Not sent: the page reads its TCP connection too slowly.
+    SlowReader,
 }
 
-const LOSSES: [&str; 6] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long"];
+const LOSSES: [&str; 7] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "slow_reader"];
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
 

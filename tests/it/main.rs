@@ -10,3 +10,4 @@ mod rest;
 mod running;
 mod server;
 mod tidy;
+mod ways;
