@@ -10,7 +10,6 @@ use lull::ids::{CallId, LegId};
 use lull::media::client::{Client, Event, Identity, Track};
 use lull::media::{JoinGuard, Media, OpenLeg, Settings, start};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -56,7 +55,7 @@ impl Plane {
     }
 
     async fn join(&self, side: Side, transport: &'static str, ip: &str) -> Person {
-        let mut client = Client::new(Arc::new(Identity::generate().unwrap()), false);
+        let mut client = Client::new(Identity::generate().unwrap(), false);
         let answer = self.open(side, client.offer().to_owned()).await;
         let ip: IpAddr = ip.parse().unwrap();
         client.accept(&only(&answer, transport, ip), Instant::now()).unwrap();
@@ -64,7 +63,7 @@ impl Plane {
         assert_eq!(client.servers(), [server], "{answer}");
         let wire = Wire::open(transport, server).await;
         let words = if side == Side::Client { "client" } else { "companion" };
-        Person { client, wire, server, words, timestamp: 0, due: Instant::now() }
+        Person { client, wire, server, words, timestamp: 0, due: Instant::now(), checks_only: false }
     }
 }
 
@@ -142,6 +141,8 @@ struct Person {
     words: &'static str,
     timestamp: u32,
     due: Instant,
+    /// A connection is new: nothing is said on it but checks, until one was answered (RFC 8445 section 12.1).
+    checks_only: bool,
 }
 
 impl Person {
@@ -149,14 +150,19 @@ impl Person {
     async fn turn(&mut self) -> Option<Event> {
         while let Some(transmit) = self.client.poll_transmit() {
             assert_eq!(transmit.to, self.server);
-            self.wire.send(&transmit.payload).await;
+            if !self.checks_only || transmit.payload[0] < 4 {
+                self.wire.send(&transmit.payload).await;
+            }
         }
         if let Some(event) = self.client.poll_event() {
             return Some(event);
         }
         let wake = self.client.poll_timeout().map_or(self.due, |timeout| timeout.min(self.due));
         tokio::select! {
-            mut datagram = self.wire.receive() => self.client.handle_datagram(&mut datagram, self.server, Instant::now()),
+            mut datagram = self.wire.receive() => {
+                self.checks_only = false;
+                self.client.handle_datagram(&mut datagram, self.server, Instant::now());
+            }
             () = sleep_until(wake.into()) => (),
         }
         let now = Instant::now();
@@ -172,6 +178,7 @@ impl Person {
     /// Takes another wire, as a phone that comes into another network.
     async fn rewire(&mut self, transport: &'static str) {
         self.wire = Wire::open(transport, self.server).await;
+        self.checks_only = transport == "tcp";
     }
 }
 
@@ -345,8 +352,8 @@ async fn without_tcp_nobody_is_sent_there() {
     let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), tcp: false, ..Settings::default() };
     let (media, guard) = start(settings, Clock::start(), reports).unwrap();
     let plane = Plane { media, _guard: guard, call: CallId::new(Uuid::now_v7()) };
-    let client = Client::new(Arc::new(Identity::generate().unwrap()), false);
+    let client = Client::new(Identity::generate().unwrap(), false);
     let answer = plane.open(Side::Client, client.offer().to_owned()).await;
-    assert!(!answer.contains("tcp"), "{answer}");
+    assert!(answer.contains(" udp ") && !answer.contains(" tcp "), "{answer}");
     assert!(TcpStream::connect(plane.media.addresses()[0]).await.is_err());
 }
