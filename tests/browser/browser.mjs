@@ -36,9 +36,10 @@ export class Browser {
 
   /**
    * Chromium that speaks at this pitch.
-   * @param {{ hz?: number, trusting?: boolean }} [voice] `trusting`: any certificate will do, as after a person said yes to the warning
+   * @param {{ hz?: number, trusting?: boolean, args?: string[] }} [voice] `trusting`: any certificate will do, as after a person
+   *   said yes to the warning; `args`: more words of its command line
    */
-  static async chromium({ hz = 440, trusting = false } = {}) {
+  static async chromium({ hz = 440, trusting = false, args = [] } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'chromium-'));
     const wav = path.join(folder, 'voice.wav');
     writeVoice(wav, hz);
@@ -56,6 +57,7 @@ export class Browser {
         ...['--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream'],
         `--use-file-for-fake-audio-capture=${wav}%noloop`,
         `--use-file-for-fake-video-capture=${camera}`,
+        ...args,
       ],
     });
     const browser = new Browser(async (name) => new Tab(name, await context.newPage()));

@@ -45,10 +45,11 @@ export class Scene {
 
   /**
    * A browser of its own for one person.
-   * @param {{ hz?: number, kind?: 'chromium' | 'firefox', trusting?: boolean }} [options] `trusting`: any certificate will do
+   * @param {{ hz?: number, kind?: 'chromium' | 'firefox', trusting?: boolean, args?: string[] }} [options] `trusting`: any
+   *   certificate will do; `args`: of Chromium
    */
-  async browser({ hz = CLIENT_HZ, kind = 'chromium', trusting = false } = {}) {
-    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz, trusting });
+  async browser({ hz = CLIENT_HZ, kind = 'chromium', trusting = false, args = [] } = {}) {
+    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz, trusting, args });
     this.#endings.push(() => browser.close());
     return browser;
   }
@@ -67,13 +68,16 @@ export class Scene {
   /**
    * Client and companion at the pages of a call, each in a browser process of its own, not joined yet.
    * @param {{ client: { url: string }, companion: { url: string } }} call
-   * @param {{ companion?: 'chromium' | 'firefox' }} [kinds]
+   * @param {{ companion?: 'chromium' | 'firefox', args?: string[], prepare?: (tab: import('./browser.mjs').Tab) => Promise<void> }} [kinds]
+   *   `args`: of both Chromiums; `prepare`: what is done to each tab before it is opened
    */
-  async parties(call, { companion: kind = 'chromium' } = {}) {
-    const clients = await this.browser({ hz: CLIENT_HZ });
-    const companions = await this.browser({ hz: COMPANION_HZ, kind });
+  async parties(call, { companion: kind = 'chromium', args = [], prepare = async () => {} } = {}) {
+    const clients = await this.browser({ hz: CLIENT_HZ, args });
+    const companions = await this.browser({ hz: COMPANION_HZ, kind, args });
     const client = new ClientPage(await this.tab(clients, 'client'));
     const companion = new CompanionPage(await this.tab(companions, 'companion'));
+    await prepare(client.tab);
+    await prepare(companion.tab);
     await client.open(call.client.url);
     await companion.open(call.companion.url);
     return { client, companion, clients, companions };
@@ -91,6 +95,14 @@ export class Scene {
     await parties.client.tab.body('state', 'live');
     await parties.companion.tab.body('state', 'live');
     return parties;
+  }
+
+  /**
+   * Something to be done in the end.
+   * @param {() => Promise<unknown>} ending
+   */
+  atEnd(ending) {
+    this.#endings.push(ending);
   }
 
   /** Ends in reverse order; the first trouble is thrown when all is ended. */

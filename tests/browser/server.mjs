@@ -134,7 +134,7 @@ export class Demo {
    */
   static async start(scene, { lan = false } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'lull-'));
-    const [http, udp] = [await freePort('tcp'), await freePort('udp')];
+    const [http, udp] = [await freePort('http'), await freePort('media')];
     const https = lan ? ['--lan', '--public-url', `https://localhost:${http}`] : [];
     const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
     const demo = new Demo(program, folder);
@@ -185,7 +185,7 @@ export class Server {
    * @param {{ vendor?: string, publicIps?: string[], settings?: string }} [options] `settings`: more sections of the settings file
    */
   static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '' } = {}) {
-    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('tcp'), await freePort('udp'));
+    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('http'), await freePort('media'));
     const { http, udp } = server.ports;
     writeFileSync(
       server.config,
@@ -304,24 +304,24 @@ async function orStop(started, step) {
 }
 
 /**
- * A port that nobody listens on now.
- * @param {'tcp' | 'udp'} kind
+ * A port that nobody listens on now; for media, neither by UDP nor by TCP.
+ * @param {'http' | 'media'} use
  * @returns {Promise<number>}
  */
-function freePort(kind) {
-  return new Promise((resolve, reject) => {
-    if (kind === 'tcp') {
+async function freePort(use) {
+  for (;;) {
+    const port = await new Promise((resolve, reject) => {
       const probe = createServer().on('error', reject);
-      probe.listen(0, '127.0.0.1', () => {
+      probe.listen(0, () => {
         const { port } = /** @type {import('node:net').AddressInfo} */ (probe.address());
         probe.close(() => resolve(port));
       });
-    } else {
-      const probe = createSocket('udp4').on('error', reject);
-      probe.bind(0, () => {
-        const { port } = probe.address();
-        probe.close(() => resolve(port));
-      });
-    }
-  });
+    });
+    if (use === 'http') return port;
+    const isFree = await new Promise((resolve) => {
+      const probe = createSocket('udp4').on('error', () => resolve(false));
+      probe.bind(port, () => probe.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }
