@@ -197,7 +197,7 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         let (reports, waker, show) = (reports.clone(), wake.clone(), shown.clone());
         let body = move || {
             let _all_or_nothing = AbortOnPanic;
-            let links = listener.map(|listener| tcp::Links::new(listener)).transpose();
+            let links = listener.map(tcp::Links::new).transpose();
             match socket::Socket::new(bound).and_then(|socket| Ok((socket, links?))) {
                 Ok((socket, links)) => Shard { calls, socket, links, commands: queue, wake: waker, reports, shown: show, clock }.run(),
                 // It was bound a moment ago; without its address there is nothing to serve.
