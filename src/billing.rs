@@ -5,10 +5,14 @@
 
 mod capture;
 mod meter;
+mod plan;
+mod rates;
 mod rating;
 mod split;
 
 pub use capture::capture;
 pub use meter::{Cause, Mark, Segment, SegmentKind, delivered, segments};
-pub use rating::{Kind, Line, Plan, PlanError, Rating, Settlement, Unit, rate};
+pub use plan::{Conditions, Increments, Kind, LONGEST_S, Plan, PlanError, Rounding};
+pub use rates::{Rates, RatesError, WindowTerms, ZONES_VERSION};
+pub use rating::{Line, Rating, Settlement, Unit, max_usage, rate};
 pub use split::split;

@@ -11,7 +11,7 @@
 //! | 4 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
 //! | 5 | [`service`] [`config`] | the loop, wire to core, carrying effects out |
 //! | 5 | [`bot`] | the companion of `lull demo --bot`; uses `media::client` only |
-//! | 6 | `main` | serve, demo, audit, config, vendor |
+//! | 6 | `main` | serve, demo, audit, rate, config, vendor |
 //!
 //! Floors 1 to 3 do no IO, read no clock, draw no random number, take no lock: time is an argument.
 //! Wire types end in `service::wire`, WebRTC types inside `media`, database rows inside `store`.

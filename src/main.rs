@@ -1,9 +1,11 @@
-//! The command line: `lull serve`, `demo`, `vendor`, `audit`, `config`.
+//! The command line: `lull serve`, `demo`, `vendor`, `audit`, `rate`, `config`.
 //!
 //! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
 
 #[path = "main/demo.rs"]
 mod demo;
+#[path = "main/rate.rs"]
+mod rate;
 #[path = "main/serve.rs"]
 mod serve;
 #[path = "main/tools.rs"]
@@ -11,6 +13,7 @@ mod tools;
 
 use clap::{Parser, Subcommand};
 use lull::config::{BaseFlags, Config, Flags};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Timed voice and video calls: carried, metered, ended and settled by one binary.
@@ -49,6 +52,11 @@ enum Command {
         #[command(flatten)]
         flags: BaseFlags,
     },
+    /// Rate the calls of a file (the schema of fixtures/rating/examples.json); prints one JSON line each
+    Rate {
+        /// JSON
+        file: PathBuf,
+    },
     /// Print the settings in force and where each comes from, without secrets
     Config {
         #[command(flatten)]
@@ -62,6 +70,7 @@ fn main() -> ExitCode {
         Command::Demo { flags, bot, lan } => demo::run(flags, bot, lan),
         Command::Vendor { command } => tools::vendor(command),
         Command::Audit { flags } => tools::audit(flags),
+        Command::Rate { file } => rate::run(&file),
         Command::Config { flags } => Config::load(&flags).map_err(Into::into).map(|config| print!("{}", config.effective())),
     };
     match result {

@@ -6,10 +6,16 @@ pub fn split(charge: i64, bps: &[u16]) -> Vec<i64> {
     assert!(charge >= 0, "a charge is never negative: {charge}");
     assert_eq!(bps.iter().map(|part| u32::from(*part)).sum::<u32>(), 10_000, "shares sum to 10000 basis points");
     let exact: Vec<i128> = bps.iter().map(|part| i128::from(charge) * i128::from(*part)).collect();
-    let mut parts: Vec<i64> = exact.iter().map(|product| i64::try_from(product / 10_000).unwrap_or(i64::MAX)).collect();
-    let mut order: Vec<usize> = (0..bps.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(exact[*index] % 10_000)); // Stable: ties keep their order.
-    let spare = usize::try_from(charge - parts.iter().sum::<i64>()).unwrap_or(0);
+    spare_to_largest(charge, &exact, 10_000)
+}
+
+/// Cuts a whole into parts near to `exact / denominator`, which sum to it within one unit each: each part is rounded down,
+/// the spare units go to the largest remainders, ties to the earlier part.
+pub(super) fn spare_to_largest(whole: i64, exact: &[i128], denominator: i128) -> Vec<i64> {
+    let mut parts: Vec<i64> = exact.iter().map(|exact| i64::try_from(exact / denominator).unwrap_or(i64::MAX)).collect();
+    let spare = usize::try_from(whole - parts.iter().sum::<i64>()).unwrap_or(0);
+    let mut order: Vec<usize> = (0..exact.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(exact[*index] % denominator)); // Stable: ties keep their order.
     for index in order.into_iter().take(spare) {
         parts[index] += 1;
     }

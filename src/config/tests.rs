@@ -289,6 +289,8 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         listen = "0.0.0.0:7000" # default
         tcp = true # default
         shards = 2 # flag --shards
+        max_legs = 2000 # default
+        max_load_percent = 75 # default
         public_ips = [] # default
 
         [store]

@@ -4,7 +4,7 @@
 
 use super::effect::SettleOrder;
 use super::record;
-use crate::billing::{self, Cause, Kind, Mark, Plan, Rating, Segment, Settlement};
+use crate::billing::{self, Cause, Conditions, Kind, Mark, Plan, Rating, Segment, Settlement};
 use crate::call::{Call, EndReason, Fact, Fault, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
@@ -48,29 +48,13 @@ pub(super) fn bill(call: &Call) -> Option<Bill> {
         State::Ended { reason, at_fault, at } | State::Settled { reason, at_fault, at, .. } => (reason, at_fault, at),
         State::Connecting | State::Live { .. } | State::Paused { .. } => return None,
     };
-    let segments = billing::segments(call.entries().iter().filter_map(|entry| match &entry.fact {
-        Fact::Started | Fact::Resumed => Some(Mark::Ran { at: entry.at }),
-        Fact::Paused { cause, since } => Some(Mark::Stood { since: *since, cause: cause_of(*cause) }),
-        Fact::Ended { .. } => Some(Mark::Ended { at: entry.at }),
-        Fact::Created { .. }
-        | Fact::Joined { .. }
-        | Fact::Connected { .. }
-        | Fact::Heard { .. }
-        | Fact::Lost { .. }
-        | Fact::Back { .. }
-        | Fact::Warned { .. }
-        | Fact::Extended { .. }
-        | Fact::Gifted { .. }
-        | Fact::LinkRenewed { .. }
-        | Fact::Quality { .. }
-        | Fact::Settled { .. } => None,
-    }));
+    let segments = billing::segments(marks(call));
     let delivered = billing::delivered(&segments);
     // The machine and the meter count by themselves; a difference would be money.
     assert_eq!(delivered, call.delivered(at), "the meter and the machine disagree about {}", call.id());
     let settlement = settlement(reason, at_fault, call.started_at().is_some());
     let terms = call.terms();
-    let rating = billing::rate(&plan(terms), settlement, &vec![terms.price.amount; call.holds().len()], delivered);
+    let rating = billing::rate(&plan(terms), settlement, &holds(call), &segments);
     let shares = split(terms, rating.charge.amount);
     Some(Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] })
 }
@@ -86,12 +70,38 @@ pub(super) fn earned(call: &Call, now: Moment) -> Money {
     let share = match bill(call) {
         Some(bill) => bill.companion_share,
         None => {
-            let rating =
-                billing::rate(&plan(terms), Settlement::AsRated, &vec![terms.price.amount; call.holds().len()], call.delivered(now));
+            let segments = billing::segments(marks(call).chain([Mark::Ended { at: now }]));
+            let rating = billing::rate(&plan(terms), Settlement::AsRated, &holds(call), &segments);
             split(terms, rating.charge.amount)[0]
         }
     };
     Money::new(share, terms.price.currency)
+}
+
+/// What the facts of a call say about its meter.
+fn marks(call: &Call) -> impl Iterator<Item = Mark> {
+    call.entries().iter().filter_map(|entry| match &entry.fact {
+        Fact::Started | Fact::Resumed => Some(Mark::Ran { at: entry.at }),
+        Fact::Paused { cause, since } => Some(Mark::Stood { since: *since, cause: cause_of(*cause) }),
+        Fact::Ended { .. } => Some(Mark::Ended { at: entry.at }),
+        Fact::Created { .. }
+        | Fact::Joined { .. }
+        | Fact::Connected { .. }
+        | Fact::Heard { .. }
+        | Fact::Lost { .. }
+        | Fact::Back { .. }
+        | Fact::Warned { .. }
+        | Fact::Extended { .. }
+        | Fact::Gifted { .. }
+        | Fact::LinkRenewed { .. }
+        | Fact::Quality { .. }
+        | Fact::Settled { .. } => None,
+    })
+}
+
+/// What was set aside for a call: the price of each block bought.
+fn holds(call: &Call) -> Vec<i64> {
+    vec![call.terms().price.amount; call.holds().len()]
 }
 
 /// Which settlement an end calls for (design.md section 4, the column for blocks).
@@ -116,7 +126,7 @@ fn split(terms: &Terms, charge: i64) -> Vec<i64> {
 
 fn plan(terms: &Terms) -> Plan {
     let kind = Kind::Block { block_s: terms.block.whole_s(), price: terms.price.amount };
-    Plan::new(terms.price.currency, 0, kind).expect("a call is made only on terms that were checked: Terms::check")
+    Plan::new(terms.price.currency, kind, Conditions::default()).expect("a call is made only on terms that were checked: Terms::check")
 }
 
 fn cause_of(fault: Fault) -> Cause {

@@ -123,6 +123,10 @@ pub(crate) struct Cold {
     pub(crate) measured: Instant,
     /// The earliest entry in the shard's timer queue; later ones are stale.
     pub(crate) timer: Option<Instant>,
+    /// Its pieces of work in line.
+    pub(crate) chores: u8,
+    /// Seen to send since.
+    sending: Option<Instant>,
     texts: u32,
     texts_since: Instant,
     video_seen: bool,
@@ -171,6 +175,8 @@ impl Leg {
                 opened: now,
                 measured: now,
                 timer: None,
+                chores: 0,
+                sending: None,
                 texts: 0,
                 texts_since: now,
                 video_seen: false,
@@ -231,6 +237,15 @@ impl Leg {
         if nominated || current.is_none_or(|known| now.saturating_duration_since(known.heard) >= SILENCE) {
             self.path = Some(path);
         }
+    }
+
+    /// How long it has been sending; nothing while it is lost. Looked at once a tick.
+    pub(crate) fn sending_for(&mut self, now: Instant) -> Duration {
+        if !self.has_sent || matches!(self.cold.life, Life::Lost(_)) {
+            self.cold.sending = None;
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*self.cold.sending.get_or_insert(now))
     }
 
     /// Whether the other side can be heard or was lost, if that changed. `since` of a loss is the last proof.

@@ -15,13 +15,18 @@ pub struct Settings {
     /// only adds switching; the firewall must let all the ports through.
     pub shards: usize,
     /// The addresses pages are told to send to. Default empty: the bound address or, if that is unspecified, this machine's
-    /// own address (of `[::]` its IPv6 address as well) and 127.0.0.1. Behind address translation this must name the public address, or pages never connect.
+    /// own address (of `[::]` its IPv6 address as well) and 127.0.0.1. Behind address translation this must name the public address,
+    /// or pages never connect.
     pub public_ips: Vec<IpAddr>,
-    /// Most legs a shard takes before it refuses joins. Default 2,000. Too high lets every call suffer under overload, too
-    /// low turns callers away from an idle machine.
+    /// Legs a shard has room for, two a call; calls beyond are refused. Default 2,000. Too high lets every call suffer where the load
+    /// cannot be measured in time (a rush), too low turns callers away from an idle machine. Pages that load again have room besides.
     pub max_legs: usize,
-    /// Octets the kernel may hold for a shard that is late, each way (it may allow less: `net.core.rmem_max`). Default 1 MiB,
-    /// 50 to 100 ms of a busy shard. Too small loses packets in bursts, too large delivers late what should be dropped.
+    /// The share of a core, in percent, up to which a shard takes new calls: what it does plus what those who were let in are about to send.
+    /// Default 75. Higher, and a peak (key frames of many cameras at once) makes all calls late; lower wastes the core.
+    pub max_load_percent: u8,
+    /// Octets the kernel may hold for a shard that is late, each way (it may allow less: `net.core.rmem_max`). Default 2 MiB,
+    /// 50 to 100 ms of a busy shard (the kernel charges 768 to 2,304 octets for a packet of audio and twice what is asked is its
+    /// limit). Too small loses packets in bursts, too large delivers late what should be dropped.
     pub socket_buffer: usize,
 }
 
@@ -33,7 +38,8 @@ impl Default for Settings {
             shards: 1,
             public_ips: Vec::new(),
             max_legs: 2000,
-            socket_buffer: 1024 * 1024,
+            max_load_percent: 75,
+            socket_buffer: 2 * 1024 * 1024,
         }
     }
 }

@@ -92,9 +92,13 @@ pub(crate) fn bind(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> 
     use nix::sys::socket::{setsockopt, sockopt};
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    // The kernel grants at most its own limit; that is not an error.
-    setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
-    setsockopt(&socket, sockopt::SndBuf, &buffer)?;
+    // Beyond the kernel's limit only with CAP_NET_ADMIN; without it at most the limit is granted, which is not an error.
+    if setsockopt(&socket, sockopt::RcvBufForce, &buffer).is_err() {
+        setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
+    }
+    if setsockopt(&socket, sockopt::SndBufForce, &buffer).is_err() {
+        setsockopt(&socket, sockopt::SndBuf, &buffer)?;
+    }
     if address.ip().is_unspecified() {
         if address.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
@@ -103,6 +107,12 @@ pub(crate) fn bind(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> 
         }
     }
     Ok(socket)
+}
+
+/// Octets the kernel holds for a socket that is not read, as it was asked: it doubles that, for its own books (socket(7)).
+pub(crate) fn granted(socket: &UdpSocket) -> io::Result<usize> {
+    use nix::sys::socket::{getsockopt, sockopt};
+    Ok(getsockopt(socket, sockopt::RcvBuf)? / 2)
 }
 
 impl Socket {
@@ -116,6 +126,18 @@ impl Socket {
     /// For `poll`.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// Datagrams the kernel dropped so far because the socket's buffer was full; none if it does not say (before Linux 4.12).
+    pub(crate) fn kernel_drops(&self) -> Option<u64> {
+        let mut figures = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
+        let mut length = size_of_val(&figures) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` octets to the array and their number to `length`.
+        let result = unsafe {
+            let to = (&raw mut figures).cast();
+            libc::getsockopt(self.socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &raw mut length)
+        };
+        (result == 0 && length as usize == size_of_val(&figures)).then(|| u64::from(figures[libc::SK_MEMINFO_DROPS as usize]))
     }
 
     /// Takes what has arrived, at most [`BATCH`] datagrams, without waiting.
@@ -325,6 +347,21 @@ mod tests {
     fn wait(socket: &Socket) {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(5000_u16)).unwrap();
+    }
+
+    #[test]
+    fn what_a_full_buffer_loses_is_counted() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), 1 << 16).unwrap();
+        assert_eq!(granted(&bound).unwrap(), 1 << 16);
+        let to = bound.local_addr().unwrap();
+        let socket = Socket::new(bound).unwrap();
+        assert_eq!(socket.kernel_drops(), Some(0));
+        let page = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..1000 {
+            page.send_to(&[0; 1000], to).unwrap();
+        }
+        // 1,000 octets each, and no more than 128 KiB are held.
+        assert!(socket.kernel_drops().unwrap() > 800, "{:?}", socket.kernel_drops());
     }
 
     #[test]

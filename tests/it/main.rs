@@ -3,9 +3,11 @@
 mod bot;
 mod calls;
 mod media;
+mod overload;
 mod page;
 mod peer;
 mod places;
+mod rate;
 mod rest;
 mod running;
 mod server;

@@ -366,13 +366,13 @@ async fn a_bad_offer_and_an_unknown_leg_are_told_so() {
     plane.media.stop(plane.call);
 }
 
-fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sdp").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The value of the first line that begins so.
-fn value<'a>(text: &'a str, key: &str) -> &'a str {
+pub(crate) fn value<'a>(text: &'a str, key: &str) -> &'a str {
     text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {text}"))
 }
 
@@ -403,23 +403,4 @@ async fn ice_restarts_by_a_new_offer_and_by_a_fragment() {
         let refused = plane.media.restart(plane.call, leg, other).await.unwrap();
         assert!(matches!(refused, Err(OfferError::Unacceptable(_))), "{refused:?}");
     }
-}
-
-#[tokio::test]
-async fn a_full_shard_refuses_the_next_leg() {
-    let (sender, _reports) = mpsc::channel(16);
-    let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), max_legs: 1, ..Settings::default() };
-    let (media, guard) = start(settings, Clock::start(), sender).unwrap();
-    let (_sender, reports) = mpsc::channel(1);
-    let plane = Plane {
-        media,
-        guard: Some(guard),
-        reports,
-        call: CallId::new(Uuid::now_v7()),
-        media_timeout: Span::from_s(5),
-        audio_required: false,
-    };
-    let offer = fixture("chromium-156.0.8078.79_audio-opus_offer.sdp");
-    assert!(plane.open(Side::Client, offer.clone()).await.1.is_ok());
-    assert_eq!(plane.open(Side::Companion, offer).await.1, Err(OfferError::Overloaded));
 }

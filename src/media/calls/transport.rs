@@ -5,13 +5,12 @@
 
 use super::{BACKLOG_LIMIT, Calls};
 use crate::media::demux::Place;
-use crate::media::dtls::{self, Dtls};
+use crate::media::dtls;
 use crate::media::ice::{self, Check, Credentials};
 use crate::media::leg::Leg;
 use crate::media::socket::Path;
 use crate::media::stats::Loss;
 use crate::media::{OfferError, Report};
-use crate::relay::Profile;
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
@@ -37,12 +36,7 @@ impl Calls {
                 if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
                     self.directory.forget_name(earlier.ufrag());
                 }
-                if leg.cold.dtls.is_none() {
-                    let prefer =
-                        self.calls.get(&leg.cold.call).map_or(Profile::AeadAes128Gcm, |call| call.seats[leg.cold.side as usize].prefer);
-                    leg.cold.dtls = Some(Dtls::connect(self.identity.clone(), leg.cold.offer.fingerprints.clone(), prefer, now));
-                    self.flush(place, now);
-                }
+                self.put_off_connect(place);
             }
         }
     }
@@ -71,13 +65,9 @@ impl Calls {
         Some(slot)
     }
 
-    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path, now: Instant) {
+    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path) {
         let Some((place, _)) = self.directory.at(path) else { return self.counts.lose(Loss::Stranger) };
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let Some(dtls) = &mut leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
-        let events = dtls.read(datagram, now);
-        self.carry(place, events, now);
-        self.flush(place, now);
+        self.put_off_datagram(place, datagram);
     }
 
     pub(super) fn carry(&mut self, place: Place, events: Vec<dtls::Event>, now: Instant) {
