@@ -4,9 +4,13 @@
 //! seen outside this room. It knows nothing of money, plans or tokens.
 
 mod calls;
+mod chunks;
 pub mod client;
 mod demux;
 mod dtls;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ice;
 mod leg;
 mod placement;
@@ -15,6 +19,8 @@ mod sdp;
 mod settings;
 mod shard;
 mod socket;
+#[doc(hidden)]
+pub mod stages;
 mod stats;
 mod tcp;
 

@@ -8,11 +8,16 @@
 //! no state changes before the packet is authenticated. Invariant: one (key, SSRC, index) is never protected twice.
 
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leg;
 mod outgoing;
 mod rtcp;
 mod rtp;
 mod srtp;
+#[doc(hidden)]
+pub mod stages;
 mod streams;
 mod window;
 

@@ -102,7 +102,7 @@ pub fn origin_of(url: &str) -> Option<String> {
         "https" => 443,
         _ => return None,
     };
-    let host = uri.host()?.to_ascii_lowercase();
+    let host = uri.host().filter(|host| !host.is_empty())?.to_ascii_lowercase();
     match uri.port_u16() {
         Some(port) if port != own_port => Some(format!("{scheme}://{host}:{port}")),
         _ => Some(format!("{scheme}://{host}")),

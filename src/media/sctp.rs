@@ -3,6 +3,7 @@
 //! The page opens the channel and, if it is a browser, the association; we accept. One channel, texts only. Invariant: what a page makes us
 //! keep is bounded: texts waiting for the channel, texts received and not yet taken, and SCTP's own buffers.
 
+use super::chunks::lengths_fit;
 use super::sdp::MESSAGE_LIMIT;
 use bytes::Bytes;
 use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
@@ -86,6 +87,9 @@ impl Control {
 
     /// A decrypted record of the page.
     pub(crate) fn read(&mut self, record: Bytes, now: Instant) {
+        if !lengths_fit(&record) {
+            return;
+        }
         match self.endpoint.handle(now, nowhere(), None, record) {
             Some((handle, DatagramEvent::NewAssociation(association))) => {
                 self.opens = None;

@@ -1,9 +1,9 @@
 // Real browsers from the system, each its own process with its own voice, and one small way to use a tab of either.
 //
 // Chromium is driven by Playwright, Firefox by Puppeteer over WebDriver BiDi. Nothing here is put into a page as a script: the pages'
-// content security policy stands as it is in use.
+// content security policy stands as it is in use. (Measuring looks on by `observe`, which no policy sees.)
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -22,6 +22,17 @@ export const FIREFOX_HZ = 1000;
 
 /** @typedef {{ width: number, height: number }} Size */
 
+/**
+ * @typedef {object} ChromiumOptions
+ * @property {number} [hz] the pitch of its voice
+ * @property {boolean} [trusting] any certificate will do, as after a person said yes to the warning
+ * @property {string} [within] the network namespace it lives in
+ * @property {string} [secure] an origin without HTTPS that gets a microphone all the same
+ * @property {Parameters<typeof writeCamera>[1]} [camera] what its camera is like
+ * @property {string[]} [args] more words of its command line
+ * @property {() => void} [observe] run in each page before the page's own scripts, to look on
+ */
+
 /** A browser with one voice. */
 export class Browser {
   /** @type {(() => Promise<unknown> | unknown)[]} */
@@ -36,17 +47,18 @@ export class Browser {
 
   /**
    * Chromium that speaks at this pitch.
-   * @param {{ hz?: number, trusting?: boolean, args?: string[] }} [voice] `trusting`: any certificate will do, as after a person
-   *   said yes to the warning; `args`: more words of its command line
+   * @param {ChromiumOptions} [options]
    */
-  static async chromium({ hz = 440, trusting = false, args = [] } = {}) {
+  static async chromium({ hz = 440, trusting = false, within, secure, camera: picture, observe, args = [] } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'chromium-'));
     const wav = path.join(folder, 'voice.wav');
     writeVoice(wav, hz);
     const camera = path.join(folder, 'camera.y4m');
-    writeCamera(camera);
+    writeCamera(camera, picture);
+    const starter = path.join(folder, 'start');
+    writeFileSync(starter, `#!/bin/sh\nexec ${within ? `ip netns exec ${within} ` : ''}${CHROMIUM} "$@"\n`, { mode: 0o755 });
     const context = await chromium.launchPersistentContext(path.join(folder, 'profile'), {
-      executablePath: CHROMIUM,
+      executablePath: starter,
       headless: true,
       locale: 'en-US',
       ignoreHTTPSErrors: trusting,
@@ -58,8 +70,10 @@ export class Browser {
         `--use-file-for-fake-audio-capture=${wav}%noloop`,
         `--use-file-for-fake-video-capture=${camera}`,
         ...args,
+        ...(secure ? [`--unsafely-treat-insecure-origin-as-secure=${secure}`] : []),
       ],
     });
+    if (observe) await context.addInitScript(observe);
     const browser = new Browser(async (name) => new Tab(name, await context.newPage()));
     browser.#endings.push(() => context.close(), () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
     return browser;

@@ -45,13 +45,17 @@ export class Scene {
 
   /**
    * A browser of its own for one person.
-   * @param {{ hz?: number, kind?: 'chromium' | 'firefox', trusting?: boolean, args?: string[] }} [options] `trusting`: any
-   *   certificate will do; `args`: of Chromium
+   * @param {import('./browser.mjs').ChromiumOptions & { kind?: 'chromium' | 'firefox' }} [options] all but the kind for Chromium only
    */
-  async browser({ hz = CLIENT_HZ, kind = 'chromium', trusting = false, args = [] } = {}) {
-    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz, trusting, args });
+  async browser({ kind = 'chromium', ...options } = {}) {
+    const browser = kind === 'firefox' ? await Browser.firefox() : await Browser.chromium({ hz: CLIENT_HZ, ...options });
     this.#endings.push(() => browser.close());
     return browser;
+  }
+
+  /** @param {() => Promise<unknown>} ending what else is to be done in the end */
+  atEnd(ending) {
+    this.#endings.push(ending);
   }
 
   /**
@@ -95,14 +99,6 @@ export class Scene {
     await parties.client.tab.body('state', 'live');
     await parties.companion.tab.body('state', 'live');
     return parties;
-  }
-
-  /**
-   * Something to be done in the end.
-   * @param {() => Promise<unknown>} ending
-   */
-  atEnd(ending) {
-    this.#endings.push(ending);
   }
 
   /** Ends in reverse order; the first trouble is thrown when all is ended. */

@@ -78,12 +78,14 @@ class Program {
    * @param {string} scene the log is named after it
    * @param {string[]} words of the command line
    * @param {string} folder to run in
+   * @param {string} [within] the network namespace it lives in
    */
-  constructor(scene, words, folder) {
+  constructor(scene, words, folder, within) {
     mkdirSync(LOGS, { recursive: true });
     this.logFile = path.join(LOGS, `${scene.replace(/[^a-z0-9]+/gi, '-')}.log`);
     this.#log = openSync(this.logFile, 'w');
-    this.#child = spawn(PROGRAM, words, { cwd: folder, stdio: ['ignore', this.#log, this.#log], env: ENVIRONMENT });
+    const [program = PROGRAM, ...all] = [...(within ? ['ip', 'netns', 'exec', within] : []), PROGRAM, ...words];
+    this.#child = spawn(program, all, { cwd: folder, stdio: ['ignore', this.#log, this.#log], env: ENVIRONMENT });
     this.#child.on('error', (error) => (this.#failed = error));
   }
 
@@ -170,31 +172,35 @@ export class Server {
    * @param {string} folder
    * @param {number} http port
    * @param {number} udp port
+   * @param {string} host as links name it
    */
-  constructor(folder, http, udp) {
+  constructor(folder, http, udp, host) {
     this.folder = folder;
     this.database = `sqlite:${path.join(folder, 'lull.db')}`;
     this.config = path.join(folder, 'lull.toml');
-    this.url = `http://localhost:${http}`;
+    this.url = `http://${host}:${http}`;
     this.ports = { http, udp };
   }
 
   /**
    * Starts a server with a vendor, ready to be asked.
    * @param {string} name of the scene
-   * @param {{ vendor?: string, publicIps?: string[], settings?: string }} [options] `settings`: more sections of the settings file
+   * @param {{ vendor?: string, publicIps?: string[], settings?: string, at?: { address: string, within: string } }} [options]
+   *   `settings`: more sections of the settings file; `at`: where it lives, if not on this machine's own network
    */
-  static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '' } = {}) {
-    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('http'), await freePort('media'));
+  static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '', at } = {}) {
+    const bracketed = at?.address.includes(':') ? `[${at.address}]` : at?.address;
+    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('http'), await freePort('media'), bracketed ?? 'localhost');
     const { http, udp } = server.ports;
+    const [pages, media] = [bracketed ?? '127.0.0.1', bracketed ?? '0.0.0.0'];
     writeFileSync(
       server.config,
-      `[http]\nlisten = "127.0.0.1:${http}"\npublic_url = "${server.url}"\n[media]\nlisten = "0.0.0.0:${udp}"\n[store]\ndb = "${server.database}"\n${settings}\n`,
+      `[http]\nlisten = "${pages}:${http}"\npublic_url = "${server.url}"\n[media]\nlisten = "${media}:${udp}"\n[store]\ndb = "${server.database}"\n${settings}\n`,
     );
     server.#vendor = vendor;
     server.#key = await orStop(server, server.command('vendor', 'add', vendor));
-    const flags = publicIps.flatMap((ip) => ['--public-ip', ip]);
-    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder);
+    const flags = at ? [] : publicIps.flatMap((ip) => ['--public-ip', ip]);
+    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder, at?.within);
     server.#program = program;
     await orStop(
       server,

@@ -1,5 +1,6 @@
 //! The tests that see lull from outside, in one binary so that they link once.
 
+mod bench;
 mod bot;
 mod calls;
 mod media;

@@ -3,6 +3,7 @@
 //!
 //! One channel, texts only. Invariant: texts that wait for the channel are at most [`QUEUE_LIMIT`].
 
+use crate::media::chunks::lengths_fit;
 use bytes::{Bytes, BytesMut};
 use rtc_datachannel::message::Message;
 use rtc_datachannel::message::message_channel_open::{CHANNEL_PRIORITY_NORMAL, ChannelType, DataChannelOpen};
@@ -75,6 +76,9 @@ impl Channel {
 
     /// A decrypted record.
     pub(super) fn read(&mut self, record: BytesMut, now: Instant) {
+        if !lengths_fit(&record) {
+            return;
+        }
         if let Some((handle, DatagramEvent::AssociationEvent(event))) = self.endpoint.handle(now, nowhere(), None, record.freeze())
             && let Some((known, association)) = &mut self.association
             && *known == handle
