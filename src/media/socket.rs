@@ -15,13 +15,40 @@ pub(crate) const BATCH: usize = 64;
 /// Octets of a buffer. Longer datagrams (no page sends any: path MTUs are 1500) are cut by the kernel and dropped.
 pub(crate) const SLOT: usize = 2048;
 
-/// Between whom a datagram travels.
+/// A TCP connection. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    /// Where the shard keeps it.
+    pub(crate) place: u32,
+    /// Which of those that were kept there.
+    pub(crate) serial: u32,
+}
+
+/// By what a datagram travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The shard's socket.
+    Udp,
+    /// A connection, framed (RFC 4571).
+    Tcp(Link),
+}
+
+/// Between whom a datagram travels, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     /// The page's address as the socket sees it.
     pub(crate) peer: SocketAddr,
     /// Ours; none if the socket is bound to one address anyway.
     pub(crate) local: Option<IpAddr>,
+    /// A connection is its own: over TCP the addresses only say who it is.
+    pub(crate) way: Way,
+}
+
+impl Path {
+    /// Whether both lead to the same place of the page, whichever of our addresses it asked.
+    pub(crate) fn comes_from(&self, other: Self) -> bool {
+        (self.peer, self.way) == (other.peer, other.way)
+    }
 }
 
 /// Room for one IP_PKTINFO or IPV6_PKTINFO.
@@ -145,7 +172,7 @@ impl Socket {
         let peer = read_name(&self.receive.names[index])?;
         let local = if self.wildcard { read_local(&message.msg_hdr) } else { None };
         let length = (message.msg_len as usize).min(SLOT);
-        Some((&mut self.buffers[index], length, Path { peer, local }))
+        Some((&mut self.buffers[index], length, Path { peer, local, way: Way::Udp }))
     }
 
     /// Sends buffers of the last batch on; `list` names buffer, length and path. Returns how many the kernel refused.
@@ -188,6 +215,11 @@ impl Socket {
         refused
     }
 
+    /// A buffer to lay something into that is to go out with [`send_batch`](Self::send_batch). Receiving overwrites it.
+    pub(crate) fn slot(&mut self, index: usize) -> &mut [u8; SLOT] {
+        &mut self.buffers[index]
+    }
+
     /// Sends one datagram that is not media; false if the kernel refused it.
     pub(crate) fn send(&mut self, datagram: &[u8], path: Path) -> bool {
         let Headers { vectors, names, ancillary, messages } = &mut self.send;
@@ -202,6 +234,15 @@ impl Socket {
         // SAFETY: the header points to the caller's octets, which sending only reads, and to our own blocks.
         unsafe { libc::sendmsg(self.socket.as_raw_fd(), header, libc::MSG_DONTWAIT) >= 0 }
     }
+}
+
+/// Above so many octets not sent yet the kernel takes no more from us (tcp(7), TCP_NOTSENT_LOWAT).
+pub(crate) fn limit_unsent(connection: BorrowedFd<'_>, octets: u32) -> io::Result<()> {
+    let length = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: the option is an int, the pointer is to four octets that live through the call.
+    let result =
+        unsafe { libc::setsockopt(connection.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, (&raw const octets).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {

@@ -40,6 +40,8 @@ const CLOSE_WITHIN_MS = 15_000;
  * @property {string} [within] the network namespace it lives in
  * @property {string} [secure] an origin without HTTPS that gets a microphone all the same
  * @property {Parameters<typeof writeCamera>[1]} [camera] what its camera is like
+ * @property {string[]} [args] more words of its command line
+ * @property {string[]} [args] more switches
  * @property {() => void} [observe] run in each page before the page's own scripts, to look on
  */
 
@@ -59,7 +61,7 @@ export class Browser {
 
   /**
    * @param {Kind} kind
-   * @param {Voice} [voice]
+   * @param {Voice & Place} [voice]
    */
   static start(kind, voice) {
     return kind === 'firefox' ? Browser.firefox(voice) : Browser.chromium(voice);
@@ -69,7 +71,7 @@ export class Browser {
    * Chromium that speaks at this pitch.
    * @param {Voice & Place} [options]
    */
-  static async chromium({ hz = 440, trusting = false, shy = false, within, secure, camera: picture, observe } = {}) {
+  static async chromium({ hz = 440, trusting = false, shy = false, within, secure, camera: picture, observe, args = [] } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'chromium-'));
     const wav = path.join(folder, 'voice.wav');
     writeVoice(wav, hz);
@@ -87,6 +89,7 @@ export class Browser {
         ...(shy ? [] : ['--use-fake-ui-for-media-stream']),
         `--use-file-for-fake-audio-capture=${wav}`,
         `--use-file-for-fake-video-capture=${camera}`,
+        ...args,
         ...(secure ? [`--unsafely-treat-insecure-origin-as-secure=${secure}`] : []),
       ],
     });

@@ -100,9 +100,9 @@ export class Scene {
    * share the process; whoever lives in a place of her own (Chromium only) has one to herself.
    * @param {{ who?: 'client' | 'companion', kind?: Kind } & import('./browser.mjs').Voice & import('./browser.mjs').Place} [options]
    */
-  async browser({ who = 'client', kind = this.pair[who], hz = HZ[who], within, secure, camera, observe, ...voice } = {}) {
-    if (within) {
-      const browser = await Browser.chromium({ hz, within, secure, camera, observe, ...voice });
+  async browser({ who = 'client', kind = this.pair[who], hz = HZ[who], within, secure, camera, observe, args, ...voice } = {}) {
+    if (within || args) {
+      const browser = await Browser.chromium({ hz, args, within, secure, camera, observe, ...voice });
       this.#endings.push(() => browser.close());
       return browser;
     }
@@ -132,12 +132,16 @@ export class Scene {
   /**
    * Client and companion at the pages of a call, each in a browser process of its own, not joined yet.
    * @param {{ client: { url: string }, companion: { url: string } }} call
+   * @param {{ args?: string[], prepare?: (tab: import('./browser.mjs').Tab) => Promise<void> }} [how] `args`: of both Chromiums;
+   *   `prepare`: what is done to each tab before it is opened
    */
-  async parties(call) {
-    const clients = await this.browser();
-    const companions = await this.browser({ who: 'companion' });
+  async parties(call, { args, prepare = async () => {} } = {}) {
+    const clients = await this.browser({ args });
+    const companions = await this.browser({ who: 'companion', args });
     const client = new ClientPage(await this.tab(clients, 'client'));
     const companion = new CompanionPage(await this.tab(companions, 'companion'));
+    await prepare(client.tab);
+    await prepare(companion.tab);
     await client.open(call.client.url);
     await companion.open(call.companion.url);
     return { client, companion, clients, companions };
@@ -146,9 +150,10 @@ export class Scene {
   /**
    * The same, joined and live.
    * @param {Parameters<Scene['parties']>[0]} call
+   * @param {Parameters<Scene['parties']>[1]} [how]
    */
-  async live(call) {
-    const parties = await this.parties(call);
+  async live(call, how) {
+    const parties = await this.parties(call, how);
     await parties.client.join();
     await parties.companion.accept();
     await parties.client.tab.body('state', 'live');
