@@ -32,9 +32,9 @@ rust-test: ## Rust tests
 	else set -x; cargo test --locked --workspace --lib --bins --tests; fi
 	cargo test --locked --workspace --doc
 
-browser-test: ## Tests in real browsers, one at a time (T=NAME: only tests/browser/NAME.test.mjs)
+browser-test: ## Tests in real browsers, one at a time (T=NAME: only tests/browser/NAME.test.mjs; PAIRS=all: all of them with Firefox on either side and on both)
 	cargo build --locked
-	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull \
+	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull PAIRS=$(PAIRS) \
 		node --test --test-reporter=spec --test-concurrency=1 $(if $(T),$(T).test.mjs,$$(echo *.test.mjs))
 
 fuzz: ## Fuzz one parser guided by coverage (T=NAME, N=10000000 executions; without T: lists them); needs cargo-fuzz

@@ -23,6 +23,7 @@ mod socket;
 #[doc(hidden)]
 pub mod stages;
 mod stats;
+mod tcp;
 
 pub use settings::{Settings, own_address};
 pub use stats::ShardStats;
@@ -38,7 +39,7 @@ use shard::gate::Gate;
 use shard::{Ask, Order, Question, Shard};
 use stats::Shown;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +117,14 @@ pub enum StartError {
     /// The address is taken, not ours or not allowed.
     #[error("cannot listen for media on udp {address}")]
     Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The same port is not to be had for TCP.
+    #[error("cannot listen for media on tcp {address}; the setting media.tcp turns it off")]
+    BindTcp {
         /// Where.
         address: SocketAddr,
         /// What the kernel said.
@@ -202,30 +211,31 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         let step = u16::try_from(index).ok().filter(|_| settings.udp.port() != 0).unwrap_or(0);
         let port = settings.udp.port().checked_add(step).ok_or_else(|| machine(&"there are more shards than ports"))?;
         let address = SocketAddr::new(settings.udp.ip(), port);
-        sockets.push(socket::bind(address, settings.socket_buffer).map_err(|source| StartError::Bind { address, source })?);
+        sockets.push(bind(address, &settings)?);
     }
     say_what_was_granted(&sockets, settings.socket_buffer);
     let limit = f64::from(settings.max_load_percent) / 100.0;
     let (forget, forgotten) = channel();
     let mut doors = Vec::new();
     let mut threads = Vec::new();
-    for (index, bound) in sockets.into_iter().enumerate() {
+    for (index, (bound, listener)) in sockets.into_iter().enumerate() {
         let address = bound.local_addr().map_err(|error| machine(&error))?;
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_flags(flags).map_err(|error| machine(&error))?);
         let ((orders, orders_in), (asks, asks_in)) = (channel(), sync_channel(MOST_ASKS));
         let shown = Arc::new(Shown::default());
-        let calls = Calls::new(identity.clone(), clock, settings.candidates(address));
+        let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.tcp);
         let gate = Gate::new(limit, settings.max_legs);
         // Before its first tick it has room too.
         shown.show_outlook(&gate.outlook_at_rest());
         let (reports, waker, show, forgotten) = (reports.clone(), wake.clone(), shown.clone(), forget.clone());
         let body = move || {
             let _all_or_nothing = AbortOnPanic;
-            match socket::Socket::new(bound) {
-                Ok(socket) => {
-                    Shard { calls, gate, socket, orders: orders_in, asks: asks_in, wake: waker, reports, forgotten, shown: show, clock }
-                        .run()
+            let links = listener.map(tcp::Links::new).transpose();
+            match socket::Socket::new(bound).and_then(|socket| Ok((socket, links?))) {
+                Ok((socket, links)) => {
+                    let (orders, asks) = (orders_in, asks_in);
+                    Shard { calls, gate, socket, links, orders, asks, wake: waker, reports, forgotten, shown: show, clock }.run();
                 }
                 // It was bound a moment ago; without its address there is nothing to serve.
                 Err(error) => tracing::error!(%error, "media shard {index} cannot use its socket: {error}"),
@@ -241,8 +251,8 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
 }
 
 /// A kernel that grants much less loses packets in bursts; that is the operator's to change.
-fn say_what_was_granted(sockets: &[UdpSocket], asked: usize) {
-    let Some(Ok(granted)) = sockets.first().map(socket::granted) else { return };
+fn say_what_was_granted(sockets: &[(UdpSocket, Option<TcpListener>)], asked: usize) {
+    let Some(Ok(granted)) = sockets.first().map(|(socket, _)| socket::granted(socket)) else { return };
     if granted < asked / 2 {
         tracing::warn!(
             granted,
@@ -250,6 +260,25 @@ fn say_what_was_granted(sockets: &[UdpSocket], asked: usize) {
             "media sockets buffer {granted} octets instead of {asked}, so bursts may be lost; `sysctl -w net.core.rmem_max={asked} \
              net.core.wmem_max={asked}` (or CAP_NET_ADMIN) allows more"
         );
+    }
+}
+
+/// A shard's socket, and the listener beside it.
+fn bind(address: SocketAddr, settings: &Settings) -> Result<(UdpSocket, Option<TcpListener>), StartError> {
+    // A port that is free for UDP may be taken for TCP: where any will do, another is tried.
+    let mut attempts = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        let bound = socket::bind(address, settings.socket_buffer).map_err(|source| StartError::Bind { address, source })?;
+        if !settings.tcp {
+            return Ok((bound, None));
+        }
+        let same = bound.local_addr().map_err(|source| StartError::Bind { address, source })?;
+        attempts -= 1;
+        match tcp::listen(same) {
+            Ok(listener) => return Ok((bound, Some(listener))),
+            Err(source) if attempts == 0 => return Err(StartError::BindTcp { address: same, source }),
+            Err(_) => (),
+        }
     }
 }
 

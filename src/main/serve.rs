@@ -201,6 +201,7 @@ async fn tls(files: Option<&Tls>, certificate: Option<Certificate>) -> Result<Op
 fn media_settings(config: &Config) -> media::Settings {
     media::Settings {
         udp: config.media.listen,
+        tcp: config.media.tcp,
         shards: usize::from(config.media.shards),
         public_ips: config.media.public_ips.clone(),
         max_legs: config.media.max_legs,

@@ -69,6 +69,8 @@ pub(crate) struct Calls {
     identity: Arc<Identity>,
     clock: Clock,
     candidates: Vec<SocketAddr>,
+    /// The candidates are TCP addresses too.
+    takes_tcp: bool,
     legs: Vec<Option<Leg>>,
     free: Vec<Place>,
     ids: BTreeMap<LegId, Place>,
@@ -93,11 +95,12 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>, takes_tcp: bool) -> Self {
         Self {
             identity,
             clock,
             candidates,
+            takes_tcp,
             legs: Vec::new(),
             free: Vec::new(),
             ids: BTreeMap::new(),
@@ -147,7 +150,7 @@ impl Calls {
     }
 
     fn media(&mut self, buffer: &mut [u8; SLOT], length: usize, path: Path, now: Instant, at: Moment) -> Option<(usize, Path)> {
-        let Some((place, slot)) = self.directory.at(path.peer) else {
+        let Some((place, slot)) = self.directory.at(path) else {
             self.counts.lose(Loss::Stranger);
             return None;
         };
@@ -197,6 +200,20 @@ impl Calls {
             _ => (),
         }
         Some((length, path))
+    }
+
+    /// Whether an authenticated request came by this path, and its leg is still there.
+    pub(crate) fn knows(&self, path: Path) -> bool {
+        self.directory.at(path).is_some()
+    }
+
+    /// A connection was closed.
+    pub(crate) fn gone(&mut self, path: Path) {
+        let Some((place, slot)) = self.directory.at(path) else { return };
+        self.directory.forget_address(path);
+        if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
+            leg.forget(slot);
+        }
     }
 
     // The life of a leg
@@ -401,8 +418,8 @@ impl Calls {
             self.directory.forget_name(earlier.ufrag());
         }
         for known in leg.known() {
-            if self.directory.at(known.path.peer).is_some_and(|(holder, _)| holder == place) {
-                self.directory.forget_address(known.path.peer);
+            if self.directory.at(known.path).is_some_and(|(holder, _)| holder == place) {
+                self.directory.forget_address(known.path);
             }
         }
         if let Some(other) = leg.other
@@ -471,6 +488,7 @@ impl Calls {
             password: leg.cold.credentials.password(),
             fingerprint: self.identity.fingerprint(),
             candidates: &self.candidates,
+            takes_tcp: self.takes_tcp,
             announced: leg.cold.announced,
         }
     }

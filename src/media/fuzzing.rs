@@ -139,6 +139,7 @@ fn offer(data: &[u8]) {
             password: PASSWORD,
             fingerprint: &fingerprint(),
             candidates: &candidates,
+            takes_tcp: true,
             announced,
         };
         let ours = answer(&offer, &local);

@@ -35,6 +35,8 @@ const TEXTS_A_SECOND: u32 = 50;
 pub(crate) struct Known {
     pub(crate) path: Path,
     pub(crate) heard: Instant,
+    /// A connection that was closed: its slot is for the next address.
+    is_gone: bool,
 }
 
 /// A leg that sends and is silent for this long falters: a packet comes each 20 ms, in silence (DTX) each 400 ms.
@@ -203,7 +205,11 @@ impl Leg {
     /// Takes an address of an authenticated request, in place of the longest silent one if there are too many. Returns its
     /// slot and the address it replaced.
     pub(crate) fn learn(&mut self, path: Path, now: Instant) -> (u8, Option<Path>) {
-        let fresh = Known { path, heard: now };
+        let fresh = Known { path, heard: now, is_gone: false };
+        if let Some(slot) = self.known.iter().position(|known| known.is_gone) {
+            self.known[slot] = fresh;
+            return (slot as u8, None);
+        }
         if self.known.len() < MOST_ADDRESSES {
             self.known.push(fresh);
             // At most MOST_ADDRESSES, so it fits.
@@ -213,6 +219,16 @@ impl Leg {
         let slot = spare.min_by_key(|(_, known)| known.heard).map_or(0, |(slot, _)| slot);
         let old = std::mem::replace(&mut self.known[slot], fresh).path;
         (slot as u8, Some(old))
+    }
+
+    /// Forgets an address whose connection was closed. What went there goes to the address that was heard last, if there is one.
+    pub(crate) fn forget(&mut self, slot: u8) {
+        let Some(gone) = self.known.get_mut(usize::from(slot)) else { return };
+        gone.is_gone = true;
+        if self.path == Some(gone.path) {
+            let left = self.known.iter().filter(|known| !known.is_gone);
+            self.path = left.max_by_key(|known| known.heard).map(|known| known.path);
+        }
     }
 
     /// Something authentic came from a known address: proof of life, and maybe the place to send to from now on.

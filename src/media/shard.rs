@@ -16,8 +16,9 @@ pub(crate) mod load;
 
 use super::calls::Calls;
 use super::placement::Forgotten;
-use super::socket::{BATCH, Path, Socket};
+use super::socket::{BATCH, Path, Socket, Way};
 use super::stats::{Loss, Shown, Snapshot};
+use super::tcp::Links;
 use super::{OfferError, OpenLeg, Report};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{CallId, LegId};
@@ -83,6 +84,7 @@ pub(crate) struct Shard {
     pub(crate) calls: Calls,
     pub(crate) gate: Gate,
     pub(crate) socket: Socket,
+    pub(crate) links: Option<Links>,
     pub(crate) orders: Receiver<Order>,
     pub(crate) asks: Receiver<Ask>,
     pub(crate) wake: Arc<EventFd>,
@@ -113,6 +115,7 @@ impl Shard {
         let mut list: Vec<(usize, usize, Path)> = Vec::with_capacity(BATCH);
         let mut started = Instant::now();
         let mut late = Duration::ZERO;
+        let mut links_call = false;
         let mut pace = Pace {
             meter: Meter::default(),
             figures: Figures::default(),
@@ -127,11 +130,15 @@ impl Shard {
             }
             let received_by = self.calls.counts.received;
             self.receive(&mut list);
+            if links_call {
+                self.receive_from_links(&mut list);
+            }
             // Idle, turns follow each other as fast as they can: what a turn may do is bound enough.
             let setup = self.set_up(if pace.busy { late } else { Duration::ZERO }, &mut pace);
             let now = Instant::now();
             if now.saturating_duration_since(pace.last_tick) >= TICK {
                 self.calls.tick(now);
+                self.tick_links(now);
                 self.measure(&mut pace, now);
             }
             self.send_datagrams();
@@ -142,12 +149,15 @@ impl Shard {
             pace.meter.turn(Turn { late, datagrams: self.calls.counts.received - received_by, work, setup });
             let planned = if pace.busy {
                 rest(GATHER.saturating_sub(work));
+                // Who knocks meanwhile waits for the next tick: asking costs a call to the kernel each time.
+                let is_tick = pace.last_tick + TICK <= started + GATHER;
+                links_call = self.links.as_ref().is_some_and(|links| links.any() || is_tick);
                 started + GATHER
             } else {
                 let next_tick = pace.last_tick + TICK;
                 let due = self.calls.due().map_or(next_tick, |due| due.min(next_tick));
                 let has_more = self.calls.has_chores() || self.shown.queued.load(Ordering::Relaxed) > 0;
-                self.wait(if has_more { Duration::ZERO } else { due.saturating_duration_since(done) });
+                links_call = self.wait(if has_more { Duration::ZERO } else { due.saturating_duration_since(done) });
                 done
             };
             let woken = Instant::now();
@@ -249,8 +259,10 @@ impl Shard {
                     self.calls.counts.lose(Loss::TooLong);
                     continue;
                 };
-                if let Some((length, path)) = self.calls.datagram(buffer, length, path, now, at) {
-                    list.push((index, length, path));
+                match (self.calls.datagram(buffer, length, path, now, at), &mut self.links) {
+                    (Some((length, Path { way: Way::Tcp(link), .. })), Some(links)) => links.send(link, &buffer[..length], now),
+                    (Some((length, path)), _) => list.push((index, length, path)),
+                    (None, _) => (),
                 }
             }
             let refused = self.socket.send_batch(list);
@@ -263,10 +275,62 @@ impl Shard {
         }
     }
 
+    /// As [`receive`](Self::receive), from the connections that have something to say.
+    fn receive_from_links(&mut self, list: &mut Vec<(usize, usize, Path)>) {
+        let Some(links) = &mut self.links else { return };
+        let now = Instant::now();
+        let at = self.clock.at(now);
+        links.look(now);
+        while links.read(now) {
+            // Into the socket's buffers, which are free now: a packet may go out by UDP, and needs room behind it anyway.
+            while let Some((length, path)) = links.datagram(self.socket.slot(list.len())) {
+                let buffer = self.socket.slot(list.len());
+                let answer = self.calls.datagram(buffer, length, path, now, at);
+                if links.is_stranger(path) && self.calls.knows(path) {
+                    links.admit(path);
+                }
+                match answer {
+                    Some((length, Path { way: Way::Tcp(link), .. })) => links.send(link, &buffer[..length], now),
+                    Some((length, path)) => list.push((list.len(), length, path)),
+                    None => (),
+                }
+                if list.len() == BATCH {
+                    self.calls.counts.lose_many(Loss::Refused, self.socket.send_batch(list));
+                    list.clear();
+                }
+            }
+        }
+        self.calls.counts.lose_many(Loss::Refused, self.socket.send_batch(list));
+        list.clear();
+    }
+
+    /// Forgets connections that nobody uses.
+    fn tick_links(&mut self, now: Instant) {
+        if let Some(links) = &mut self.links {
+            links.sweep(|path| self.calls.knows(path), now);
+            self.calls.counts.lose_many(Loss::SlowReader, std::mem::take(&mut links.left_out));
+        }
+    }
+
     fn send_datagrams(&mut self) {
+        let now = Instant::now();
         for (path, datagram) in self.calls.datagrams.drain(..) {
-            if !self.socket.send(&datagram, path) {
+            let taken = match (path.way, &mut self.links) {
+                (Way::Udp, _) => self.socket.send(&datagram, path),
+                (Way::Tcp(link), Some(links)) => {
+                    links.send(link, &datagram, now);
+                    true
+                }
+                (Way::Tcp(_), None) => false,
+            };
+            if !taken {
                 self.calls.counts.lose(Loss::Refused);
+            }
+        }
+        if let Some(links) = &mut self.links {
+            links.flush(now);
+            for path in links.gone.drain(..) {
+                self.calls.gone(path);
             }
         }
     }
@@ -299,12 +363,17 @@ impl Shard {
         ControlFlow::Continue(())
     }
 
-    fn wait(&mut self, longest: Duration) {
+    /// Sleeps until something arrives, or so long; whether the connections are worth a look.
+    fn wait(&mut self, longest: Duration) -> bool {
         // Rounded up: a timer that is not due yet would only wake us again.
         let milliseconds = u16::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(100);
         let wake = self.wake.as_fd();
-        let mut wanted = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(wake, PollFlags::POLLIN)];
-        match nix::poll::poll(&mut wanted, PollTimeout::from(milliseconds)) {
+        let socket = self.socket.as_fd();
+        // Without TCP the socket stands twice, and only the first two are asked for.
+        let links = self.links.as_ref().map_or(socket, Links::as_fd);
+        let mut wanted = [socket, wake, links].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let count = if self.links.is_some() { 3 } else { 2 };
+        match nix::poll::poll(&mut wanted[..count], PollTimeout::from(milliseconds)) {
             Ok(_) | Err(Errno::EINTR) => (),
             // Out of memory for a moment: do not spin.
             Err(_) => rest(GATHER),
@@ -313,6 +382,7 @@ impl Shard {
             let mut counter = [0; 8];
             let _ = nix::unistd::read(self.wake.as_fd(), &mut counter); // Only to make it silent again.
         }
+        wanted[2].any().unwrap_or(false)
     }
 }
 

@@ -23,13 +23,40 @@ const LONGEST_RUN: usize = 32;
 /// must (IPv6), less the headers. Pages send no longer ones (1200 and a tag).
 const LONGEST_SEGMENT: usize = 1280 - 40 - 8;
 
-/// Between whom a datagram travels.
+/// A TCP connection. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    /// Where the shard keeps it.
+    pub(crate) place: u32,
+    /// Which of those that were kept there.
+    pub(crate) serial: u32,
+}
+
+/// By what a datagram travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The shard's socket.
+    Udp,
+    /// A connection, framed (RFC 4571).
+    Tcp(Link),
+}
+
+/// Between whom a datagram travels, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     /// The page's address as the socket sees it.
     pub(crate) peer: SocketAddr,
     /// Ours; none if the socket is bound to one address anyway.
     pub(crate) local: Option<IpAddr>,
+    /// A connection is its own: over TCP the addresses only say who it is.
+    pub(crate) way: Way,
+}
+
+impl Path {
+    /// Whether both lead to the same place of the page, whichever of our addresses it asked.
+    pub(crate) fn comes_from(&self, other: Self) -> bool {
+        (self.peer, self.way) == (other.peer, other.way)
+    }
 }
 
 /// Room for one IP_PKTINFO or IPV6_PKTINFO and one UDP_SEGMENT.
@@ -162,7 +189,7 @@ impl Socket {
         let peer = read_name(&self.receive.names[index])?;
         let local = if self.wildcard { read_local(&message.msg_hdr) } else { None };
         let length = (message.msg_len as usize).min(SLOT);
-        Some((&mut self.buffers[index], length, Path { peer, local }))
+        Some((&mut self.buffers[index], length, Path { peer, local, way: Way::Udp }))
     }
 
     /// Sends buffers of the last batch on; `list` names buffer, length and path. Returns how many the kernel refused.
@@ -225,6 +252,13 @@ impl Socket {
         count
     }
 
+    /// A buffer to lay something into that is to go out with [`send_batch`](Self::send_batch). Receiving overwrites it.
+    pub(crate) fn slot(&mut self, index: usize) -> &mut [u8; SLOT] {
+        // Its header is laid out again, as that of every buffer that was borrowed.
+        self.received = self.received.max(index + 1);
+        &mut self.buffers[index]
+    }
+
     /// Sends one datagram that is not media; false if the kernel refused it.
     pub(crate) fn send(&mut self, datagram: &[u8], path: Path) -> bool {
         let Headers { vectors, names, ancillary, messages, .. } = &mut self.send;
@@ -239,6 +273,15 @@ impl Socket {
         // SAFETY: the header points to the caller's octets, which sending only reads, and to our own blocks.
         unsafe { libc::sendmsg(self.socket.as_raw_fd(), header, libc::MSG_DONTWAIT) >= 0 }
     }
+}
+
+/// Above so many octets not sent yet the kernel takes no more from us (tcp(7), TCP_NOTSENT_LOWAT).
+pub(crate) fn limit_unsent(connection: BorrowedFd<'_>, octets: u32) -> io::Result<()> {
+    let length = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: the option is an int, the pointer is to four octets that live through the call.
+    let result =
+        unsafe { libc::setsockopt(connection.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, (&raw const octets).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -478,7 +521,7 @@ mod tests {
 
     #[test]
     fn a_run_is_one_length_one_path_and_a_shorter_end() {
-        let path = |port| Path { peer: SocketAddr::from(([127, 0, 0, 1], port)), local: None };
+        let path = |port| Path { peer: SocketAddr::from(([127, 0, 0, 1], port)), local: None, way: Way::Udp };
         let run = |list: &[(usize, u16)]| run_of(&list.iter().map(|&(length, port)| (0, length, path(port))).collect::<Vec<_>>());
         assert_eq!(run(&[(1000, 1)]), 1);
         assert_eq!(run(&[(1000, 1), (1000, 1), (999, 1), (999, 1)]), 3);

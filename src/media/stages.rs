@@ -5,7 +5,7 @@
 use super::calls::Calls;
 use super::demux::Directory;
 use super::dtls::Identity;
-use super::socket::{Path, SLOT};
+use super::socket::{Path, SLOT, Way};
 use super::{OfferError, OpenLeg, StartError};
 use crate::clock::Clock;
 use std::net::SocketAddr;
@@ -14,6 +14,10 @@ use std::time::Instant;
 
 /// Octets of a buffer a datagram comes in.
 pub const BUFFER: usize = SLOT;
+
+fn by_udp(peer: SocketAddr) -> Path {
+    Path { peer, local: None, way: Way::Udp }
+}
 
 /// All calls of a shard.
 pub struct Plane {
@@ -25,7 +29,7 @@ impl Plane {
     /// An empty shard that pages reach at `address`.
     pub fn new(address: SocketAddr, clock: Clock) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(|error| StartError::Machine(error.to_string()))?;
-        Ok(Self { calls: Calls::new(Arc::new(identity), clock, vec![address]), clock })
+        Ok(Self { calls: Calls::new(Arc::new(identity), clock, vec![address], true), clock })
     }
 
     /// Answers an offer and makes a leg of it.
@@ -35,7 +39,7 @@ impl Plane {
 
     /// Takes the datagram in the first `length` octets of `buffer`; gives the length of what is to be sent from it.
     pub fn datagram(&mut self, buffer: &mut [u8; BUFFER], length: usize, from: SocketAddr, now: Instant) -> Option<usize> {
-        let path = Path { peer: from, local: None };
+        let path = by_udp(from);
         let sent = self.calls.datagram(buffer, length, path, now, self.clock.at(now)).map(|(length, _)| length);
         // Handshakes wait for the loop, which here is nobody else.
         while self.calls.has_chores() && self.calls.do_chore(now) {}
@@ -60,11 +64,11 @@ pub struct Addresses(Directory);
 impl Addresses {
     /// Notes an address.
     pub fn note(&mut self, address: SocketAddr, place: usize) {
-        self.0.note_address(address, place, 0);
+        self.0.note_address(by_udp(address), place, 0);
     }
 
     /// Whether somebody is there.
     pub fn knows(&self, address: SocketAddr) -> bool {
-        self.0.at(address).is_some()
+        self.0.at(by_udp(address)).is_some()
     }
 }

@@ -30,9 +30,12 @@ pub(crate) enum Loss {
     BadDtls,
     /// Authentic, but more than any page has reason to send.
     TooMany,
+    /// Not sent: the page reads its TCP connection too slowly.
+    SlowReader,
 }
 
-const LOSSES: [&str; 10] = ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "kernel", "crowded", "bad_dtls", "too_many"];
+const LOSSES: [&str; 11] =
+    ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "kernel", "crowded", "bad_dtls", "too_many", "slow_reader"];
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
 

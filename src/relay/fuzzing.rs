@@ -287,7 +287,7 @@ impl Page {
         let index = self.next[lane as usize].checked_add_signed(step)?;
         self.next[lane as usize] = index;
         let ssrc = streams(self.number).lane(lane)?.peer_ssrc?;
-        let mut wire = vec![0x80 | rtp.flags & 0x1F | (rtp.flags & 0x20) * (rtp.second >> 7), rtp.second];
+        let mut wire = vec![0x80 | (rtp.flags & 0x1F) | ((rtp.flags & 0x20) * (rtp.second >> 7)), rtp.second];
         wire.extend((index as u16).to_be_bytes());
         wire.extend((index as u32).wrapping_mul(960).to_be_bytes());
         wire.extend(ssrc.to_be_bytes());
@@ -350,7 +350,7 @@ fn streams(number: u8) -> Streams {
                 extensions.set(id, kind);
             }
         }
-        let name = u32::from(number) << 8 | lane as u32 + 1;
+        let name = (u32::from(number) << 8) | (lane as u32 + 1);
         let payload_type = types[lane as usize];
         Some(Stream { peer_ssrc: Some(0x5000_0000 | name), our_ssrc: 0xA000_0000 | name, payload_type, extensions })
     };

@@ -13,3 +13,4 @@ mod rest;
 mod running;
 mod server;
 mod tidy;
+mod ways;

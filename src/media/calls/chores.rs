@@ -30,8 +30,10 @@ impl Calls {
     pub(super) fn put_off_datagram(&mut self, place: Place, datagram: &[u8]) {
         let crowded = self.chores.len() >= MOST_CHORES;
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        if leg.cold.dtls.is_none() {
-            return self.counts.lose(Loss::Stranger);
+        let Some(dtls) = &leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
+        // Before it takes a place in line, which a flood of them would leave to nobody else.
+        if dtls.is_past(datagram) {
+            return self.counts.lose(Loss::BadDtls);
         }
         if crowded || leg.cold.chores >= MOST_OF_A_LEG {
             return self.counts.lose(Loss::Crowded);

@@ -8,6 +8,7 @@ use crate::call::Medium;
 use crate::clock::Span;
 use crate::media::client::{self, Client};
 use crate::media::dtls::records::client_random;
+use crate::media::socket::Way;
 use uuid::Uuid;
 
 /// One way.
@@ -41,7 +42,7 @@ impl Scene {
         #[expect(clippy::disallowed_methods, reason = "an instant to count from; it is moved by hand afterwards")]
         let (clock, now) = (Clock::start(), Instant::now());
         let identity = Arc::new(Identity::generate().expect("ring"));
-        Self { calls: Calls::new(identity, clock, vec![at(7700)]), clock, now, random: 0x9e37_79b9_7f4a_7c15, loss }
+        Self { calls: Calls::new(identity, clock, vec![at(7700)], true), clock, now, random: 0x9e37_79b9_7f4a_7c15, loss }
     }
 
     fn is_lost(&mut self) -> bool {
@@ -93,7 +94,7 @@ impl Scene {
             self.now = self.now.max(due.expect("a client has timers"));
             if let Some((_, datagram)) = up.pop_front_if(|(due, _)| *due <= self.now) {
                 buffer[..datagram.len()].copy_from_slice(&datagram);
-                let path = Path { peer: at(4000), local: None };
+                let path = Path { peer: at(4000), local: None, way: Way::Udp };
                 self.calls.datagram(&mut buffer, datagram.len(), path, self.now, self.clock.at(self.now));
             }
             if let Some((_, mut datagram)) = down.pop_front_if(|(due, _)| *due <= self.now) {

@@ -62,7 +62,7 @@ impl Calls {
 
     /// The slot of an address in its leg, which an authenticated request may make. None if it is another leg's still.
     fn admit(&mut self, place: Place, path: Path, now: Instant) -> Option<u8> {
-        if let Some((holder, slot)) = self.directory.at(path.peer) {
+        if let Some((holder, slot)) = self.directory.at(path) {
             if holder == place {
                 return Some(slot);
             }
@@ -71,21 +71,21 @@ impl Calls {
             let party = |leg: &Leg| (leg.cold.call, leg.cold.side);
             let same = of(holder).map(party) == of(place).map(party);
             let known = of(holder).map(Leg::known).unwrap_or_default();
-            let heard = known.iter().find(|known| known.path.peer == path.peer).map(|known| known.heard);
+            let heard = known.iter().find(|known| known.path.comes_from(path)).map(|known| known.heard);
             if !same && heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
                 return None;
             }
         }
         let (slot, replaced) = self.legs.get_mut(place)?.as_mut()?.learn(path, now);
         if let Some(old) = replaced {
-            self.directory.forget_address(old.peer);
+            self.directory.forget_address(old);
         }
-        self.directory.note_address(path.peer, place, slot);
+        self.directory.note_address(path, place, slot);
         Some(slot)
     }
 
     pub(super) fn dtls(&mut self, datagram: &[u8], path: Path) {
-        let Some((place, _)) = self.directory.at(path.peer) else { return self.counts.lose(Loss::Stranger) };
+        let Some((place, _)) = self.directory.at(path) else { return self.counts.lose(Loss::Stranger) };
         self.put_off_datagram(place, datagram);
     }
 

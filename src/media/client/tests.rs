@@ -63,6 +63,7 @@ impl Plane {
             password: self.credentials.password(),
             fingerprint: self.identity.fingerprint(),
             candidates: &[address()],
+            takes_tcp: true,
             announced: ANNOUNCED,
         };
         answerer::answer(&self.offer, &local)
