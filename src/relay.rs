@@ -5,7 +5,8 @@
 //! numbers the other leg expects and protects it with that leg's keys. RTCP takes the same two steps.
 //!
 //! Byte buffers only: no sockets, no clocks, no locks, no allocation for a packet. Nothing of a packet is believed and
-//! no state changes before the packet is authenticated. Invariant: one (key, SSRC, index) is never protected twice.
+//! no state changes before the packet is authenticated, but for a count that bounds second tries at a stream's first
+//! packet. Invariant: one (key, SSRC, index) is never protected twice.
 
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -15,7 +16,10 @@ mod leg;
 mod outgoing;
 mod rtcp;
 mod rtp;
+mod seal;
 mod srtp;
+#[doc(hidden)]
+pub mod stages;
 mod streams;
 mod window;
 

@@ -18,9 +18,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 targets! {
-    message: 10_000, messages, [];
-    token: 3_000, tokens, [];
-    headers: 5_000, shown, [];
+    message: 20_000, messages, [];
+    token: 5_000, tokens, [];
+    headers: 20_000, shown, [];
     origin: 10_000, urls, [];
     address: 5_000, addresses, [];
 }

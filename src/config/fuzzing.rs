@@ -6,7 +6,7 @@ use std::path::Path;
 
 crate::fuzzing::targets! {
     config_file: 1_000, files, [];
-    config_environment: 250, environments, [];
+    config_environment: 1_000, environments, [];
 }
 
 /// A file is refused in one line, or what is in force can be written down, read again and is the same.

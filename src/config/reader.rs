@@ -84,6 +84,18 @@ impl Reader {
         value
     }
 
+    /// Yes or no.
+    pub(super) fn truth(&mut self, key: &'static str, default: bool) -> bool {
+        let (found, origin) = self.find(key, "true or false", |raw| match raw {
+            Raw::Typed(value) => value.as_bool(),
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Texts(texts) => texts.last().and_then(|text| text.parse().ok()),
+        });
+        let value = found.unwrap_or(default);
+        self.remember(key, Some(Value::Boolean(value)), origin);
+        value
+    }
+
     /// Whole numbers within bounds, at most `most` of them.
     pub(super) fn wholes(&mut self, key: &'static str, default: &[i64], range: RangeInclusive<i64>, most: usize) -> Vec<i64> {
         let accepted = format!("a list of at most {most} whole numbers from {} to {}", range.start(), range.end());

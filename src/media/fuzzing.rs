@@ -3,8 +3,9 @@
 use super::OfferError;
 use super::client::fuzzing::fingerprint;
 use super::demux::Kind;
+use super::dtls::records::{Gate, Stage, client_random, is_alert, renumber};
 use super::dtls::{Dtls, Event, Identity};
-use super::ice::{Check, addressee, check};
+use super::ice::{Check, Request};
 use super::leg::begins_key_frame;
 use super::sdp::{Announced, Fragment, Local, OFFER_LIMIT, Offer, answer, write_fragment};
 use crate::call::Medium;
@@ -21,13 +22,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use super::tcp::fuzzing::TARGETS as TCP;
+
 crate::fuzzing::targets! {
     first_octet: 1_000, first_octets, [];
     stun_strangers: 10_000, requests, [];
     stun_signed: 3_000, attributes, [];
-    offer: 600, offers, ["sdp"];
-    fragment: 5_000, fragments, [];
-    dtls_handshake: 300, records, [];
+    offer: 2_000, offers, ["sdp"];
+    fragment: 20_000, fragments, [];
+    dtls_handshake: 2_000, records, [];
+    dtls_gate: 5_000, datagrams, [];
     key_frame: 10_000, payloads, [];
 }
 
@@ -52,11 +56,11 @@ fn from() -> SocketAddr {
 /// What nobody signed is forged, whatever name it carries, and a name that is found stands in the datagram.
 fn stun_strangers(data: &[u8]) {
     let provider = rtc_crypto::default_provider().expect("a crypto provider");
-    if let Some(name) = addressee(data) {
-        assert!(data.windows(9).any(|window| window[..8] == name && window[8] == b':'));
+    if let Some(request) = Request::read(data) {
+        assert!(data.windows(9).any(|window| window[..8] == request.addressee && window[8] == b':'));
         assert_eq!(Kind::of(data), Kind::Stun);
+        assert!(matches!(request.check(data, PASSWORD, provider.crypto()), Check::Forged));
     }
-    assert!(matches!(check(data, PASSWORD, from(), provider.crypto()), Check::Forged));
 }
 
 /// A page that knows the password may put anything before and behind the signature. The answer is short and signed, and what is
@@ -87,21 +91,25 @@ fn stun_signed(data: &[u8]) {
     if flags & 0x40 != 0 {
         let _ = rtc_stun::message::Setter::add_to(&FINGERPRINT, &mut request); // Without one it is a request as well.
     }
-    let _ = addressee(&request.raw);
-    match check(&request.raw, PASSWORD, from(), provider.crypto()) {
+    let Some(read) = Request::read(&request.raw) else { return };
+    let answered = |reply: Option<Vec<u8>>| {
+        let reply = reply.expect("an answer can be written");
+        assert!(reply.len() <= 128, "an answer of {} octets", reply.len());
+        let mut answer = Message::new();
+        answer.unmarshal_binary(&reply).expect("we answer in form");
+        assert_eq!(answer.transaction_id, id);
+        MessageIntegrity::check(&mut answer, PASSWORD.as_bytes(), provider.crypto()).expect("signed");
+    };
+    match read.check(&request.raw, PASSWORD, provider.crypto()) {
         Check::Forged => (),
-        Check::Conflict(reply) => {
+        Check::Conflict => {
             assert!(before.contains(&ATTR_ICE_CONTROLLED));
-            assert!(reply.len() <= 128);
+            answered(read.conflict(PASSWORD, provider.crypto()));
         }
-        Check::Good { reply, nominated } => {
+        Check::Good { nominated } => {
             assert_eq!((kind, nominated), (BINDING_REQUEST, before.contains(&ATTR_USE_CANDIDATE)));
             assert!(!before.contains(&ATTR_ICE_CONTROLLED));
-            assert!(reply.len() <= 128, "an answer of {} octets", reply.len());
-            let mut answer = Message::new();
-            answer.unmarshal_binary(&reply).expect("we answer in form");
-            assert_eq!(answer.transaction_id, id);
-            MessageIntegrity::check(&mut answer, PASSWORD.as_bytes(), provider.crypto()).expect("signed");
+            answered(read.success(PASSWORD, from(), provider.crypto()));
         }
     }
 }
@@ -135,6 +143,7 @@ fn offer(data: &[u8]) {
             password: PASSWORD,
             fingerprint: &fingerprint(),
             candidates: &candidates,
+            takes_tcp: true,
             announced,
         };
         let ours = answer(&offer, &local);
@@ -199,6 +208,45 @@ fn dtls_handshake(data: &[u8]) {
             dtls.out.clear();
         }
     }
+}
+
+/// What passes before the keys is little, whole and in order, and holds the messages of one handshake at most once.
+fn dtls_gate(data: &[u8]) {
+    let mut input = Input::new(data);
+    let (mut gate, mut numbers, mut messages) = (Gate::default(), Vec::new(), Vec::new());
+    for _ in 0..32 {
+        if input.is_empty() {
+            break;
+        }
+        let stage = [Stage::Plain, Stage::Plain, Stage::Finishing, Stage::Up][usize::from(input.u8() & 3)];
+        let datagram = input.piece();
+        let admitted = gate.admit(datagram, stage);
+        let mut rest = &admitted.records[..];
+        while let Some(header) = rest.first_chunk::<13>() {
+            let len = 13 + usize::from(u16::from_be_bytes([header[11], header[12]]));
+            let record = rest.get(..len).expect("whole records");
+            rest = &rest[len..];
+            match (stage, header[0], [header[3], header[4]]) {
+                (Stage::Plain, 22, [0, 0]) => {
+                    assert_eq!((record[16], record[15]), (record[24], record[23]), "whole messages");
+                    messages.push(record[18]);
+                }
+                (Stage::Finishing, 20, [0, 0]) | (Stage::Finishing, 22, [0, 1]) | (Stage::Up, 21 | 23, [0, 1]) => (),
+                other => panic!("{other:?}"),
+            }
+            if header[3..5] == [0, 0] {
+                numbers.push(u64::from_be_bytes([0, 0, header[5], header[6], header[7], header[8], header[9], header[10]]));
+            }
+        }
+        assert!(rest.is_empty());
+        let _ = (is_alert(datagram), client_random(datagram)); // Whatever the octets are.
+        let mut next = 7;
+        let mut ours = datagram.to_vec();
+        renumber(&mut ours, &mut next);
+        assert!(ours.len() == datagram.len() && next <= 7 + ours.len() as u64 / 13);
+    }
+    assert!(numbers.is_sorted_by(|one, next| one + 1 == *next), "{numbers:?}");
+    assert!(messages.iter().enumerate().all(|(place, number)| usize::from(*number) == place) && messages.len() <= 6, "{messages:?}");
 }
 
 /// It agrees with the library's reader of the same header, wherever that one can read it.
@@ -283,6 +331,26 @@ fn records() -> Vec<Vec<u8>> {
         [&[0][..], &record(verify), &record(hello.clone()), &record(done)].concat(),
         [&[1][..], &record(hello)].concat(),
         [&[0][..], &alert(2), &[7, 7], &alert(2), &[7], &alert(1)].concat(),
+    ]
+}
+
+fn datagrams() -> Vec<Vec<u8>> {
+    let record =
+        |kind: u8, epoch: u8, body: &[u8]| [&[kind, 0xFE, 0xFD, 0, epoch, 9, 9, 9, 9, 9, 9, 0, body.len() as u8][..], body].concat();
+    let part = |kind: u8, sequence: u8, whole: u8, offset: u8, body: &[u8]| {
+        [&[kind, 0, 0, whole, 0, sequence, 0, 0, offset, 0, 0, body.len() as u8][..], body].concat()
+    };
+    let at = |stage: u8, datagram: &[u8]| [&[stage][..], &piece(datagram)].concat();
+    let verify = record(22, 0, &part(3, 0, 5, 0, &[254, 253, 2, 1, 1]));
+    let halves = [record(22, 0, &part(2, 1, 4, 2, &[3, 4])), record(22, 0, &part(2, 1, 4, 0, &[1, 2]))].concat();
+    let done = record(22, 0, &part(14, 2, 0, 0, &[]));
+    let cipher = record(20, 0, &[1]);
+    let sealed = record(22, 1, &[5; 40]);
+    vec![
+        [at(0, &verify), at(0, &[&done[..], &halves].concat()), at(2, &[&cipher[..], &sealed].concat()), at(3, &record(23, 1, &[9; 9]))]
+            .concat(),
+        [at(0, &record(21, 0, &[2, 40])), at(2, &sealed), at(3, &cipher)].concat(),
+        at(0, &record(22, 0, &part(1, 0, 40, 0, &[7; 40]))),
     ]
 }
 

@@ -21,7 +21,7 @@ crate::fuzzing::targets! {
     rtp_header: 20_000, rtp_headers, [];
     report_blocks: 20_000, compounds, [];
     relay_strangers: 6_000, strangers, [];
-    relay_media: 800, calls, [];
+    relay_media: 1_500, calls, [];
     relay_control: 2_000, controls, [];
 }
 
@@ -174,7 +174,9 @@ fn relay_control(data: &[u8]) {
             let [one, other] = &mut pages;
             let (from, to) = if from < to { (one, other) } else { (other, one) };
             let second = streams(from.number).lane(lane).map_or(0, |stream| stream.payload_type);
-            let Some((mut wire, Ok(received))) = from.send(lane, 1, &Rtp { flags: 0, second, tail: &[7; 20] }) else { panic!("a packet like any other") };
+            let Some((mut wire, Ok(received))) = from.send(lane, 1, &Rtp { flags: 0, second, tail: &[7; 20] }) else {
+                panic!("a packet like any other")
+            };
             wire.resize(wire.len() + SPARE, 0);
             let _ = pass(&from.leg, &mut to.leg, received, &mut wire, at(0)); // Not what is looked at here.
         }

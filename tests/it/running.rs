@@ -47,6 +47,9 @@ fn it_says_in_one_line_why_it_does_not_start() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = udp.local_addr().unwrap().to_string();
     says(refuses(&["--udp", &address]), &["udp", &address, "in use"]);
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap().to_string();
+    says(refuses(&["--udp", &address]), &["media", "tcp", &address, "in use", "media.tcp"]);
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear SQLite, this is not a database, although it is long enough to have the header of one in it.").unwrap();

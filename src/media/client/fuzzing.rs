@@ -22,9 +22,9 @@ crate::fuzzing::targets! {
     answer: 1_500, answers, ["sdp/answers"];
     client_stun: 1_500, replies, [];
     client_media: 800, streams, [];
-    feedback: 3_000, arrivals, [];
-    sctp_server: 400, conversations, [];
-    sctp_client: 400, conversations, [];
+    feedback: 10_000, arrivals, [];
+    sctp_server: 2_000, conversations, [];
+    sctp_client: 2_000, conversations, [];
 }
 
 const PROVIDER: RingProvider = RingProvider::new();
