@@ -306,7 +306,7 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     let voice = [9; 73];
     scene.flood("good packets, forwarded", Fate::Forwarded(&[]), |_, _| from_live(&live.rtp(ssrc, &voice)));
 
-    let anything = &["unknown", "stranger", "bad_stun", "bad_dtls", "malformed", "unknown_ssrc", "forged", "replayed"];
+    let anything = &["unknown", "stranger", "bad_stun", "bad_dtls", "malformed", "unknown_ssrc", "forged", "replayed", "crowded"];
     scene.flood("random octets, stranger", Fate::Dropped(&["unknown", "stranger", "bad_stun"]), |_, random| {
         let length = random.below(2001);
         from_stranger(&random.octets(length));
