@@ -53,7 +53,15 @@ impl Channel {
     /// A channel that [`connect`](Self::connect) opens.
     pub(super) fn new() -> Self {
         let endpoint = Endpoint::new(nowhere(), TransportProtocol::UDP, Arc::new(EndpointConfig::new()), None);
-        Self { endpoint, guard: Guard::default(), association: None, waiting: VecDeque::new(), open: false, out: Vec::new(), heard: VecDeque::new() }
+        Self {
+            endpoint,
+            guard: Guard::default(),
+            association: None,
+            waiting: VecDeque::new(),
+            open: false,
+            out: Vec::new(),
+            heard: VecDeque::new(),
+        }
     }
 
     /// Sends INIT; call it once DTLS is up.
