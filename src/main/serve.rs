@@ -201,13 +201,25 @@ async fn tls(files: Option<&Tls>, certificate: Option<Certificate>) -> Result<Op
 fn media_settings(config: &Config) -> media::Settings {
     media::Settings {
         udp: config.media.listen,
-        tcp: config.media.tcp,
+        tcp: takes_tcp(config),
         shards: usize::from(config.media.shards),
         public_ips: config.media.public_ips.clone(),
         max_legs: config.media.max_legs,
         max_load_percent: config.media.max_load_percent,
         ..media::Settings::default()
     }
+}
+
+/// Whether media is taken over TCP too. Not where the pages have that port: a number that was chosen for both goes on working.
+fn takes_tcp(config: &Config) -> bool {
+    let (pages, media) = (config.http.listen.port(), config.media.listen.port());
+    let is_shared = pages != 0 && media != 0 && (media..=media.saturating_add(config.media.shards - 1)).contains(&pages);
+    if config.media.tcp && is_shared {
+        tracing::warn!(
+            "port {pages} is that of http.listen, so media is not taken over TCP there: browsers in networks that block UDP do not connect"
+        );
+    }
+    config.media.tcp && !is_shared
 }
 
 fn door_settings(config: &Config) -> signaling::limits::Settings {

@@ -24,9 +24,9 @@ crate::fuzzing::targets! {
 fn body(data: &[u8]) {
     let Ok(value) = json::parse(data) else { return };
     let text = value.to_string();
-    let again = json::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error} in {text}"));
+    let again = json::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error} in {text}")).to_string();
     // Fractions are read to the nearest but one, and no field takes them.
-    assert!(again == value || text.contains(['.', 'e']));
+    assert!(again == text || text.contains(['.', 'e']));
     let money = |amount: &Amount| assert!(amount.amount > 0 && amount.amount < 1 << 53 && amount.currency.len() == 3);
     let free = |text: &str, max: usize| assert!(Text::Free { max }.fits(text));
     if let Some(CreatePlan { name, block_s, price, .. }) = same(&value, plans::read(value.clone())) {
