@@ -4,7 +4,7 @@
 #
 #   scripts/fuzz.sh list                      names the targets
 #   scripts/fuzz.sh run TARGET [EXECUTIONS]   until so many executions (10,000,000) or a finding
-#   scripts/fuzz.sh small TARGET [FILES]      puts the smallest corpus that covers as much (at most so many files, 40, and only
+#   scripts/fuzz.sh small TARGET [FILES]      puts the smallest corpus that covers as much (at most so many files, 16, and only
 #                                             files up to 4 KB) into fixtures/fuzz/TARGET
 #
 # FUZZ_DIR (target/fuzz) holds the build, the growing corpora and the findings. A finding is shown with its file: put it into
@@ -18,14 +18,14 @@ mkdir -p "$dir"
 say() { printf 'fuzz: %s\n' "$*" >&2; }
 
 if ! command -v cargo-fuzz >/dev/null; then
-    say "cargo-fuzz is missing: cargo install cargo-fuzz" >&2
+    say "cargo-fuzz is missing: cargo install cargo-fuzz"
     exit 1
 fi
 
 build() {
     # No sanitizer: ours is safe Rust, and without one the stable toolchain will do. `--cfg fuzzing` comes with the tool.
     cargo fuzz build --fuzz-dir fuzz --sanitizer none --target-dir "$dir/build" any >&2
-    program=$(find "$dir/build" -path '*/release/any' -type f | head -n 1)
+    program=$(find "$dir/build/" -path '*/release/any' -type f | head -n 1)
 }
 
 # The folders of a target's inputs, and its own seeds.
@@ -50,7 +50,7 @@ case $command in
         target=${2:?which target?}
         build
         prepare "$target"
-        # A megabyte that grows by more is a finding as well as an input of more than ten seconds.
+        # An input that takes ten seconds, or 2 GB, is a finding as well.
         LULL_FUZZ_TARGET=$target "$program" "$corpus" "${folders[@]}" -runs="${3:-10000000}" -max_len=8192 -timeout=10 -rss_limit_mb=2048 \
             -print_final_stats=1 -artifact_prefix="$dir/findings/$target/"
         ;;
@@ -64,10 +64,10 @@ case $command in
         mkdir -p "fixtures/fuzz/$target"
         # Findings have names of words and stay; what a run before put there makes room.
         find "fixtures/fuzz/$target" -type f -regextype posix-extended -regex '.*/[0-9a-f]{40}' -delete
-        find "$merged" -type f -printf '%s %p\n' | shuf --random-source=<(yes) | head -n "${3:-40}" | while read -r _ file; do
+        find "$merged" -type f | sort | shuf -n "${3:-16}" --random-source=<(yes) | while read -r file; do
             cp "$file" "fixtures/fuzz/$target/"
         done
-        du -sh "fixtures/fuzz/$target" >&2
+        du -sh --apparent-size "fixtures/fuzz/$target" >&2
         ;;
     *)
         sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
