@@ -1,6 +1,6 @@
 # What a person or a CI types. Everything else is cargo and node, run as below.
 
-.PHONY: help demo test fmt check rust-test browser-test pictures install-demo install-test
+.PHONY: help demo test fmt fuzz check rust-test browser-test net-test net-table pictures install-demo install-test
 .DEFAULT_GOAL := help
 # Two cores are soon full, and browser tests want them to themselves.
 .NOTPARALLEL:
@@ -16,7 +16,7 @@ help: ## Say what there is
 demo: install-demo ## Try it: three links that work at once (ARGS=--bot: a companion is built in; ARGS=--lan: for phones)
 	cargo run --locked --release -- demo $(ARGS)
 
-test: install-test check rust-test browser-test ## Run everything
+test: install-test check rust-test browser-test net-test ## Run everything
 
 fmt: ## Format the Rust sources
 	cargo fmt --all
@@ -32,10 +32,23 @@ rust-test: ## Rust tests
 	else set -x; cargo test --locked --workspace --lib --bins --tests; fi
 	cargo test --locked --workspace --doc
 
-browser-test: ## Tests in real browsers, one at a time (T=NAME: only tests/browser/NAME.test.mjs)
+browser-test: ## Tests in real browsers, one at a time (T=NAME: only tests/browser/NAME.test.mjs; PAIRS=all: all of them with Firefox on either side and on both)
 	cargo build --locked
-	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull \
+	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull PAIRS=$(PAIRS) \
 		node --test --test-reporter=spec --test-concurrency=1 $(if $(T),$(T).test.mjs,$$(echo *.test.mjs))
+
+fuzz: ## Fuzz one parser guided by coverage (T=NAME, N=10000000 executions; without T: lists them); needs cargo-fuzz
+	scripts/fuzz.sh $(if $(T),run $(T) $(N),list)
+
+net-test: ## Calls over bad networks, in network namespaces (root, or user namespaces and /dev/net/tun)
+	cargo build --locked -p lull -p lull-wire
+	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull WIRE_BINARY=$(TARGET)/debug/wire \
+		net/enter.sh node --test --test-reporter=spec net/networks.test.mjs
+
+net-table: ## Sound, picture and bandwidth on bad networks beside a direct connection, as a table (20 min; S="loss-5 nat": only these; REPEAT=3)
+	cargo build --locked --release -p lull -p lull-wire
+	cd tests/browser && SERVER_BINARY=$(TARGET)/release/lull WIRE_BINARY=$(TARGET)/release/wire S="$(S)" REPEAT=$(or $(REPEAT),1) \
+		net/enter.sh node net/table.mjs
 
 pictures: ## Rewrite the picture of the README from the running pages
 	cargo build --locked

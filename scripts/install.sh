@@ -49,6 +49,11 @@ if [ "$purpose" = test ]; then
         "Mozilla's tarball unpacked in your home; then FIREFOX=/path/to/firefox make test"
     has pulseaudio || need pulseaudio pulseaudio "without a sound device Firefox' AudioContext never starts" \
         "apt-get download pulseaudio (and what it depends on), dpkg -x each into ~/.local, and put it on PATH"
+    # Not on everybody's path, but where Debian puts them.
+    has ip || [ -x /usr/sbin/ip ] || need ip iproute2 "network namespaces for calls over bad networks" "as for the C compiler: ask for it"
+    has nft || [ -x /usr/sbin/nft ] || need nft nftables "a NAT in those" "apt-get download nftables (and what it depends on), dpkg -x each into ~/.local, and put it on PATH"
+    has conntrack || [ -x /usr/sbin/conntrack ] || need conntrack conntrack "makes the NAT forget" "as for nft"
+    has unshare || need unshare util-linux "the same as ip" "as for ip"
     if has fc-list; then
         [ -n "$(fc-list 'DejaVu Sans')" ] || need "a Latin font" fonts-dejavu-core "screenshots" "put the .ttf files in ~/.local/share/fonts"
         [ -n "$(fc-list :lang=zh)" ] || need "a Chinese font" fonts-noto-cjk "screenshots of the Chinese pages" "put the .ttc files in ~/.local/share/fonts"

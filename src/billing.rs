@@ -4,6 +4,9 @@
 //! lines and shares sum to the charge, charge and refund sum to the holds, no float, one rounding per call.
 
 mod capture;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod meter;
 mod plan;
 mod rates;

@@ -6,6 +6,9 @@
 #![allow(clippy::disallowed_methods, reason = "a shell: it tells its parts the time")]
 
 mod ear;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod picture;
 mod voice;
 

@@ -8,6 +8,9 @@
 //! `machine` what is decided, `names` how it is all spelled.
 
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod machine;
 mod names;
 mod state;

@@ -8,6 +8,9 @@
 mod call;
 mod error;
 mod flags;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod log;
 mod media;

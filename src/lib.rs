@@ -6,22 +6,28 @@
 //! | floor | rooms | |
 //! |---|---|---|
 //! | 1 | [`ids`] [`money`] [`clock`] | plain values |
+//! | 1 | `fuzzing` | what fuzz targets are made of; not in the product |
 //! | 2 | [`call`] [`billing`] [`relay`] | pure rules; no edges between them |
 //! | 3 | [`exchange`] | the core: calls and their money; events in, effects out |
 //! | 4 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
 //! | 5 | [`service`] [`config`] | the loop, wire to core, carrying effects out |
 //! | 5 | [`bot`] | the companion of `lull demo --bot`; uses `media::client` only |
-//! | 6 | `main` | serve, demo, audit, rate, config, vendor |
+//! | 5 | [`bench`] | what this machine carries: a media plane and a crowd of `media::client`s |
+//! | 6 | `main` | serve, demo, bench, audit, rate, config, vendor |
 //!
 //! Floors 1 to 3 do no IO, read no clock, draw no random number, take no lock: time is an argument.
 //! Wire types end in `service::wire`, WebRTC types inside `media`, database rows inside `store`.
 
+pub mod bench;
 pub mod billing;
 pub mod bot;
 pub mod call;
 pub mod clock;
 pub mod config;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod media;
 pub mod money;

@@ -1,7 +1,9 @@
-//! The command line: `lull serve`, `demo`, `vendor`, `audit`, `rate`, `config`.
+//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `config`.
 //!
 //! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
 
+#[path = "main/bench.rs"]
+mod bench;
 #[path = "main/demo.rs"]
 mod demo;
 #[path = "main/rate.rs"]
@@ -42,6 +44,15 @@ enum Command {
         #[arg(long)]
         lan: bool,
     },
+    /// Measure what this machine carries: calls on loopback until it is full, or as many as asked for
+    ///
+    /// A media plane and its pages run in this process and speak over 127.0.0.1; nothing is stored and nothing is opened to
+    /// the network. Shows CPU for each packet sent on, latency from page to page, loss and set-up, and estimates the calls a
+    /// core carries. Run it on a machine that does nothing else.
+    Bench {
+        #[command(flatten)]
+        flags: bench::BenchFlags,
+    },
     /// Vendors and their ways in; works beside a running server
     Vendor {
         #[command(subcommand)]
@@ -68,6 +79,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { flags } => serve::run(&flags),
         Command::Demo { flags, bot, lan } => demo::run(flags, bot, lan),
+        Command::Bench { flags } => bench::run(&flags),
         Command::Vendor { command } => tools::vendor(command),
         Command::Audit { flags } => tools::audit(flags),
         Command::Rate { file } => rate::run(&file),

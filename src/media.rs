@@ -3,18 +3,27 @@
 //! Commands go in, [`Report`]s come out; packets never leave a shard's thread. Nothing of WebRTC (SDP text apart) is
 //! seen outside this room. It knows nothing of money, plans or tokens.
 
+mod budget;
 mod calls;
+mod chunks;
 pub mod client;
 mod demux;
 mod dtls;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ice;
 mod leg;
+mod placement;
 mod sctp;
 mod sdp;
 mod settings;
 mod shard;
 mod socket;
+#[doc(hidden)]
+pub mod stages;
 mod stats;
+mod tcp;
 
 pub use settings::{Settings, own_address};
 pub use stats::ShardStats;
@@ -25,13 +34,15 @@ use crate::ids::{CallId, LegId};
 use calls::Calls;
 use dtls::Identity;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use shard::{Command, Shard};
+use placement::{Forgotten, Placement, Room};
+use shard::gate::Gate;
+use shard::{Ask, Order, Question, Shard};
 use stats::Shown;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -111,20 +122,44 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The same port is not to be had for TCP.
+    #[error("cannot listen for media on tcp {address}; the setting media.tcp turns it off")]
+    BindTcp {
+        /// Where.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The machine has no more threads, descriptors or randomness.
     #[error("cannot start the media plane: {0}")]
     Machine(String),
 }
 
-/// The handle of the media plane. Clones speak to the same shards; none of its calls waits for a packet.
+/// The handle of the media plane. Clones speak to the same shards; none of its calls waits for a shard.
 #[derive(Clone)]
 pub struct Media {
     shards: Arc<[Door]>,
+    places: Arc<Places>,
+    clock: Clock,
 }
 
-/// How to reach a shard.
+/// Where calls are. The lock is among those who hold the handle and held for a look-up; no media thread takes it.
+struct Places {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    placement: Placement,
+    forgotten: Receiver<Forgotten>,
+    /// Calls that found all shards full.
+    refused: u64,
+}
+
+/// How to reach a shard. Two ways in: orders are few and cheap, and none may be lost or wait behind joins; questions cost the shard half a
+/// millisecond each, so they are bounded and may be refused.
 struct Door {
-    commands: SyncSender<Command>,
+    orders: Sender<Order>,
+    asks: SyncSender<Ask>,
     wake: Arc<EventFd>,
     shown: Arc<Shown>,
     address: SocketAddr,
@@ -139,7 +174,7 @@ pub struct JoinGuard {
 impl Drop for JoinGuard {
     fn drop(&mut self) {
         for door in self.shards.iter() {
-            door.send(Command::Leave);
+            door.order(Order::Leave);
         }
         for thread in self.threads.drain(..) {
             // A shard that panicked has said so on standard error; there is nothing left to end.
@@ -160,8 +195,10 @@ impl Drop for AbortOnPanic {
     }
 }
 
-/// Commands a shard keeps waiting; joins beyond are refused.
-const COMMAND_QUEUE: usize = 4096;
+/// Joins and restarts a shard keeps waiting; more are refused. It does some hundred to a thousand in a second.
+const MOST_ASKS: usize = 1024;
+/// Texts for pages are dropped while a shard has so many commands waiting.
+const MOST_TEXTS: u64 = 4096;
 
 /// Binds one socket for each shard and starts their threads. `reports` should hold some hundreds: state reports wait for
 /// room, so none is lost, but texts and quality figures are dropped while it is full.
@@ -174,66 +211,133 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         let step = u16::try_from(index).ok().filter(|_| settings.udp.port() != 0).unwrap_or(0);
         let port = settings.udp.port().checked_add(step).ok_or_else(|| machine(&"there are more shards than ports"))?;
         let address = SocketAddr::new(settings.udp.ip(), port);
-        sockets.push(socket::bind(address, settings.socket_buffer).map_err(|source| StartError::Bind { address, source })?);
+        sockets.push(bind(address, &settings)?);
     }
+    say_what_was_granted(&sockets, settings.socket_buffer);
+    let limit = f64::from(settings.max_load_percent) / 100.0;
+    let (forget, forgotten) = channel();
     let mut doors = Vec::new();
     let mut threads = Vec::new();
-    for (index, bound) in sockets.into_iter().enumerate() {
+    for (index, (bound, listener)) in sockets.into_iter().enumerate() {
         let address = bound.local_addr().map_err(|error| machine(&error))?;
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_flags(flags).map_err(|error| machine(&error))?);
-        let (commands, queue) = sync_channel(COMMAND_QUEUE);
+        let ((orders, orders_in), (asks, asks_in)) = (channel(), sync_channel(MOST_ASKS));
         let shown = Arc::new(Shown::default());
-        let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.max_legs);
-        let (reports, waker, show) = (reports.clone(), wake.clone(), shown.clone());
+        let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.tcp);
+        let gate = Gate::new(limit, settings.max_legs);
+        // Before its first tick it has room too.
+        shown.show_outlook(&gate.outlook_at_rest());
+        let (reports, waker, show, forgotten) = (reports.clone(), wake.clone(), shown.clone(), forget.clone());
         let body = move || {
             let _all_or_nothing = AbortOnPanic;
-            match socket::Socket::new(bound) {
-                Ok(socket) => Shard { calls, socket, commands: queue, wake: waker, reports, shown: show, clock }.run(),
+            let links = listener.map(tcp::Links::new).transpose();
+            match socket::Socket::new(bound).and_then(|socket| Ok((socket, links?))) {
+                Ok((socket, links)) => {
+                    let (orders, asks) = (orders_in, asks_in);
+                    Shard { calls, gate, socket, links, orders, asks, wake: waker, reports, forgotten, shown: show, clock }.run();
+                }
                 // It was bound a moment ago; without its address there is nothing to serve.
                 Err(error) => tracing::error!(%error, "media shard {index} cannot use its socket: {error}"),
             }
         };
         let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(body).map_err(|error| machine(&error))?;
         threads.push(thread);
-        doors.push(Door { commands, wake, shown, address });
+        doors.push(Door { orders, asks, wake, shown, address });
     }
     let shards: Arc<[Door]> = doors.into();
-    Ok((Media { shards: shards.clone() }, JoinGuard { shards, threads }))
+    let places = Arc::new(Places { inner: Mutex::new(Inner { placement: Placement::new(shards.len()), forgotten, refused: 0 }) });
+    Ok((Media { shards: shards.clone(), places, clock }, JoinGuard { shards, threads }))
+}
+
+/// A kernel that grants much less loses packets in bursts; that is the operator's to change.
+fn say_what_was_granted(sockets: &[(UdpSocket, Option<TcpListener>)], asked: usize) {
+    let Some(Ok(granted)) = sockets.first().map(|(socket, _)| socket::granted(socket)) else { return };
+    if granted < asked / 2 {
+        tracing::warn!(
+            granted,
+            asked,
+            "media sockets buffer {granted} octets instead of {asked}, so bursts may be lost; `sysctl -w net.core.rmem_max={asked} \
+             net.core.wmem_max={asked}` (or CAP_NET_ADMIN) allows more"
+        );
+    }
+}
+
+/// A shard's socket, and the listener beside it.
+fn bind(address: SocketAddr, settings: &Settings) -> Result<(UdpSocket, Option<TcpListener>), StartError> {
+    // A port that is free for UDP may be taken for TCP: where any will do, another is tried.
+    let mut attempts = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        let bound = socket::bind(address, settings.socket_buffer).map_err(|source| StartError::Bind { address, source })?;
+        if !settings.tcp {
+            return Ok((bound, None));
+        }
+        let same = bound.local_addr().map_err(|source| StartError::Bind { address, source })?;
+        attempts -= 1;
+        match tcp::listen(same) {
+            Ok(listener) => return Ok((bound, Some(listener))),
+            Err(source) if attempts == 0 => return Err(StartError::BindTcp { address: same, source }),
+            Err(_) => (),
+        }
+    }
 }
 
 impl Media {
-    /// Answers an offer with SDP and makes a leg of it. The side's earlier leg works until this one is connected.
+    /// Answers an offer with SDP and makes a leg of it. The side's earlier leg works until this one is connected. A new call goes to the
+    /// shard with the least load; [`OfferError::Overloaded`] if all are full, while legs of calls that are on are still taken.
     pub fn open(&self, open: OpenLeg) -> oneshot::Receiver<Result<String, OfferError>> {
-        self.ask(open.call, |reply| Command::Open(Box::new(open), reply))
+        let call = open.call;
+        let placed = {
+            let mut inner = self.places.current();
+            let placed = inner.placement.open(call, &self.rooms());
+            inner.refused += u64::from(placed.is_none());
+            placed
+        };
+        let (reply, answer) = oneshot::channel();
+        let Some(shard) = placed else {
+            let _ = reply.send(Err(OfferError::Overloaded)); // Whoever asked may have gone.
+            return answer;
+        };
+        if !self.ask(&self.shards[shard], Question::Open(Box::new(open)), reply) {
+            self.places.current().placement.forget(Forgotten { call, opens: 1 });
+        }
+        answer
     }
 
     /// Restarts ICE of a leg by a new full offer; answers with SDP. Same certificate and streams, or it is refused.
     pub fn restart(&self, call: CallId, leg: LegId, offer: String) -> oneshot::Receiver<Result<String, OfferError>> {
-        self.ask(call, |reply| Command::Restart(call, leg, offer, reply))
+        self.ask_of(call, Question::Restart(call, leg, offer))
     }
 
     /// Takes an SDP fragment (RFC 9725 section 4.3): candidates give an empty text, new credentials restart ICE and give
     /// the fragment to reply.
     pub fn patch(&self, call: CallId, leg: LegId, fragment: String) -> oneshot::Receiver<Result<String, OfferError>> {
-        self.ask(call, |reply| Command::Patch(call, leg, fragment, reply))
+        self.ask_of(call, Question::Patch(call, leg, fragment))
     }
 
     /// Ends a call: nothing of it is sent on from the next turn of its shard (a millisecond). Its legs stay two seconds for
     /// texts on their data channels, then close.
     pub fn stop(&self, call: CallId) {
-        self.door(call).send(Command::Stop(call));
+        if let Some(door) = self.door(call) {
+            door.order(Order::Stop(call));
+        }
     }
 
     /// Hangs one leg up.
     pub fn close_leg(&self, call: CallId, leg: LegId) {
-        self.door(call).send(Command::CloseLeg(call, leg));
+        if let Some(door) = self.door(call) {
+            door.order(Order::CloseLeg(call, leg));
+        }
     }
 
     /// Sends a text (at most 16 KB) on a leg's data channel `control`. It waits, with at most 63 others, until the channel
     /// is open, and is dropped if that never happens or the shard is swamped.
     pub fn control(&self, call: CallId, leg: LegId, text: String) {
-        self.door(call).try_send(Command::Control(call, leg, text));
+        if let Some(door) = self.door(call)
+            && door.shown.queued.load(Ordering::Relaxed) < MOST_TEXTS
+        {
+            door.order(Order::Control(call, leg, text));
+        }
     }
 
     /// Figures of each shard, up to 100 ms old.
@@ -246,44 +350,80 @@ impl Media {
         self.shards.iter().map(|door| door.address).collect()
     }
 
-    fn ask(&self, call: CallId, command: impl FnOnce(shard::Reply) -> Command) -> oneshot::Receiver<Result<String, OfferError>> {
+    /// New calls there is room for now; none while all shards are full.
+    pub fn room(&self) -> usize {
+        self.places.current().placement.room(&self.rooms())
+    }
+
+    /// Calls that have, or lately had, legs on some shard.
+    pub fn calls(&self) -> usize {
+        self.places.current().placement.len()
+    }
+
+    /// The index of the shard a call is on.
+    pub fn shard_of(&self, call: CallId) -> Option<usize> {
+        self.places.current().placement.of(call)
+    }
+
+    /// Joins refused since the start because no shard had room; those that a shard itself refused are in its figures.
+    pub fn refused_calls(&self) -> u64 {
+        self.places.current().refused
+    }
+
+    fn rooms(&self) -> Vec<Room> {
+        self.shards.iter().map(|door| door.shown.room()).collect()
+    }
+
+    fn door(&self, call: CallId) -> Option<&Door> {
+        self.shard_of(call).map(|shard| &self.shards[shard])
+    }
+
+    fn ask_of(&self, call: CallId, question: Question) -> oneshot::Receiver<Result<String, OfferError>> {
         let (reply, answer) = oneshot::channel();
-        if let Some(Command::Open(_, reply) | Command::Restart(_, _, _, reply) | Command::Patch(_, _, _, reply)) =
-            self.door(call).try_send(command(reply))
-        {
-            // The asker may be gone already.
-            let _ = reply.send(Err(OfferError::Overloaded));
+        match self.door(call) {
+            // The asker may be gone already, here and below.
+            None => drop(reply.send(Err(OfferError::Gone))),
+            Some(door) => drop(self.ask(door, question, reply)),
         }
         answer
     }
 
-    /// All legs of a call are on one shard, found by the call's name.
-    fn door(&self, call: CallId) -> &Door {
-        let mut hasher = DefaultHasher::new();
-        call.hash(&mut hasher);
-        let count = self.shards.len() as u64;
-        // Less than the number of shards, so it fits.
-        &self.shards[(hasher.finish() % count) as usize]
+    /// Puts a question in line; false if it was refused at once.
+    fn ask(&self, door: &Door, question: Question, reply: shard::Reply) -> bool {
+        door.shown.queued.fetch_add(1, Ordering::Relaxed);
+        match door.asks.try_send(Ask { question, asked: self.clock.now(), reply }) {
+            Ok(()) => {
+                door.ring();
+                true
+            }
+            Err(refused) => {
+                door.shown.queued.fetch_sub(1, Ordering::Relaxed);
+                let (TrySendError::Full(ask) | TrySendError::Disconnected(ask)) = refused;
+                let _ = ask.reply.send(Err(OfferError::Overloaded));
+                false
+            }
+        }
+    }
+}
+
+impl Places {
+    /// The map as the shards have it by now.
+    fn current(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(note) = inner.forgotten.try_recv() {
+            inner.placement.forget(note);
+        }
+        inner
     }
 }
 
 impl Door {
-    /// For what must not be lost: waits for the shard's next turn if the queue is full.
-    fn send(&self, command: Command) {
+    /// Never waits and is never lost: stops and hang-ups, at most one for each call and leg, and texts while they are let in.
+    fn order(&self, order: Order) {
+        self.shown.queued.fetch_add(1, Ordering::Relaxed);
         // An error means that the shard has ended, and its calls with it.
-        if self.commands.send(command).is_ok() {
+        if self.orders.send(order).is_ok() {
             self.ring();
-        }
-    }
-
-    /// Gives the command back if the queue is full.
-    fn try_send(&self, command: Command) -> Option<Command> {
-        match self.commands.try_send(command) {
-            Ok(()) => {
-                self.ring();
-                None
-            }
-            Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => Some(command),
         }
     }
 

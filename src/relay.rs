@@ -5,14 +5,21 @@
 //! numbers the other leg expects and protects it with that leg's keys. RTCP takes the same two steps.
 //!
 //! Byte buffers only: no sockets, no clocks, no locks, no allocation for a packet. Nothing of a packet is believed and
-//! no state changes before the packet is authenticated. Invariant: one (key, SSRC, index) is never protected twice.
+//! no state changes before the packet is authenticated, but for a count that bounds second tries at a stream's first
+//! packet. Invariant: one (key, SSRC, index) is never protected twice.
 
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leg;
 mod outgoing;
 mod rtcp;
 mod rtp;
+mod seal;
 mod srtp;
+#[doc(hidden)]
+pub mod stages;
 mod streams;
 mod window;
 

@@ -17,6 +17,9 @@
 mod apply;
 mod audit;
 mod fact_row;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod ledger;
 mod open;

@@ -103,6 +103,11 @@ pub fn origin_of(url: &str) -> Option<String> {
         _ => return None,
     };
     let host = uri.host()?.to_ascii_lowercase();
+    // The library takes an empty host, and brackets anywhere.
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+    if inside.is_empty() || inside.contains(['[', ']']) {
+        return None;
+    }
     match uri.port_u16() {
         Some(port) if port != own_port => Some(format!("{scheme}://{host}:{port}")),
         _ => Some(format!("{scheme}://{host}")),

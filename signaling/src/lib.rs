@@ -15,6 +15,9 @@
 pub mod auth;
 pub mod code;
 pub mod endpoint;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 pub mod inbound;
 mod join;

@@ -7,6 +7,8 @@ mod clients;
 mod command;
 mod companions;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod plans;
 mod session;

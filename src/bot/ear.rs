@@ -105,6 +105,12 @@ impl Ear {
         None
     }
 
+    /// Frames in memory.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kept_frames(&self) -> usize {
+        self.kept.len() + self.saying.len() + self.rest.len() / FRAME
+    }
+
     fn take(&mut self, mut frame: Sound) {
         if !self.saying.is_empty() || self.deaf > 0 {
             return;

@@ -94,7 +94,7 @@ impl Picture {
 }
 
 /// The frames of an IVF file, and the ticks of one.
-fn read(file: Bytes) -> Result<(Vec<Bytes>, u32), IvfError> {
+pub(super) fn read(file: Bytes) -> Result<(Vec<Bytes>, u32), IvfError> {
     let header = file.get(..FILE_HEADER).ok_or(IvfError::NotVp8)?;
     if &header[..4] != b"DKIF" || &header[8..12] != b"VP80" {
         return Err(IvfError::NotVp8);

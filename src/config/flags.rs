@@ -27,7 +27,7 @@ pub struct Flags {
     /// Address of pages and REST [setting http.listen]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
-    /// Address of media; each further shard takes the next port [setting media.listen]
+    /// Address of media, for UDP and TCP; each further shard takes the next port [setting media.listen]
     #[arg(long, value_name = "ADDR")]
     pub udp: Option<String>,
     /// Address by which browsers reach this machine; may be given several times [setting media.public_ips]

@@ -6,9 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// The media plane's sockets and threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
-    /// `media.listen`: the UDP address of the first shard; each further shard takes the next port. Default `0.0.0.0:7000`. A
-    /// firewall must let these ports in; bound to loopback, only this machine's browsers connect. Port 0 takes free ones.
+    /// `media.listen`: the address of the first shard, for UDP and TCP; each further shard takes the next port. Default
+    /// `0.0.0.0:7000`; `[::]:7000` takes IPv4 and IPv6. A firewall must let these ports in by both; bound to loopback, only this
+    /// machine's browsers connect, and Firefox not even then. Port 0 takes free ones.
     pub listen: SocketAddr,
+    /// `media.tcp`: whether the ports are listened to for TCP as well, for browsers in networks that block UDP. Default true.
+    /// Switched off, or not let in by the firewall, those never connect; the others do not notice.
+    pub tcp: bool,
     /// `media.public_ips`: the addresses that browsers are told to send to. Default none: the address of `listen`, or those of
     /// this machine if that is unspecified. Behind NAT (most clouds) it must be the outer address: without it every call
     /// ends as `connect_failed`. Each address more costs a few connectivity checks at joining; at most 8.
@@ -16,6 +20,12 @@ pub struct Media {
     /// `media.shards`: threads that carry media, each with its own port. Default 1, enough for some hundred calls. Too few, and
     /// packets are dropped at the peak; more than the machine has cores, and they only get in each other's way.
     pub shards: u16,
+    /// `media.max_legs`: legs a shard has room for, two a call; new calls beyond are refused with `overloaded`. Default 2000. Too small turns
+    /// callers away from an idle machine; too large, and in a rush memory alone is the bound. Pages that load again have room besides.
+    pub max_legs: usize,
+    /// `media.max_load_percent`: how much of its core a shard may be busy before it refuses new calls, those counted that were let in and are
+    /// not heard yet. Default 75. Higher, and a peak makes all calls late; lower wastes the core.
+    pub max_load_percent: u8,
 }
 
 impl Media {
@@ -27,7 +37,10 @@ impl Media {
             |text| text.parse().ok(),
             SocketAddr::to_string,
         );
+        let tcp = reader.truth("media.tcp", true);
         let shards = reader.whole("media.shards", 1, 1..=64);
+        let max_legs = reader.whole("media.max_legs", 2000, 2..=100_000);
+        let max_load_percent = reader.whole("media.max_load_percent", 75, 5..=95);
         let public_ips = reader.texts(
             "media.public_ips",
             "IP addresses of this machine as browsers reach it",
@@ -46,6 +59,14 @@ impl Media {
                 listen.port()
             ));
         }
-        Self { listen, public_ips, shards: u16::try_from(shards).unwrap_or(1) }
+        Self {
+            listen,
+            tcp,
+            public_ips,
+            // The ranges above make all of them fit.
+            shards: u16::try_from(shards).unwrap_or(1),
+            max_legs: usize::try_from(max_legs).unwrap_or(2),
+            max_load_percent: u8::try_from(max_load_percent).unwrap_or(5),
+        }
     }
 }

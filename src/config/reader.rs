@@ -84,6 +84,18 @@ impl Reader {
         value
     }
 
+    /// Yes or no.
+    pub(super) fn truth(&mut self, key: &'static str, default: bool) -> bool {
+        let (found, origin) = self.find(key, "true or false", |raw| match raw {
+            Raw::Typed(value) => value.as_bool(),
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Texts(texts) => texts.last().and_then(|text| text.parse().ok()),
+        });
+        let value = found.unwrap_or(default);
+        self.remember(key, Some(Value::Boolean(value)), origin);
+        value
+    }
+
     /// Whole numbers within bounds, at most `most` of them.
     pub(super) fn wholes(&mut self, key: &'static str, default: &[i64], range: RangeInclusive<i64>, most: usize) -> Vec<i64> {
         let accepted = format!("a list of at most {most} whole numbers from {} to {}", range.start(), range.end());
@@ -166,11 +178,12 @@ impl Reader {
         let known: Vec<&str> = self.shown.iter().map(|shown| shown.key).collect();
         if let Some(name) = self.file.keys().next() {
             let nearest = nearest(name, known.iter().map(|key| (*key).to_owned()));
-            return Err(ConfigError::Unknown { origin: Origin::File(self.path), name: name.clone(), nearest });
+            return Err(ConfigError::Unknown { origin: Origin::File(self.path), name: in_one_line(name), nearest });
         }
         if let Some(name) = self.environment.keys().next() {
             let nearest = nearest(name, known.iter().map(|key| variable(key)));
-            return Err(ConfigError::Unknown { origin: Origin::Environment(name.clone()), name: name.clone(), nearest });
+            let name = in_one_line(name);
+            return Err(ConfigError::Unknown { origin: Origin::Environment(name.clone()), name, nearest });
         }
         let (conflicts, bad): (Vec<_>, Vec<_>) = self.problems.into_iter().partition(|problem| matches!(problem, ConfigError::Conflict(_)));
         match bad.into_iter().chain(conflicts).next() {
@@ -209,13 +222,14 @@ impl Raw {
         }
     }
 
-    /// For a message: as TOML, without passwords.
+    /// For a message: as TOML in one line, without passwords.
     fn shown(&self) -> String {
-        match self {
+        let text = match self {
             Raw::Typed(value) => without_passwords(value),
             Raw::Text(text) => without_passwords(&Value::String(text.clone())),
             Raw::Texts(texts) => texts.iter().map(|text| without_passwords(&Value::String(text.clone()))).collect::<Vec<_>>().join(" "),
-        }
+        };
+        in_one_line(&text)
     }
 }
 
@@ -223,6 +237,11 @@ impl Raw {
 /// same shell and says nothing of the server.
 fn is_ours(name: &str) -> bool {
     name.starts_with(ENV_PREFIX) && name != "LULL_KEY"
+}
+
+/// A name as it was written, with what would break a line or a terminal shown by its number.
+fn in_one_line(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// The environment variable of a setting.

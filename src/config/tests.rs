@@ -132,6 +132,8 @@ fn a_bad_value_is_refused_by_name_value_and_what_is_accepted() {
         ("http.tls_cert", "''"),
         ("http.tls_key", "1"),
         ("media.listen", "'7000'"),
+        ("media.tcp", "'true'"),
+        ("media.tcp", "1"),
         ("media.public_ips", "'192.0.2.1'"),
         ("media.public_ips", "['host']"),
         ("media.public_ips", "['0.0.0.0']"),
@@ -285,7 +287,10 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
 
         [media]
         listen = "0.0.0.0:7000" # default
+        tcp = true # default
         shards = 2 # flag --shards
+        max_legs = 2000 # default
+        max_load_percent = 75 # default
         public_ips = [] # default
 
         [store]

@@ -45,9 +45,9 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 
 /// Standard error gets the log; standard output belongs to what a command prints.
 pub(crate) fn log(config: &Config) -> Result<()> {
-    // In front: a warning that says nothing here (the other side's name is not checked, its fingerprint is). Behind, so that no
-    // filter undoes it: these write what passes through a socket, tokens included.
-    let filter = format!("rtc_dtls::config=error,{},tungstenite=info,tokio_tungstenite=info", config.log.filter);
+    // In front: what any page could have written by sending nonsense, from threads that must wait for nobody, and a log may have to be
+    // waited for. Behind, so that no filter undoes it: these write what passes through a socket, tokens included.
+    let filter = format!("rtc_dtls=off,rtc_sctp=off,{},tungstenite=info,tokio_tungstenite=info", config.log.filter);
     let filter = tracing_subscriber::EnvFilter::try_new(filter).context("log.filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     for warning in &config.warnings {
@@ -201,10 +201,25 @@ async fn tls(files: Option<&Tls>, certificate: Option<Certificate>) -> Result<Op
 fn media_settings(config: &Config) -> media::Settings {
     media::Settings {
         udp: config.media.listen,
+        tcp: takes_tcp(config),
         shards: usize::from(config.media.shards),
         public_ips: config.media.public_ips.clone(),
+        max_legs: config.media.max_legs,
+        max_load_percent: config.media.max_load_percent,
         ..media::Settings::default()
     }
+}
+
+/// Whether media is taken over TCP too. Not where the pages have that port: a number that was chosen for both goes on working.
+fn takes_tcp(config: &Config) -> bool {
+    let (pages, media) = (config.http.listen.port(), config.media.listen.port());
+    let is_shared = pages != 0 && media != 0 && (media..=media.saturating_add(config.media.shards - 1)).contains(&pages);
+    if config.media.tcp && is_shared {
+        tracing::warn!(
+            "port {pages} is that of http.listen, so media is not taken over TCP there: browsers in networks that block UDP do not connect"
+        );
+    }
+    config.media.tcp && !is_shared
 }
 
 fn door_settings(config: &Config) -> signaling::limits::Settings {

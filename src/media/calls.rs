@@ -3,13 +3,18 @@
 //! Owned outright by the shard's thread; no socket and no clock, time is an argument, and what is to be sent or reported
 //! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
 
+mod chores;
+#[cfg(test)]
+mod tests;
 mod time;
 mod transport;
 
 use super::demux::{Directory, Kind, Place};
 use super::dtls::{self, Identity};
 use super::leg::{Leg, NewLeg, Patience, begins_key_frame};
+use super::placement::Forgotten;
 use super::sdp::{self, Announced, Fragment, Local, Offer, write_fragment};
+use super::shard::gate::Census;
 use super::socket::{Path, SLOT};
 use super::stats::{Counts, Loss};
 use super::{OfferError, OpenLeg, Report};
@@ -17,6 +22,7 @@ use crate::call::Side;
 use crate::clock::{Clock, Moment};
 use crate::ids::{CallId, LegId};
 use crate::relay::{self, Lane, Profile, Received};
+use chores::Chore;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
@@ -34,8 +40,10 @@ const BACKLOG_LIMIT: usize = 256;
 #[derive(Default)]
 struct Call {
     seats: [Seat; 2],
-    /// Stopped: when its legs go.
-    leaves: Option<Instant>,
+    /// Stopped: its legs are about to go.
+    is_stopped: bool,
+    /// Opens of it, answered or refused.
+    opens: u32,
 }
 
 /// One side of a call, over all its legs.
@@ -61,13 +69,23 @@ pub(crate) struct Calls {
     identity: Arc<Identity>,
     clock: Clock,
     candidates: Vec<SocketAddr>,
-    max_legs: usize,
+    /// The candidates are TCP addresses too.
+    takes_tcp: bool,
     legs: Vec<Option<Leg>>,
     free: Vec<Place>,
     ids: BTreeMap<LegId, Place>,
     calls: BTreeMap<CallId, Call>,
     directory: Directory,
     timers: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// Work of joins that media goes before.
+    chores: VecDeque<Chore>,
+    /// Stopped calls and when their legs go, in order.
+    leaving: VecDeque<(Instant, CallId)>,
+    stopped: usize,
+    /// Legs that have sent for a second, as of the last tick.
+    sending: usize,
+    /// Calls that are no longer here, for the handle.
+    pub(crate) forgotten: Vec<Forgotten>,
     /// To be sent, and where: everything but forwarded media.
     pub(crate) datagrams: Vec<(Path, Vec<u8>)>,
     /// To be told, in order.
@@ -77,18 +95,23 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>, max_legs: usize) -> Self {
+    pub(crate) fn new(identity: Arc<Identity>, clock: Clock, candidates: Vec<SocketAddr>, takes_tcp: bool) -> Self {
         Self {
             identity,
             clock,
             candidates,
-            max_legs,
+            takes_tcp,
             legs: Vec::new(),
             free: Vec::new(),
             ids: BTreeMap::new(),
             calls: BTreeMap::new(),
             directory: Directory::default(),
             timers: BinaryHeap::new(),
+            chores: VecDeque::new(),
+            leaving: VecDeque::new(),
+            stopped: 0,
+            sending: 0,
+            forgotten: Vec::new(),
             datagrams: Vec::new(),
             reports: VecDeque::new(),
             counts: Counts::default(),
@@ -98,6 +121,11 @@ impl Calls {
     /// Legs and calls there are now.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.ids.len(), self.calls.len())
+    }
+
+    /// For the gate.
+    pub(crate) fn census(&self) -> Census {
+        Census { calls: self.calls.len(), live: self.calls.len() - self.stopped, sending: self.sending }
     }
 
     // Datagrams
@@ -115,14 +143,14 @@ impl Calls {
         match Kind::of(&buffer[..length]) {
             Kind::Media => return self.media(buffer, length, path, now, at),
             Kind::Stun => self.stun(&buffer[..length], path, now),
-            Kind::Dtls => self.dtls(&buffer[..length], path, now),
+            Kind::Dtls => self.dtls(&buffer[..length], path),
             Kind::Other => self.counts.lose(Loss::Unknown),
         }
         None
     }
 
     fn media(&mut self, buffer: &mut [u8; SLOT], length: usize, path: Path, now: Instant, at: Moment) -> Option<(usize, Path)> {
-        let Some((place, slot)) = self.directory.at(path.peer) else {
+        let Some((place, slot)) = self.directory.at(path) else {
             self.counts.lose(Loss::Stranger);
             return None;
         };
@@ -174,15 +202,47 @@ impl Calls {
         Some((length, path))
     }
 
+    /// Whether an authenticated request came by this path, and its leg is still there.
+    pub(crate) fn knows(&self, path: Path) -> bool {
+        self.directory.at(path).is_some()
+    }
+
+    /// A connection was closed.
+    pub(crate) fn gone(&mut self, path: Path) {
+        let Some((place, slot)) = self.directory.at(path) else { return };
+        self.directory.forget_address(path);
+        if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
+            leg.forget(slot);
+        }
+    }
+
     // The life of a leg
 
-    /// Answers an offer and makes a leg of it.
+    /// Whether it has been here: then its legs may come, however full it is.
+    pub(crate) fn has(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
+    /// Answers an offer and makes a leg of it. A call has at most four: each side's, and the one that is to replace it.
     pub(crate) fn open(&mut self, open: &OpenLeg, now: Instant) -> Result<String, OfferError> {
+        let result = self.make_leg(open, now);
+        match self.calls.get_mut(&open.call) {
+            Some(call) => call.opens += 1,
+            None => self.forgotten.push(Forgotten { call: open.call, opens: 1 }),
+        }
+        result
+    }
+
+    /// Refuses a new call: the shard is full.
+    pub(crate) fn refuse(&mut self, call: CallId) -> OfferError {
+        self.counts.refused_calls += 1;
+        self.forgotten.push(Forgotten { call, opens: 1 });
+        OfferError::Overloaded
+    }
+
+    fn make_leg(&mut self, open: &OpenLeg, now: Instant) -> Result<String, OfferError> {
         if self.is_stopped(open.call) || self.ids.contains_key(&open.leg) {
             return Err(OfferError::Gone);
-        }
-        if self.ids.len() >= self.max_legs {
-            return Err(OfferError::Overloaded);
         }
         let offer = Offer::read(&open.offer, open.medium)?;
         let credentials = self.credentials()?;
@@ -245,13 +305,16 @@ impl Calls {
         Ok(write_fragment(&leg.cold.offer, &self.local(leg)))
     }
 
-    /// Ends a call: nothing passes from here on; its legs stay a little for their last texts.
+    /// Ends a call: nothing passes from here on; its legs stay a little for their last texts. An offer that is still on its way finds the
+    /// call stopped, also where it would have been the first.
     pub(crate) fn stop(&mut self, id: CallId, now: Instant) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.leaves.is_some() {
+        let call = self.calls.entry(id).or_default();
+        if call.is_stopped {
             return;
         }
-        call.leaves = Some(now + FAREWELL);
+        call.is_stopped = true;
+        self.stopped += 1;
+        self.leaving.push_back((now + FAREWELL, id));
         let (joining, current) = (call.seats.each_ref().map(|seat| seat.joining), call.seats.each_ref().map(|seat| seat.current));
         for place in current.into_iter().flatten() {
             if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
@@ -261,7 +324,6 @@ impl Calls {
         for place in joining.into_iter().flatten() {
             self.close(place, now);
         }
-        self.forget_if_over(id, now);
     }
 
     /// Hangs one leg up.
@@ -286,6 +348,8 @@ impl Calls {
             self.close(place, now);
         }
         self.calls.clear();
+        self.leaving.clear();
+        self.stopped = 0;
     }
 
     fn connected(&mut self, place: Place, now: Instant) {
@@ -304,7 +368,7 @@ impl Calls {
             seat.joining = None;
         }
         let old = seat.current.replace(place).filter(|old| *old != place);
-        let stopped = state.leaves.is_some();
+        let stopped = state.is_stopped;
         self.reports.push_back(Report::Connected { call, side, leg: id, at: self.clock.at(now) });
         if let Some(old) = old {
             self.close(old, now);
@@ -354,8 +418,8 @@ impl Calls {
             self.directory.forget_name(earlier.ufrag());
         }
         for known in leg.known() {
-            if self.directory.at(known.path.peer).is_some_and(|(holder, _)| holder == place) {
-                self.directory.forget_address(known.path.peer);
+            if self.directory.at(known.path).is_some_and(|(holder, _)| holder == place) {
+                self.directory.forget_address(known.path);
             }
         }
         if let Some(other) = leg.other
@@ -379,20 +443,10 @@ impl Calls {
         }
     }
 
-    fn forget_if_over(&mut self, id: CallId, now: Instant) {
-        let over = self.calls.get(&id).is_some_and(|call| {
-            let empty = call.seats.iter().all(|seat| seat.current.is_none() && seat.joining.is_none());
-            empty && call.leaves.is_some_and(|leaves| leaves <= now)
-        });
-        if over {
-            self.calls.remove(&id);
-        }
-    }
-
     // Small things
 
     fn is_stopped(&self, call: CallId) -> bool {
-        self.calls.get(&call).is_some_and(|call| call.leaves.is_some())
+        self.calls.get(&call).is_some_and(|call| call.is_stopped)
     }
 
     fn find(&self, call: CallId, id: LegId) -> Option<Place> {
@@ -434,6 +488,7 @@ impl Calls {
             password: leg.cold.credentials.password(),
             fingerprint: self.identity.fingerprint(),
             candidates: &self.candidates,
+            takes_tcp: self.takes_tcp,
             announced: leg.cold.announced,
         }
     }

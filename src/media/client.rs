@@ -9,6 +9,9 @@ mod channel;
 pub mod driver;
 mod dtls;
 mod feedback;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ice;
 mod rtp;
 mod sdp;

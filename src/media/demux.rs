@@ -5,6 +5,8 @@
 #![expect(clippy::disallowed_types, reason = "looked up for each packet and never walked, so order is not seen")]
 
 use super::ice::Ufrag;
+use super::socket::{Link, Path, Way};
+use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -39,14 +41,20 @@ pub(crate) type Place = usize;
 /// Who is where. The places are those of the shard's legs.
 #[derive(Default)]
 pub(crate) struct Directory {
-    addresses: HashMap<SocketAddr, (Place, u8)>,
+    /// Looked up for each packet, so by a fast hash, with a seed of its own. Who wants to fill one bucket needs legs to hold the
+    /// addresses, eight each.
+    addresses: HashMap<SocketAddr, (Place, u8), RandomState>,
+    links: HashMap<Link, (Place, u8)>,
     names: HashMap<Ufrag, Place>,
 }
 
 impl Directory {
-    /// The leg at an address, and which of its addresses that is.
-    pub(crate) fn at(&self, address: SocketAddr) -> Option<(Place, u8)> {
-        self.addresses.get(&address).copied()
+    /// The leg at the other end of a path (an address, or a connection), and which of its addresses that is.
+    pub(crate) fn at(&self, path: Path) -> Option<(Place, u8)> {
+        match path.way {
+            Way::Udp => self.addresses.get(&path.peer).copied(),
+            Way::Tcp(link) => self.links.get(&link).copied(),
+        }
     }
 
     /// The leg of an ICE name.
@@ -55,13 +63,19 @@ impl Directory {
     }
 
     /// Notes that a leg is at an address.
-    pub(crate) fn note_address(&mut self, address: SocketAddr, place: Place, slot: u8) {
-        self.addresses.insert(address, (place, slot));
+    pub(crate) fn note_address(&mut self, path: Path, place: Place, slot: u8) {
+        match path.way {
+            Way::Udp => self.addresses.insert(path.peer, (place, slot)),
+            Way::Tcp(link) => self.links.insert(link, (place, slot)),
+        };
     }
 
     /// Forgets an address.
-    pub(crate) fn forget_address(&mut self, address: SocketAddr) {
-        self.addresses.remove(&address);
+    pub(crate) fn forget_address(&mut self, path: Path) {
+        match path.way {
+            Way::Udp => self.addresses.remove(&path.peer),
+            Way::Tcp(link) => self.links.remove(&link),
+        };
     }
 
     /// Notes a leg's ICE name.

@@ -4,6 +4,7 @@
 //! no other leg: whether it lives, where to send, when to ask for a key frame. It sends nothing itself; [`super::calls`]
 //! takes what it has to say.
 
+use super::budget::Budget;
 use super::dtls::Dtls;
 use super::ice::Credentials;
 use super::sctp::Control;
@@ -34,6 +35,8 @@ const TEXTS_A_SECOND: u32 = 50;
 pub(crate) struct Known {
     pub(crate) path: Path,
     pub(crate) heard: Instant,
+    /// A connection that was closed: its slot is for the next address.
+    is_gone: bool,
 }
 
 /// A leg that sends and is silent for this long falters: a packet comes each 20 ms, in silence (DTX) each 400 ms.
@@ -121,6 +124,15 @@ pub(crate) struct Cold {
     pub(crate) measured: Instant,
     /// The earliest entry in the shard's timer queue; later ones are stale.
     pub(crate) timer: Option<Instant>,
+    /// Its pieces of work in line.
+    pub(crate) chores: u8,
+    /// Seen to send since.
+    sending: Option<Instant>,
+    /// Answers to requests from where we send to, and from elsewhere: those who repeat a page's requests from other
+    /// addresses must not use up what its own get.
+    pub(crate) answers: [Budget; 2],
+    /// Records of its data channel.
+    pub(crate) data: Budget,
     texts: u32,
     texts_since: Instant,
     video_seen: bool,
@@ -169,6 +181,10 @@ impl Leg {
                 opened: now,
                 measured: now,
                 timer: None,
+                chores: 0,
+                sending: None,
+                answers: [Budget::new(now); 2],
+                data: Budget::new(now),
                 texts: 0,
                 texts_since: now,
                 video_seen: false,
@@ -189,7 +205,11 @@ impl Leg {
     /// Takes an address of an authenticated request, in place of the longest silent one if there are too many. Returns its
     /// slot and the address it replaced.
     pub(crate) fn learn(&mut self, path: Path, now: Instant) -> (u8, Option<Path>) {
-        let fresh = Known { path, heard: now };
+        let fresh = Known { path, heard: now, is_gone: false };
+        if let Some(slot) = self.known.iter().position(|known| known.is_gone) {
+            self.known[slot] = fresh;
+            return (slot as u8, None);
+        }
         if self.known.len() < MOST_ADDRESSES {
             self.known.push(fresh);
             // At most MOST_ADDRESSES, so it fits.
@@ -199,6 +219,16 @@ impl Leg {
         let slot = spare.min_by_key(|(_, known)| known.heard).map_or(0, |(slot, _)| slot);
         let old = std::mem::replace(&mut self.known[slot], fresh).path;
         (slot as u8, Some(old))
+    }
+
+    /// Forgets an address whose connection was closed. What went there goes to the address that was heard last, if there is one.
+    pub(crate) fn forget(&mut self, slot: u8) {
+        let Some(gone) = self.known.get_mut(usize::from(slot)) else { return };
+        gone.is_gone = true;
+        if self.path == Some(gone.path) {
+            let left = self.known.iter().filter(|known| !known.is_gone);
+            self.path = left.max_by_key(|known| known.heard).map(|known| known.path);
+        }
     }
 
     /// Something authentic came from a known address: proof of life, and maybe the place to send to from now on.
@@ -215,6 +245,15 @@ impl Leg {
         if nominated || current.is_none_or(|known| now.saturating_duration_since(known.heard) >= SILENCE) {
             self.path = Some(path);
         }
+    }
+
+    /// How long it has been sending; nothing while it is lost. Looked at once a tick.
+    pub(crate) fn sending_for(&mut self, now: Instant) -> Duration {
+        if !self.has_sent || matches!(self.cold.life, Life::Lost(_)) {
+            self.cold.sending = None;
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*self.cold.sending.get_or_insert(now))
     }
 
     /// Whether the other side can be heard or was lost, if that changed. `since` of a loss is the last proof.

@@ -3,6 +3,7 @@
 //! The page opens the channel and, if it is a browser, the association; we accept. One channel, texts only. Invariant: what a page makes us
 //! keep is bounded: texts waiting for the channel, texts received and not yet taken, and SCTP's own buffers.
 
+use super::chunks::Guard;
 use super::sdp::MESSAGE_LIMIT;
 use bytes::Bytes;
 use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
@@ -32,6 +33,7 @@ const UNSENT_LIMIT: usize = 64 * 1024;
 /// One leg's data channel.
 pub(crate) struct Control {
     endpoint: Endpoint,
+    guard: Guard,
     association: Option<(AssociationHandle, Association)>,
     transport: TransportConfig,
     opens: Option<Instant>,
@@ -57,6 +59,7 @@ impl Control {
         );
         Self {
             endpoint,
+            guard: Guard::default(),
             association: None,
             transport,
             opens: None,
@@ -86,6 +89,9 @@ impl Control {
 
     /// A decrypted record of the page.
     pub(crate) fn read(&mut self, record: Bytes, now: Instant) {
+        if !self.guard.admits(&record) {
+            return;
+        }
         match self.endpoint.handle(now, nowhere(), None, record) {
             Some((handle, DatagramEvent::NewAssociation(association))) => {
                 self.opens = None;
@@ -93,6 +99,7 @@ impl Control {
                 let refused = if self.association.as_ref().is_some_and(|(_, known)| !known.is_handshaking()) {
                     Some(handle)
                 } else {
+                    self.guard = Guard::default();
                     self.association.replace((handle, association)).map(|(handle, _)| handle)
                 };
                 if let Some(handle) = refused {
@@ -157,6 +164,7 @@ impl Control {
         }
         while let Some(transmit) = association.poll_transmit(now) {
             if let Payload::RawEncode(packets) = transmit.message {
+                packets.iter().for_each(|packet| self.guard.note_sent(packet));
                 self.out.extend(packets);
             }
         }

@@ -61,7 +61,7 @@ fn pass_rtp(from: &LegMedia, to: &mut LegMedia, packet: RtpPacket, buffer: &mut 
         }
         Some(id)
     });
-    keys.local.seal_rtp(buffer, header_len, len, target.our_ssrc, index)
+    keys.local.seal_rtp(&mut to.counters.sealed, buffer, (header_len, len), (lane, target.our_ssrc, index))
 }
 
 fn pass_rtcp(from: &LegMedia, to: &mut LegMedia, len: usize, buffer: &mut [u8], at: Moment) -> Result<usize, Dropped> {

@@ -6,6 +6,7 @@ use super::Dropped;
 use super::outgoing::Outgoing;
 use super::rtcp;
 use super::rtp::Header;
+use super::seal::{Sealed, Sealer};
 use super::srtp::{Ciphers, Keying};
 use super::streams::{Lane, Streams};
 use super::window::Window;
@@ -64,12 +65,14 @@ pub struct LegMedia {
     pub(super) streams: Streams,
     pub(super) keys: Option<Keys>,
     pub(super) counters: Counters,
+    /// Second tries spent, by [`Lane`], on packets that came before any authentic one.
+    guesses: [u8; 3],
 }
 
 /// Session keys of both directions.
 pub(super) struct Keys {
     remote: Ciphers,
-    pub(super) local: Ciphers,
+    pub(super) local: Sealer,
 }
 
 /// All that changes with the packets of a leg: plain values, to be saved with the leg and taken up again.
@@ -80,12 +83,17 @@ pub struct Counters {
     /// Windows of SRTCP indexes by sender, each begun by an authenticated packet.
     control: [Option<(u32, Window)>; RTCP_SENDERS],
     pub(super) outgoing: Outgoing,
+    pub(super) sealed: Sealed,
     rtt_ms: Option<u32>,
 }
 
 /// How many SSRCs a leg may send RTCP from. More than it declares: a browser that receives without sending reports under
 /// a number of its own, Chromium under 1 or 0xFA17FA17.
 const RTCP_SENDERS: usize = 8;
+
+/// After a restore this many SRTCP indexes are skipped: more than a leg uses in ten minutes at 100 a second, so that none
+/// used after the snapshot is used again.
+const RESTORE_SKIP: u32 = 1 << 16;
 
 /// What was seen of one incoming lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -94,6 +102,13 @@ struct Incoming {
     oldest: u64,
     packets: u64,
 }
+
+/// How many packets of a lane that never had an authentic one are tried under a second roll-over counter. Some loss before
+/// the first packet needs one try; whoever forges packets can double their cost no longer than this.
+const GUESSES: u8 = 100;
+
+/// Octets of the longest packet that gets a second try: what a path carries.
+const LONGEST_GUESS: usize = 1500;
 
 impl LegMedia {
     /// A leg whose streams are agreed and whose keys are not there yet. `leg` is new with each offer of a reloaded page:
@@ -106,6 +121,7 @@ impl LegMedia {
     /// the keys it had.
     pub fn resume(leg: LegId, streams: Streams, mut counters: Counters) -> Self {
         counters.outgoing.skip_ahead();
+        counters.sealed.skip_rtcp(RESTORE_SKIP);
         Self::with_counters(leg, streams, counters)
     }
 
@@ -116,7 +132,7 @@ impl LegMedia {
             let shared = streams.our_lane(stream.our_ssrc) != Some(lane) || streams.announcements == Some(stream.our_ssrc);
             assert!(!shared, "{lane:?} of {leg} shares ssrc {:#x}", stream.our_ssrc);
         }
-        Self { leg, streams, keys: None, counters }
+        Self { leg, streams, keys: None, counters, guesses: [0; 3] }
     }
 
     /// What to save of the leg besides its streams and keys.
@@ -128,7 +144,7 @@ impl LegMedia {
     /// keys mean another leg.
     pub fn key(&mut self, keying: &Keying, crypto: &dyn RTCCrypto) -> Result<(), CryptoError> {
         assert!(self.keys.is_none(), "leg {} is keyed twice", self.leg);
-        self.keys = Some(Keys { remote: keying.remote(crypto)?, local: keying.local(crypto)? });
+        self.keys = Some(Keys { remote: keying.remote(crypto)?, local: Sealer::new(keying.local(crypto)?) });
         Ok(())
     }
 
@@ -163,7 +179,10 @@ impl LegMedia {
         if !incoming.window.is_new(index) {
             return Err(Dropped::Replayed);
         }
-        let len = keys.remote.open_rtp(packet, header.len, header.ssrc, index)?;
+        let (index, len) = match incoming.window.newest() {
+            Some(_) => (index, keys.remote.open_rtp(packet, header.len, header.ssrc, index)?),
+            None => open_first(&mut keys.remote, packet, &header, &mut self.guesses[lane as usize])?,
+        };
         incoming.oldest = if incoming.packets == 0 { index } else { incoming.oldest.min(index) };
         incoming.packets += 1;
         incoming.window.note(index);
@@ -211,10 +230,7 @@ impl LegMedia {
     /// Protects the compound in the first `len` octets of `buffer` under the leg's next SRTCP index.
     pub(super) fn seal_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, Dropped> {
         let keys = self.keys.as_mut().ok_or(Dropped::NotKeyed)?;
-        if buffer.len() < len + super::SPARE {
-            return Err(Dropped::NoRoom);
-        }
-        keys.local.seal_rtcp(buffer, len, self.counters.outgoing.next_rtcp_index()?)
+        keys.local.seal_rtcp(&mut self.counters.sealed, buffer, len)
     }
 
     /// How the peer's media fares so far.
@@ -230,4 +246,24 @@ impl LegMedia {
         }
         quality
     }
+}
+
+/// Opens a packet of a lane that had none yet. A receiver begins with the roll-over counter 0 (RFC 3711 section 3.3.1), and
+/// senders begin below 2^15 so that this is right whatever is lost; one that begins higher may have wrapped before anything of
+/// it came through, so low numbers are tried a round later too. Returns index and length.
+fn open_first(remote: &mut Ciphers, packet: &mut [u8], header: &Header, guesses: &mut u8) -> Result<(u64, usize), Dropped> {
+    let (index, len) = (u64::from(header.sequence), packet.len());
+    if index >= 1 << 15 || *guesses == GUESSES || len > LONGEST_GUESS {
+        return Ok((index, remote.open_rtp(packet, header.len, header.ssrc, index)?));
+    }
+    // A failed try spoils the buffer.
+    let mut copy = [0; LONGEST_GUESS];
+    copy[..len].copy_from_slice(packet);
+    if let Ok(len) = remote.open_rtp(packet, header.len, header.ssrc, index) {
+        return Ok((index, len));
+    }
+    *guesses += 1;
+    packet.copy_from_slice(&copy[..len]);
+    let later = index + (1 << 16);
+    Ok((later, remote.open_rtp(packet, header.len, header.ssrc, later)?))
 }

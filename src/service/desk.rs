@@ -270,6 +270,12 @@ impl House {
             let detail = "the server carries as many calls as it may; try again later";
             return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
         }
+        // Those who were promised a call and have not come yet are let in first.
+        let promised = open.saturating_sub(self.media.calls());
+        if promised >= self.media.room() {
+            let detail = "the media plane carries as many calls as it can; try again later";
+            return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
+        }
         if booking.plan.block > self.rules.limits.max_duration {
             return waiting.answer(Err(too_long(&self.rules.limits, "plan_id")));
         }

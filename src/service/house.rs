@@ -22,11 +22,16 @@ use signaling::inbound::{Inbound, Refused as WireRefused, SocketId};
 use signaling::message::ServerBody;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 /// A settled call stays at hand for this long, for pages that show its end; afterwards it is read from disk when asked for.
 pub(super) const KEEP_SETTLED: Span = Span::from_s(60);
+
+/// How often `/readyz` learns whether the media plane has room.
+const LOOK_AT_MEDIA: Duration = Duration::from_millis(500);
 
 /// The owner of everything that is alive.
 pub(super) struct House {
@@ -145,6 +150,8 @@ impl House {
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), ServiceError> {
         let Some(mut inbox) = self.inbox.take() else { return Err(ServiceError::Panicked) };
         let _ = self.ready.send(Ready::Yes);
+        let mut look = tokio::time::interval(LOOK_AT_MEDIA);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.do_due();
             if let Some(failure) = self.failure.take() {
@@ -164,6 +171,7 @@ impl House {
             tokio::select! {
                 biased;
                 () = timer => {}
+                _ = look.tick(), if !self.stopping => self.look_at_media(),
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
                 Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
@@ -194,6 +202,19 @@ impl House {
                 self.parties.remove(&call);
             }
         }
+    }
+
+    /// Without room for a new call this process wants none: a balancer asks another.
+    fn look_at_media(&mut self) {
+        let now = if self.media.room() > 0 { Ready::Yes } else { Ready::No("the media plane is full".to_owned()) };
+        self.ready.send_if_modified(|ready| {
+            let differs = *ready != now;
+            if differs {
+                tracing::warn!("readiness: {now:?}");
+                *ready = now;
+            }
+            differs
+        });
     }
 
     fn begin_stop(&mut self) {

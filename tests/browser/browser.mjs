@@ -1,9 +1,10 @@
 // Real browsers from the system, each its own process with its own voice, and one small way to use a tab of either.
 //
-// Chromium is driven by Playwright, Firefox by Puppeteer over WebDriver BiDi. Nothing here is put into a page as a script: the pages'
-// content security policy stands as it is in use.
+// Chromium is driven by Playwright, Firefox by Puppeteer over WebDriver BiDi. Nothing here is put into a page as a script element: the
+// pages' content security policy stands as it is in use. (Measuring looks on by `observe`, which no policy sees.) A browser takes seconds
+// to start, so tests share it, each as a new person.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,10 +18,32 @@ const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** The pitch of Firefox' built-in test microphone. */
+/** The pitch of Firefox' built-in test microphone, where no other is asked for. */
 export const FIREFOX_HZ = 1000;
 
+const PHONE = { width: 390, height: 844 };
+const CLOSE_WITHIN_MS = 15_000;
+
 /** @typedef {{ width: number, height: number }} Size */
+
+/** @typedef {'chromium' | 'firefox'} Kind */
+
+/**
+ * @typedef {object} Voice
+ * @property {number} [hz] the pitch it speaks at
+ * @property {boolean} [trusting] any certificate will do, as after a person said yes to the warning
+ * @property {boolean} [shy] whoever sits before it lets no page have microphone or camera
+ */
+
+/**
+ * @typedef {object} Place
+ * @property {string} [within] the network namespace it lives in
+ * @property {string} [secure] an origin without HTTPS that gets a microphone all the same
+ * @property {Parameters<typeof writeCamera>[1]} [camera] what its camera is like
+ * @property {string[]} [args] more words of its command line
+ * @property {string[]} [args] more switches
+ * @property {() => void} [observe] run in each page before the page's own scripts, to look on
+ */
 
 /** A browser with one voice. */
 export class Browser {
@@ -28,6 +51,8 @@ export class Browser {
   #endings = [];
   /** @type {(name: string) => Promise<Tab>} */
   #newTab;
+  /** @type {(() => Promise<Browser>) | null} */
+  #newPerson = null;
 
   /** @param {(name: string) => Promise<Tab>} newTab */
   constructor(newTab) {
@@ -35,68 +60,98 @@ export class Browser {
   }
 
   /**
-   * Chromium that speaks at this pitch.
-   * @param {{ hz?: number, trusting?: boolean }} [voice] `trusting`: any certificate will do, as after a person said yes to the warning
+   * @param {Kind} kind
+   * @param {Voice & Place} [voice]
    */
-  static async chromium({ hz = 440, trusting = false } = {}) {
+  static start(kind, voice) {
+    return kind === 'firefox' ? Browser.firefox(voice) : Browser.chromium(voice);
+  }
+
+  /**
+   * Chromium that speaks at this pitch.
+   * @param {Voice & Place} [options]
+   */
+  static async chromium({ hz = 440, trusting = false, shy = false, within, secure, camera: picture, observe, args = [] } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'chromium-'));
     const wav = path.join(folder, 'voice.wav');
     writeVoice(wav, hz);
     const camera = path.join(folder, 'camera.y4m');
-    writeCamera(camera);
-    const context = await chromium.launchPersistentContext(path.join(folder, 'profile'), {
-      executablePath: CHROMIUM,
+    writeCamera(camera, picture);
+    const starter = path.join(folder, 'start');
+    writeFileSync(starter, `#!/bin/sh\nexec ${within ? `ip netns exec ${within} ` : ''}${CHROMIUM} "$@"\n`, { mode: 0o755 });
+    const chrome = await chromium.launch({
+      executablePath: starter,
       headless: true,
-      locale: 'en-US',
-      ignoreHTTPSErrors: trusting,
       timeout: 90_000,
-      viewport: { width: 390, height: 844 },
       args: [
         ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-        ...['--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream'],
-        `--use-file-for-fake-audio-capture=${wav}%noloop`,
+        ...['--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream'],
+        ...(shy ? [] : ['--use-fake-ui-for-media-stream']),
+        `--use-file-for-fake-audio-capture=${wav}`,
         `--use-file-for-fake-video-capture=${camera}`,
+        ...args,
+        ...(secure ? [`--unsafely-treat-insecure-origin-as-secure=${secure}`] : []),
       ],
     });
-    const browser = new Browser(async (name) => new Tab(name, await context.newPage()));
-    browser.#endings.push(() => context.close(), () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+    const person = async () => {
+      const context = await chrome.newContext({ locale: 'en-US', ignoreHTTPSErrors: trusting, viewport: PHONE });
+      if (observe) await context.addInitScript(observe);
+      const browser = new Browser(async (name) => new Tab(name, await context.newPage()));
+      browser.#endings.push(() => context.close());
+      return browser;
+    };
+    const browser = await person();
+    browser.#newPerson = person;
+    browser.#endings.push(() => chrome.close(), () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
     return browser;
   }
 
-  /** Firefox, which speaks at `FIREFOX_HZ`. */
-  static async firefox() {
+  /**
+   * Firefox that speaks at this pitch. It always takes any certificate: that cannot be told to one of its persons alone.
+   * @param {Voice} [voice]
+   */
+  static async firefox({ hz = FIREFOX_HZ, shy = false } = {}) {
     const speaker = await NullSpeaker.start();
     const firefox = await puppeteer
       .launch({
         browser: 'firefox',
         executablePath: FIREFOX,
         headless: true,
+        acceptInsecureCerts: true,
         timeout: 120_000,
         env: { ...process.env, ...speaker.environment },
         extraPrefsFirefox: {
           'intl.accept_languages': 'en-US',
           'media.navigator.streams.fake': true,
-          'media.navigator.permission.disabled': true,
-          'media.peerconnection.ice.loopback': true,
-          'media.peerconnection.ice.obfuscate_host_addresses': false,
-          'media.autoplay.default': 0,
+          'media.navigator.audio.fake_frequency': hz,
+          'media.navigator.permission.disabled': !shy,
+          ...(shy && { 'permissions.default.microphone': 2, 'permissions.default.camera': 2 }),
+          'media.autoplay.default': 1, // as people have it; the driver's own is to allow all
         },
       })
       .catch(async (error) => {
         await speaker.stop();
         throw error;
       });
-    const browser = new Browser(async (name) => {
-      const page = await firefox.newPage();
-      await page.setViewport({ width: 390, height: 844 });
-      return new Tab(name, page);
-    });
+    const person = async () => {
+      const context = await firefox.createBrowserContext();
+      const browser = new Browser(async (name) => {
+        // A window each: a tab behind another one is hidden.
+        const page = await context.newPage({ type: 'window' });
+        await page.setViewport(PHONE);
+        return new Tab(name, page);
+      });
+      browser.#endings.push(() => context.close());
+      return browser;
+    };
     const close = async () => {
-      const overdue = setTimeout(() => firefox.process()?.kill('SIGKILL'), 15_000); // close() sometimes hangs
+      const overdue = setTimeout(() => firefox.process()?.kill('SIGKILL'), CLOSE_WITHIN_MS); // close() sometimes hangs
       await firefox.close().catch(() => null);
       clearTimeout(overdue);
     };
-    browser.#endings.push(close, () => speaker.stop());
+    const browser = await person();
+    browser.#newPerson = person;
+    browser.#endings = [close, () => speaker.stop()];
     return browser;
   }
 
@@ -106,6 +161,12 @@ export class Browser {
    */
   tab(name) {
     return this.#newTab(name);
+  }
+
+  /** Somebody else at the same browser, with storage and cookies of her own; closing it closes her tabs and leaves the browser. */
+  async person() {
+    if (!this.#newPerson) throw new Error('only a browser has persons');
+    return this.#newPerson();
   }
 
   async close() {
@@ -137,6 +198,16 @@ export class Tab {
 
   async reload() {
     await this.page.reload({ waitUntil: 'domcontentloaded' });
+  }
+
+  /**
+   * Runs a function in the page before the page's own scripts, from the next load on.
+   * @template A
+   * @param {(argument: A) => void} run
+   * @param {A} [argument]
+   */
+  async before(run, argument) {
+    await (this.page.addInitScript ?? this.page.evaluateOnNewDocument).call(this.page, run, argument);
   }
 
   /**
@@ -216,7 +287,8 @@ export class Tab {
   async fill(selector, value) {
     const isList = await this.evaluate((selector) => document.querySelector(selector) instanceof HTMLSelectElement, selector);
     if (isList) await (this.page.selectOption ?? this.page.select).call(this.page, selector, value);
-    else await this.page.fill(selector, value); // Playwright's alone: only Chromium fills in forms here
+    else if (this.page.fill) await this.page.fill(selector, value);
+    else await this.page.locator(selector).fill(value);
   }
 
   /**
@@ -233,7 +305,8 @@ export class Tab {
    */
   async tabTo(selector) {
     for (let presses = 0; presses < 60; presses += 1) {
-      if (await this.evaluate((selector) => document.activeElement?.matches(selector) ?? false, selector)) return;
+      // Behind the last element Firefox leaves the page for its own buttons, where keys do other things.
+      if (await this.evaluate((selector) => document.hasFocus() && document.activeElement?.matches(selector), selector)) return;
       await this.press('Tab');
     }
     throw new Error(`${this.name}: 60 presses of Tab do not lead to ${selector}`);

@@ -3,7 +3,7 @@
 
 import { writeFileSync } from 'node:fs';
 
-const [WIDTH, HEIGHT, FRAMES, FPS] = [640, 360, 24, 12];
+const [WIDTH, HEIGHT, FRAMES] = [640, 360, 24];
 
 /** Between 0 and 1 over a soft edge. @param {number} from @param {number} to @param {number} x */
 function step(from, to, x) {
@@ -38,19 +38,25 @@ function colour(x, y, sway) {
   );
 }
 
-/** @type {Buffer | null} */
-let drawn = null;
+/** By frames a second and grain. @type {Map<string, Buffer>} */
+const drawn = new Map();
 
 /**
- * Writes two seconds of it as Y4M, which Chromium repeats.
+ * Writes a sway of it as Y4M, which Chromium repeats.
  * @param {string} file
+ * @param {{ fps?: number, grain?: number }} [camera] `grain`: how far pixels stray in the dark, of 255; it is what real cameras' bits go into
  */
-export function writeCamera(file) {
-  writeFileSync(file, (drawn ??= draw()));
+export function writeCamera(file, { fps = 12, grain = 0 } = {}) {
+  const kind = `${fps} ${grain}`;
+  const film = drawn.get(kind) ?? draw(fps, grain);
+  drawn.set(kind, film);
+  writeFileSync(file, film);
 }
 
-function draw() {
-  const parts = [Buffer.from(`YUV4MPEG2 W${WIDTH} H${HEIGHT} F${FPS}:1 Ip A1:1 C420jpeg\n`)];
+/** @param {number} fps @param {number} grain */
+function draw(fps, grain) {
+  let luck = 1;
+  const parts = [Buffer.from(`YUV4MPEG2 W${WIDTH} H${HEIGHT} F${fps}:1 Ip A1:1 C420jpeg\n`)];
   for (let frame = 0; frame < FRAMES; frame += 1) {
     const sway = 0.03 * Math.sin((2 * Math.PI * frame) / FRAMES);
     const luma = Buffer.alloc(WIDTH * HEIGHT);
@@ -59,7 +65,8 @@ function draw() {
       for (let column = 0; column < WIDTH; column += 1) {
         const [r, g, b] = colour(column / HEIGHT, row / HEIGHT, sway);
         // BT.601, as webcams have it.
-        luma[row * WIDTH + column] = 16 + 65.5 * r + 128.6 * g + 25 * b;
+        luck = (Math.imul(luck, 1_664_525) + 1_013_904_223) >>> 0; // always the same grain
+        luma[row * WIDTH + column] = 16 + 65.5 * r + 128.6 * g + 25 * b + grain * (luck / 2 ** 31 - 1) * (g < 0.99 ? 1 : 0);
         if (row % 2 || column % 2) continue;
         const at = (row / 2) * (WIDTH / 2) + column / 2;
         blue[at] = 128 - 37.8 * r - 74.2 * g + 112 * b;

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
-import { COMPANION_HZ, scene } from './scene.mjs';
+import { scene } from './scene.mjs';
 import { ROOT } from './server.mjs';
 
 const SHOTS = path.resolve(process.env.SHOTS ?? path.join(ROOT, 'tests/browser/shots'));
@@ -20,11 +20,13 @@ mkdirSync(SHOTS, { recursive: true });
 
 /**
  * Takes the pictures of a screen as it stands and holds it to axe.
+ * @param {import('./scene.mjs').Scene} scene
  * @param {import('./browser.mjs').Tab} tab
  * @param {string} screen
  * @param {string[]} [languages]
  */
-async function look(tab, screen, languages = ['en', 'zh']) {
+async function look({ pair }, tab, screen, languages = ['en', 'zh']) {
+  const mark = pair.client === 'chromium' ? '' : `-${pair.client}`;
   /** @type {string[]} */
   const faults = [];
   for (const language of languages) {
@@ -32,7 +34,7 @@ async function look(tab, screen, languages = ['en', 'zh']) {
     if (!now.startsWith(language)) await tab.click('#language');
     for (const size of SIZES) {
       await tab.resize(size);
-      await tab.picture(path.join(SHOTS, `${screen}-${size.name}-${language}.png`));
+      await tab.picture(path.join(SHOTS, `${screen}-${size.name}-${language}${mark}.png`));
       const tooWide = await tab.tooWide();
       if (tooWide > 0) faults.push(`${screen} ${size.name} ${language}: ${tooWide} px too wide`);
       for (const violation of await tab.violations()) faults.push(`${screen} ${size.name} ${language}: ${violation}`);
@@ -49,55 +51,55 @@ scene('every screen can be read, on a phone and on a desk, in English and Chines
   const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
   await vendor.tab.open(`${server.url}/vendor`);
   await vendor.tab.body('screen', 'signin');
-  await look(vendor.tab, 'vendor-signin');
+  await look(scene, vendor.tab, 'vendor-signin');
   await vendor.signIn(await server.loginLink());
-  await look(vendor.tab, 'vendor-empty');
+  await look(scene, vendor.tab, 'vendor-empty');
 
   const call = await server.sell({ plan: '晚安 15 minutes', grade: 'gold', companion: 'Mei', client: 'Lin', media: 'video', credit: 6000 });
-  const companions = await scene.browser({ hz: COMPANION_HZ });
+  const companions = await scene.browser({ who: 'companion' });
   const client = new ClientPage(await scene.tab(browser, 'client'));
   const companion = new CompanionPage(await scene.tab(companions, 'companion'));
   await client.open(call.client.url);
-  await look(client.tab, 'client-check');
+  await look(scene, client.tab, 'client-check');
   await client.join();
-  await look(client.tab, 'client-waiting');
+  await look(scene, client.tab, 'client-waiting');
   await companion.open(call.companion.url);
-  await look(companion.tab, 'companion-ring');
+  await look(scene, companion.tab, 'companion-ring');
   await companion.accept();
   await client.seesPicture();
   await companion.seesPicture();
-  await look(client.tab, 'client-call');
-  await look(companion.tab, 'companion-call');
+  await look(scene, client.tab, 'client-call');
+  await look(scene, companion.tab, 'companion-call');
 
   await vendor.tab.reload();
   await vendor.onBoard('live');
-  await look(vendor.tab, 'vendor-live');
+  await look(scene, vendor.tab, 'vendor-live');
   await vendor.tab.click('[data-testid=call] [data-testid=call-links]');
   await vendor.tab.shown('#link-client', /#/);
-  await look(vendor.tab, 'vendor-links');
+  await look(scene, vendor.tab, 'vendor-links');
   await vendor.tab.click('#links-close');
   await vendor.show('setup');
-  await look(vendor.tab, 'vendor-setup');
+  await look(scene, vendor.tab, 'vendor-setup');
   await vendor.show('credit');
-  await look(vendor.tab, 'vendor-credit');
+  await look(scene, vendor.tab, 'vendor-credit');
 
   await client.tab.click('#hang-up');
   await client.tab.shown('#hang-up-dialog');
-  await look(client.tab, 'client-hang-up', ['en']); // an open dialog keeps the language button out of reach
+  await look(scene, client.tab, 'client-hang-up', ['en']); // an open dialog keeps the language button out of reach
   await client.tab.click('#hang-up-yes');
   await client.bill();
-  await look(client.tab, 'client-end');
+  await look(scene, client.tab, 'client-end');
   await companion.earned();
-  await look(companion.tab, 'companion-end');
+  await look(scene, companion.tab, 'companion-end');
   await vendor.show('settled');
   await vendor.tab.shown('[data-testid=settled]');
-  await look(vendor.tab, 'vendor-settled');
+  await look(scene, vendor.tab, 'vendor-settled');
 
   const stranger = new ClientPage(await scene.tab(browser, 'stranger'));
   await stranger.tab.open(`${server.url}/client#nonsense`);
   await stranger.problem();
-  await look(stranger.tab, 'client-problem');
-});
+  await look(scene, stranger.tab, 'client-problem');
+}, { alone: true });
 
 if (process.env.UPDATE_PICTURE) {
   scene('the picture of the README is taken of a call with the built-in companion', async (scene) => {

@@ -33,6 +33,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {number} delivered_ms
  * @property {number} remaining_ms
  * @property {boolean} running
+ * @property {string | null} paused_by
  * @property {string | null} started_at
  * @property {string | null} ends_at
  * @property {string | null} ended_at
@@ -78,12 +79,14 @@ class Program {
    * @param {string} scene the log is named after it
    * @param {string[]} words of the command line
    * @param {string} folder to run in
+   * @param {string} [within] the network namespace it lives in
    */
-  constructor(scene, words, folder) {
+  constructor(scene, words, folder, within) {
     mkdirSync(LOGS, { recursive: true });
     this.logFile = path.join(LOGS, `${scene.replace(/[^a-z0-9]+/gi, '-')}.log`);
     this.#log = openSync(this.logFile, 'w');
-    this.#child = spawn(PROGRAM, words, { cwd: folder, stdio: ['ignore', this.#log, this.#log], env: ENVIRONMENT });
+    const [program = PROGRAM, ...all] = [...(within ? ['ip', 'netns', 'exec', within] : []), PROGRAM, ...words];
+    this.#child = spawn(program, all, { cwd: folder, stdio: ['ignore', this.#log, this.#log], env: ENVIRONMENT });
     this.#child.on('error', (error) => (this.#failed = error));
   }
 
@@ -134,9 +137,9 @@ export class Demo {
    */
   static async start(scene, { lan = false } = {}) {
     const folder = mkdtempSync(path.join(tmpdir(), 'lull-'));
-    const [http, udp] = [await freePort('tcp'), await freePort('udp')];
+    const [http, udp] = [await freePort('http'), await freePort('media')];
     const https = lan ? ['--lan', '--public-url', `https://localhost:${http}`] : [];
-    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `127.0.0.1:${udp}`], folder);
+    const program = new Program(scene, ['demo', '--bot', ...https, '--http', `127.0.0.1:${http}`, '--udp', `0.0.0.0:${udp}`], folder);
     const demo = new Demo(program, folder);
     await orStop(
       demo,
@@ -170,31 +173,36 @@ export class Server {
    * @param {string} folder
    * @param {number} http port
    * @param {number} udp port
+   * @param {string} host as links name it
    */
-  constructor(folder, http, udp) {
+  constructor(folder, http, udp, host) {
     this.folder = folder;
     this.database = `sqlite:${path.join(folder, 'lull.db')}`;
     this.config = path.join(folder, 'lull.toml');
-    this.url = `http://localhost:${http}`;
+    this.url = `http://${host}:${http}`;
     this.ports = { http, udp };
   }
 
   /**
    * Starts a server with a vendor, ready to be asked.
    * @param {string} name of the scene
-   * @param {{ vendor?: string, publicIps?: string[], settings?: string }} [options] `settings`: more sections of the settings file
+   * @param {{ vendor?: string, publicIps?: string[], settings?: string, at?: { address: string, within: string } }} [options]
+   *   `publicIps`: by default the server's own choice, which holds an address besides loopback: Firefox never sends there. `settings`:
+   *   more sections of the settings file; `at`: where it lives, if not on this machine's own network
    */
-  static async start(name, { vendor = 'Night Line', publicIps = ['127.0.0.1'], settings = '' } = {}) {
-    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('tcp'), await freePort('udp'));
+  static async start(name, { vendor = 'Night Line', publicIps = [], settings = '', at } = {}) {
+    const bracketed = at?.address.includes(':') ? `[${at.address}]` : at?.address;
+    const server = new Server(mkdtempSync(path.join(tmpdir(), 'lull-')), await freePort('http'), await freePort('media'), bracketed ?? 'localhost');
     const { http, udp } = server.ports;
+    const [pages, media] = [bracketed ?? '127.0.0.1', bracketed ?? '0.0.0.0'];
     writeFileSync(
       server.config,
-      `[http]\nlisten = "127.0.0.1:${http}"\npublic_url = "${server.url}"\n[media]\nlisten = "0.0.0.0:${udp}"\n[store]\ndb = "${server.database}"\n${settings}\n`,
+      `[http]\nlisten = "${pages}:${http}"\npublic_url = "${server.url}"\n[media]\nlisten = "${media}:${udp}"\n[store]\ndb = "${server.database}"\n${settings}\n`,
     );
     server.#vendor = vendor;
     server.#key = await orStop(server, server.command('vendor', 'add', vendor));
-    const flags = publicIps.flatMap((ip) => ['--public-ip', ip]);
-    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder);
+    const flags = at ? [] : publicIps.flatMap((ip) => ['--public-ip', ip]);
+    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder, at?.within);
     server.#program = program;
     await orStop(
       server,
@@ -304,24 +312,24 @@ async function orStop(started, step) {
 }
 
 /**
- * A port that nobody listens on now.
- * @param {'tcp' | 'udp'} kind
+ * A port that nobody listens on now; for media, neither by UDP nor by TCP.
+ * @param {'http' | 'media'} use
  * @returns {Promise<number>}
  */
-function freePort(kind) {
-  return new Promise((resolve, reject) => {
-    if (kind === 'tcp') {
+async function freePort(use) {
+  for (;;) {
+    const port = await new Promise((resolve, reject) => {
       const probe = createServer().on('error', reject);
-      probe.listen(0, '127.0.0.1', () => {
+      probe.listen(0, () => {
         const { port } = /** @type {import('node:net').AddressInfo} */ (probe.address());
         probe.close(() => resolve(port));
       });
-    } else {
-      const probe = createSocket('udp4').on('error', reject);
-      probe.bind(0, () => {
-        const { port } = probe.address();
-        probe.close(() => resolve(port));
-      });
-    }
-  });
+    });
+    if (use === 'http') return port;
+    const isFree = await new Promise((resolve) => {
+      const probe = createSocket('udp4').on('error', () => resolve(false));
+      probe.bind(port, () => probe.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }

@@ -16,9 +16,9 @@ const SILENCE_DB = -80;
  * Writes a voice of one pitch as WAV, 48 kHz mono. It comes in syllables: a steady tone is what browsers' noise suppression removes.
  * @param {string} file
  * @param {number} hz
- * @param {number} seconds after which the browser sends silence
+ * @param {number} seconds after which the browser begins anew
  */
-export function writeVoice(file, hz, seconds = 180) {
+export function writeVoice(file, hz, seconds = 60) {
   const samples = RATE * seconds;
   const wav = Buffer.alloc(44 + samples * 2);
   wav.write('RIFF', 0);

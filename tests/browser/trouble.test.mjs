@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
 import { until } from './patience.mjs';
 import { CLIENT_HZ, COMPANION_HZ, scene } from './scene.mjs';
+import { refuse, tap, tapped } from './sockets.mjs';
 import { hears } from './sound.mjs';
 
 /** A reloaded page hears the other again within this. */
@@ -27,30 +28,27 @@ scene('a reloaded page is back in the same call within three seconds', async (sc
   const after = await server.call(call.id);
   assert.equal(after.state, 'live');
   assert.equal(after.blocks, 1);
-});
+}, { everywhere: true });
 
 scene('a device that comes into another network keeps its call', async (scene) => {
   const server = await scene.server();
   const call = await server.sell({ media: 'audio' });
   const { client, companion } = await scene.parties(call);
-  /** @type {string[]} */
-  const spoken = [];
-  client.tab.page.on('websocket', (/** @type {import('playwright-core').WebSocket} */ socket) => {
-    for (const event of /** @type {const} */ (['framesent', 'framereceived'])) {
-      socket.on(/** @type {'framesent'} */ (event), ({ payload }) => spoken.push(JSON.parse(String(payload)).type));
-    }
-  });
-  await client.reload(); // so that its socket is heard from the start
+  await tap(client.tab);
+  await client.reload(); // so that its socket is tapped from the start
   await client.join();
   await companion.accept();
   await client.tab.body('state', 'live');
   await client.tab.evaluate(() => dispatchEvent(new Event('online'))); // what a browser says then
-  await until('the restart was asked for and answered', () => spoken.includes('ice_restart') && spoken.lastIndexOf('answer') > spoken.indexOf('ice_restart'));
+  await until('the restart was asked for and answered', async () => {
+    const { said } = await tapped(client.tab);
+    return said.includes('ice_restart') && said.lastIndexOf('answer') > said.indexOf('ice_restart');
+  });
   await hears(client.tab, { hears: COMPANION_HZ, notHears: CLIENT_HZ });
   await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
-  assert.equal(spoken.filter((type) => type === 'offer').length, 1, 'the leg is the same');
+  assert.equal((await tapped(client.tab)).said.filter((type) => type === 'offer').length, 1, 'the leg is the same');
   assert.equal((await server.call(call.id)).state, 'live');
-});
+}, { everywhere: true });
 
 scene('a second page of the client takes her place and the first says why', async (scene) => {
   const server = await scene.server();
@@ -107,7 +105,7 @@ scene('who mutes herself is silent for the other, and the other is told', async 
   await client.tab.click('#mute');
   await hears(companion.tab, { hears: CLIENT_HZ, notHears: COMPANION_HZ });
   await client.tab.body('state', 'live');
-});
+}, { everywhere: true });
 
 scene('a link that was altered or belongs to the other page says so in words', async (scene) => {
   const server = await scene.server();
@@ -128,7 +126,7 @@ scene('a link that was altered or belongs to the other page says so in words', a
     await page.tab.body('problem', String(code));
   }
   assert.equal(sentences.size, 3, 'each kind has a sentence of its own');
-});
+}, { alone: true });
 
 scene('each refusal of a token has a sentence of its own, in both languages', async (scene) => {
   const server = await scene.server();
@@ -139,12 +137,7 @@ scene('each refusal of a token has a sentence of its own, in both languages', as
   const codes = ['token_invalid', 'token_expired', 'token_early', 'token_revoked'];
   for (const code of codes) {
     const page = new ClientPage(await scene.tab(browser, code));
-    await page.tab.page.routeWebSocket('**/v1/signal', (/** @type {import('playwright-core').WebSocketRoute} */ socket) => {
-      socket.onMessage(() => {
-        socket.send(JSON.stringify({ v: 1, seq: 0, type: 'error', code, detail: 'played', re: null }));
-        void socket.close();
-      });
-    });
+    await refuse(page.tab, code);
     await page.tab.open(call.client.url);
     sentences.add(await page.problem());
     await page.tab.click('#language');
@@ -153,7 +146,7 @@ scene('each refusal of a token has a sentence of its own, in both languages', as
     await page.tab.close();
   }
   assert.equal(sentences.size, codes.length * 2);
-});
+}, { alone: true });
 
 scene('markup in every name is shown as text and never run', async (scene) => {
   const evil = (/** @type {string} */ who) => `<img src=x onerror="document.body.dataset.ran=1"><script>document.body.dataset.ran=1</script>${who}`;
@@ -202,7 +195,7 @@ scene('a whole call with the keyboard alone', async (scene) => {
   await companion.tab.press('Enter');
   await client.tab.body('state', 'live');
   await client.tab.tabTo('#mute');
-  await client.tab.press('Space');
+  await client.tab.press(' ');
   await client.tab.tabTo('#hang-up');
   await client.tab.press('Enter');
   await client.tab.tabTo('#hang-up-yes');
@@ -223,4 +216,4 @@ scene('the links of an ended call lead to its end, and nobody gets in any more',
   const companion = new CompanionPage(await scene.tab(browser, 'late companion'));
   await companion.tab.open(call.companion.url);
   assert.ok(await companion.end());
-});
+}, { alone: true });

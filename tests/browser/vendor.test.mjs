@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
-import { COMPANION_HZ, scene } from './scene.mjs';
+import { scene } from './scene.mjs';
+import { tap, tapped } from './sockets.mjs';
 
 scene('an operator sells a call, watches it, ends it and reads the receipt', async (scene) => {
   const server = await scene.server();
@@ -19,7 +20,7 @@ scene('an operator sells a call, watches it, ends it and reads the receipt', asy
   const call = await vendor.makeCall({ client: 'wx-1', name: 'Lin' });
   await vendor.onBoard('connecting');
 
-  const companions = await scene.browser({ hz: COMPANION_HZ });
+  const companions = await scene.browser({ who: 'companion' });
   const client = new ClientPage(await scene.tab(browser, 'client'));
   const companion = new CompanionPage(await scene.tab(companions, 'companion'));
   await client.open(call.client.url);
@@ -52,22 +53,21 @@ scene('a link that is withdrawn puts out who came in by it, and the new one open
 
   const clients = await scene.browser();
   const client = new ClientPage(await scene.tab(clients, 'client'));
+  await tap(client.tab);
   await client.open(old.client);
-  let sockets = 0;
-  client.tab.page.on('websocket', () => (sockets += 1));
   const renewed = await vendor.renewLink('client');
   assert.match(renewed.said, /put out/);
   assert.notEqual(renewed.url, old.client);
   assert.equal(await vendor.tab.shown('#link-companion', /#/), old.companion, 'the other link stands');
   assert.match(await client.problem(), /withdrawn/);
-  assert.equal(sockets, 0, 'who was put out does not knock again');
+  assert.equal((await tapped(client.tab)).opened, 1, 'who was put out does not knock again');
 
   await client.tab.reload();
   assert.match(await client.problem(), /withdrawn/);
-  assert.equal(sockets, 1, 'the page that was loaded again asked once');
+  assert.equal((await tapped(client.tab)).opened, 1, 'the page that was loaded again asked once');
   const again = new ClientPage(await scene.tab(clients, 'client with the new link'));
   await again.open(renewed.url);
-});
+}, { alone: true });
 
 scene('a login link works once, and signing out ends the session', async (scene) => {
   const server = await scene.server();
@@ -88,4 +88,4 @@ scene('a login link works once, and signing out ends the session', async (scene)
   await first.tab.body('screen', 'signin');
   await first.tab.reload();
   await first.tab.body('screen', 'signin');
-});
+}, { alone: true });

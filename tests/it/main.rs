@@ -1,8 +1,10 @@
 //! The tests that see lull from outside, in one binary so that they link once.
 
+mod bench;
 mod bot;
 mod calls;
 mod media;
+mod overload;
 mod page;
 mod peer;
 mod places;
@@ -11,3 +13,4 @@ mod rest;
 mod running;
 mod server;
 mod tidy;
+mod ways;

@@ -297,8 +297,9 @@ async fn troublemaker(to: SocketAddr) -> SocketAddr {
                     bad[bit / 8] ^= 1 << (bit % 8);
                     let cut = &good[..number * 7 % (length + 1)];
                     // The damaged come first, so the good one must still count as new. Records of DTLS are not flipped: its
-                    // handshake is not protected, and any stack believes a flight forged on the way.
-                    let order = if (20..=63).contains(&good[0]) { [cut, cut, &good, &good] } else { [&bad[..], cut, &good, &good] };
+                    // handshake is not protected, and any stack believes a flight forged on the way. An alert is doubted.
+                    let alert = [21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 99, 0, 2, 2, 40];
+                    let order = if (20..=63).contains(&good[0]) { [&alert[..], cut, &good, &good] } else { [&bad[..], cut, &good, &good] };
                     for datagram in order {
                         let _ = outside.send_to(datagram, to).await;
                     }
@@ -366,13 +367,13 @@ async fn a_bad_offer_and_an_unknown_leg_are_told_so() {
     plane.media.stop(plane.call);
 }
 
-fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sdp").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The value of the first line that begins so.
-fn value<'a>(text: &'a str, key: &str) -> &'a str {
+pub(crate) fn value<'a>(text: &'a str, key: &str) -> &'a str {
     text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {text}"))
 }
 
@@ -405,21 +406,32 @@ async fn ice_restarts_by_a_new_offer_and_by_a_fragment() {
     }
 }
 
-#[tokio::test]
-async fn a_full_shard_refuses_the_next_leg() {
-    let (sender, _reports) = mpsc::channel(16);
-    let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), max_legs: 1, ..Settings::default() };
-    let (media, guard) = start(settings, Clock::start(), sender).unwrap();
-    let (_sender, reports) = mpsc::channel(1);
-    let plane = Plane {
-        media,
-        guard: Some(guard),
-        reports,
-        call: CallId::new(Uuid::now_v7()),
-        media_timeout: Span::from_s(5),
-        audio_required: false,
-    };
-    let offer = fixture("chromium-156.0.8078.79_audio-opus_offer.sdp");
-    assert!(plane.open(Side::Client, offer.clone()).await.1.is_ok());
-    assert_eq!(plane.open(Side::Companion, offer).await.1, Err(OfferError::Overloaded));
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_wrap_again_and_again_with_a_reload_in_between() {
+    let mut plane = Plane::new();
+    let (mut client, mut companion) = (Peer::new(GCM).await, Peer::new(GCM).await);
+    // Where no browser begins.
+    client.begin_at(65_400);
+    companion.begin_at(65_500);
+    plane.join(Side::Client, &client).await;
+    plane.join(Side::Companion, &companion).await;
+    client.talk(b"client");
+    companion.talk(b"companion");
+    companion.hears(b"client").await;
+    client.hears(b"companion").await;
+    let round = 0x1_0000 + 1_000;
+    assert!(client.pour(round, &mut companion).await > round * 99 / 100, "two wraps");
+    assert!(companion.pour(1_000, &mut client).await > 990, "one wrap");
+
+    // The reloaded page is another source on the stream that the companion's page has opened all along.
+    let mut reloaded = Peer::new(GCM).await;
+    reloaded.begin_at(65_400);
+    let leg = plane.join(Side::Client, &reloaded).await;
+    plane.connected(leg).await;
+    reloaded.talk(b"reloaded");
+    companion.hears(b"reloaded").await;
+    assert!(reloaded.pour(round, &mut companion).await > round * 99 / 100, "two wraps, and two of the companion's stream");
+    assert!(companion.pour(1_000, &mut reloaded).await > 990);
+    let spent = plane.media.stats().remove(0).dropped.into_iter().find(|(cause, _)| *cause == "spent");
+    assert_eq!(spent, Some(("spent", 0)));
 }

@@ -32,6 +32,21 @@ fn refuses(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> S
 }
 
 #[test]
+fn pages_and_media_may_have_the_same_port_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("lull.db").display());
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut child = lull(&["serve", "--log", "error", "--db", &database, "--http", &address, "--udp", &address]).spawn().unwrap();
+    let page = wait_for("the server", || {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        ureq::get(format!("http://{address}/readyz")).call().ok()
+    });
+    assert_eq!(page.status(), 200);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn it_says_in_one_line_why_it_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let refuses = |arguments: &[&str]| refuses(folder.path(), arguments, &[]);
@@ -47,6 +62,9 @@ fn it_says_in_one_line_why_it_does_not_start() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = udp.local_addr().unwrap().to_string();
     says(refuses(&["--udp", &address]), &["udp", &address, "in use"]);
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap().to_string();
+    says(refuses(&["--udp", &address]), &["media", "tcp", &address, "in use", "media.tcp"]);
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear SQLite, this is not a database, although it is long enough to have the header of one in it.").unwrap();

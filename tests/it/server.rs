@@ -53,10 +53,19 @@ impl Server {
 
     /// The same with another filter of the log, which must let `lull=info` pass.
     pub(crate) fn logging(filter: &str, settings: &str) -> Self {
+        Self::with("", filter, settings)
+    }
+
+    /// Starts it with these settings of `[media]` and others.
+    pub(crate) fn with_media(media: &str, settings: &str) -> Self {
+        Self::with(media, "info", settings)
+    }
+
+    fn with(media: &str, filter: &str, settings: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let mut server = Self { folder, process: None, base: String::new(), starts: 0 };
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n[media]\nlisten = \"127.0.0.1:0\"\n[store]\ndb = \"sqlite:{}\"\n[log]\nfilter = \"{filter}\"\n{settings}\n",
+            "[http]\nlisten = \"127.0.0.1:0\"\n[media]\nlisten = \"127.0.0.1:0\"\n{media}\n[store]\ndb = \"sqlite:{}\"\n[log]\nfilter = \"{filter}\"\n{settings}\n",
             server.database().display()
         );
         std::fs::write(server.config(), text).unwrap();

@@ -10,7 +10,8 @@ import { newKey, read, VERSION } from './wire.js';
 /**
  * @typedef {object} Listener
  * @property {(message: ToPage) => void} message each message once; `welcome` on every new socket
- * @property {(open: boolean) => void} link the socket was greeted, or is gone
+ * @property {(open: boolean, broke: boolean) => void} link the socket was greeted, or is gone; `broke`: the one before did not
+ *   end by our will, as when the device came into another network
  * @property {(code: string) => void} refused the server will not have this page: no more attempts are made
  */
 
@@ -42,6 +43,8 @@ export class Connection {
   /** @type {RTCDataChannel | null} */
   #channel = null;
   #greeted = false;
+  /** The socket ended by itself, and none was greeted since. */
+  #broke = false;
   #stopped = false;
   #attempts = 0;
   #timer = 0;
@@ -60,6 +63,8 @@ export class Connection {
     this.#token = token;
     this.#listener = listener;
     addEventListener('online', () => this.refresh());
+    // Wi-Fi to mobile and back: browsers that have it say so at once, long before a socket is known to be dead.
+    /** @type {Navigator & { connection?: EventTarget }} */ (navigator).connection?.addEventListener('change', () => this.refresh());
     addEventListener('pageshow', (event) => event.persisted && this.refresh());
     document.addEventListener('visibilitychange', () => {
       // Wall clock: the monotonic one may stand still while a phone sleeps.
@@ -77,7 +82,7 @@ export class Connection {
     this.#timer = setTimeout(() => socket === this.#socket && !this.#greeted && this.#lost(), WELCOME_WITHIN_MS);
     socket.onopen = () => socket.send(JSON.stringify({ v: VERSION, type: 'hello', token: this.#token, page: this.#page }));
     socket.onmessage = (event) => socket === this.#socket && this.#heard(event.data, true);
-    socket.onclose = () => socket === this.#socket && this.#lost();
+    socket.onclose = () => socket === this.#socket && this.#broken();
   }
 
   /** Closes the line for good. */
@@ -173,11 +178,13 @@ export class Connection {
     for (const text of this.#waiting.splice(0)) this.#socket?.send(text);
     clearInterval(this.#watch);
     this.#watch = setInterval(() => this.#ping(), PING_EVERY_MS);
-    this.#listener.link(true);
+    const broke = this.#broke;
+    this.#broke = false;
+    this.#listener.link(true, broke);
   }
 
   #ping() {
-    if (performance.now() - this.#heardAt > SILENT_AFTER_MS) this.#lost();
+    if (performance.now() - this.#heardAt > SILENT_AFTER_MS) this.#broken();
     else if (this.#socket?.readyState === WebSocket.OPEN) {
       this.#socket.send(JSON.stringify({ v: VERSION, type: 'ping', at: performance.now() }));
     }
@@ -190,6 +197,11 @@ export class Connection {
     this.#listener.refused(code);
   }
 
+  #broken() {
+    this.#broke = true;
+    this.#lost();
+  }
+
   #lost() {
     if (this.#greeted && performance.now() - this.#greetedAt > SETTLED_AFTER_MS) this.#attempts = 0;
     this.#drop();
@@ -199,7 +211,7 @@ export class Connection {
     this.#attempts += 1;
     // Spread over half to one and a half, so that a restarted server does not meet all pages at once.
     this.#timer = setTimeout(() => this.open(), pause * (0.5 + Math.random()));
-    this.#listener.link(false);
+    this.#listener.link(false, this.#broke);
   }
 
   #drop() {

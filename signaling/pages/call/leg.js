@@ -8,12 +8,23 @@
  * @property {(part: 'voice' | 'picture' | 'announcements', track: MediaStreamTrack) => void} track
  */
 
+/** A picture begins so low and small that the browser soon notices how much less that is than it thinks it may send. */
+const LOW_BPS = 60_000;
+const LOW_DIVISOR = 8;
+const LOW_MS = 700;
+/** Then it may take so much, for as long as sounding the line out takes. */
+const HIGH_BPS = 2_500_000;
+const HIGH_MS = 1_500;
+
 export class Leg {
   // Everything is bundled by the answer. Asked for in the offer already, Firefox writes port 0 (`bundle-only`) on all lines but one.
   #connection = new RTCPeerConnection({ bundlePolicy: 'max-compat' });
   #voice;
   #picture;
   #closed = false;
+  /** What is to be sent as picture. @type {MediaStreamTrack | null} */
+  #camera = null;
+  #pictureBegan = false;
   /** Messages, for when the socket is gone. */
   channel;
 
@@ -81,7 +92,40 @@ export class Leg {
 
   /** @param {MediaStreamTrack | null} track */
   async setCamera(track) {
-    if (!this.#closed && this.#picture.sender.track !== track) await this.#picture.sender.replaceTrack(track);
+    if (this.#closed || this.#camera === track) return;
+    this.#camera = track;
+    if (track && !this.#pictureBegan) {
+      this.#pictureBegan = true;
+      await this.#limitPicture(LOW_BPS);
+      void this.#soundOut();
+    }
+    // The newest word counts, if there was another meanwhile.
+    if (!this.#closed) await this.#picture.sender.replaceTrack(this.#camera);
+  }
+
+  /**
+   * A browser sounds the line out when a connection is made, and then there was no picture to do it with. It does so again when the most
+   * that may be sent grows while it sends less than it could; else its estimate would creep up from 300 kbit/s for half a minute.
+   */
+  async #soundOut() {
+    const pause = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
+    await pause(LOW_MS);
+    await this.#limitPicture(HIGH_BPS);
+    await pause(HIGH_MS);
+    await this.#limitPicture(null);
+  }
+
+  /** @param {number | null} bps the most that is sent; null for the browser's own limit */
+  async #limitPicture(bps) {
+    if (this.#closed) return;
+    const parameters = this.#picture.sender.getParameters();
+    for (const encoding of parameters.encodings) {
+      if (bps === null) delete encoding.maxBitrate;
+      else encoding.maxBitrate = bps;
+      encoding.scaleResolutionDownBy = bps === LOW_BPS ? LOW_DIVISOR : 1;
+    }
+    // Where it is refused the picture only starts as it would have without.
+    await this.#picture.sender.setParameters(parameters).catch(() => null);
   }
 
   close() {

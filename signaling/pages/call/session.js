@@ -38,11 +38,13 @@ const RESTART_WITHIN_MS = 6_000;
 /** After this a join has failed. */
 const JOIN_WITHIN_MS = 12_000;
 const LONGEST_PAUSE_MS = 10_000;
-const LOOK_EVERY_MS = 1_000;
+const LOOK_EVERY_MS = 400;
 /** An open microphone always sends: after this without a packet the person is told. Browsers need twice as long. */
 const STALLED_AFTER_MS = 2_500;
-/** By now the server would have said that it is the other who is away: it is this page's line. */
-const STALLED_RESTART_MS = 5_500;
+/** Whose line it is cannot be told so early, but a restart is cheap, and in time for sound to be back within three seconds. */
+const STALLED_RESTART_MS = 1_200;
+/** A restart without an answer by then was said into a socket that is dead. */
+const ANSWER_WITHIN_MS = 700;
 const RECEIPT_ATTEMPTS = 12;
 /** Answers to an offer that another attempt will not change; the call's state says the rest. */
 const FINAL = new Set(['call_ended', 'token_expired', 'token_revoked', 'token_invalid', 'offer_invalid', 'replaced']);
@@ -119,15 +121,19 @@ export class Session {
     this.#listener = listener;
     this.#connection = new Connection(token, {
       message: (message) => this.#heard(message),
-      link: (open) => {
+      link: (open, broke) => {
         this.linked = open;
+        // What broke the socket may have cut the leg too, which takes browsers seconds to notice. Said for nothing, nothing is heard of it.
+        if (open && broke) void this.#restart();
         listener.changed();
       },
       refused: (code) => this.#refused(code),
     });
     this.devices.setMuted(note(MUTED) !== null);
     this.devices.onchange = () => this.#devicesChanged();
-    addEventListener('online', () => this.#joined && this.#restart());
+    const restart = () => void this.#restart(true);
+    addEventListener('online', restart);
+    /** @type {Navigator & { connection?: EventTarget }} */ (navigator).connection?.addEventListener('change', restart);
     setInterval(() => void this.#look(), LOOK_EVERY_MS);
   }
 
@@ -381,10 +387,13 @@ export class Session {
     this.#listener.changed();
   }
 
-  /** New ICE credentials on the same leg: enough when only the way changed. */
-  async #restart() {
+  /**
+   * New ICE credentials on the same leg: enough when only the way changed.
+   * @param {boolean} [again] the network changed just now: a restart that is under way was for the one before
+   */
+  async #restart(again = false) {
     const leg = this.#leg;
-    if (!this.#joined || !leg || this.#restarting || this.transport === 'joining') return;
+    if (!this.#joined || !leg || (this.#restarting && !again) || this.transport === 'joining') return;
     clearTimeout(this.#timer);
     this.#restarting = true;
     this.#timer = setTimeout(() => {
@@ -395,10 +404,25 @@ export class Session {
     }, RESTART_WITHIN_MS);
     try {
       const sdp = await leg.offer(true);
-      if (leg === this.#leg) this.#offerSeq = this.#connection.send({ type: 'ice_restart', sdp });
+      if (leg === this.#leg) this.#sayRestart(leg, sdp);
     } catch {
       if (leg === this.#leg) this.#connectLater();
     }
+  }
+
+  /**
+   * @param {Leg} leg
+   * @param {string} sdp
+   */
+  #sayRestart(leg, sdp) {
+    const seq = this.#connection.send({ type: 'ice_restart', sdp });
+    this.#offerSeq = seq;
+    setTimeout(() => {
+      if (leg !== this.#leg || this.#offerSeq !== seq || this.#answeredSeq === seq || !this.#restarting || !this.linked) return;
+      this.#connection.refresh();
+      // The same offer again gets the same answer.
+      this.#offerSeq = this.#connection.send({ type: 'ice_restart', sdp });
+    }, ANSWER_WITHIN_MS);
   }
 
   /** A line that went dead shows first in what no longer arrives. */
@@ -412,6 +436,10 @@ export class Session {
       this.#received = received;
       this.#receivedAt = now;
       this.#stallHandled = false;
+      if (received > 0 && this.#restarting && leg?.connected && this.#answeredSeq === this.#offerSeq) {
+        this.#restarting = false; // sound is back, and the next trouble is a new one
+        clearTimeout(this.#timer);
+      }
     }
     const silent = now - this.#receivedAt;
     if (silent > STALLED_AFTER_MS !== this.stalled) {

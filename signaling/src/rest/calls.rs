@@ -29,7 +29,7 @@ async fn create(State(front): State<Arc<Front>>, command: Command) -> Result<Res
     ask(&front, command.caller, Some(command.idempotency), request).await
 }
 
-fn read(body: Value) -> Result<CreateCall, Problem> {
+pub(super) fn read(body: Value) -> Result<CreateCall, Problem> {
     let mut fields = Fields::of(body, &["plan_id", "client_ref", "client_name", "companion_id", "media"])?;
     Ok(CreateCall {
         plan_id: fields.text("plan_id", Text::Id)?,
@@ -71,7 +71,7 @@ async fn extend(State(front): State<Arc<Front>>, Id(id): Id, command: Command) -
     ask(&front, command.caller, Some(command.idempotency), request).await
 }
 
-fn read_extend(body: Value) -> Result<Extend, Problem> {
+pub(super) fn read_extend(body: Value) -> Result<Extend, Problem> {
     let mut fields = Fields::of(body, &["order_ref", "gift_s"])?;
     let extend = Extend {
         order_ref: fields.optional_text("order_ref", Text::Free { max: 100 })?,

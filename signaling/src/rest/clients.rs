@@ -26,7 +26,7 @@ async fn credit(
     ask(&front, command.caller, Some(command.idempotency), request).await
 }
 
-fn read(body: Value) -> Result<Credit, Problem> {
+pub(super) fn read(body: Value) -> Result<Credit, Problem> {
     let mut fields = Fields::of(body, &["amount", "order_ref"])?;
     Ok(Credit { amount: fields.amount("amount", "amount.")?, order_ref: fields.text("order_ref", Text::Free { max: 100 })? })
 }

@@ -56,7 +56,7 @@ impl FromRequest<Arc<Front>> for Command {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) caller: Caller,
-    query: Vec<(String, String)>,
+    pub(super) query: Vec<(String, String)>,
 }
 
 impl FromRequestParts<Arc<Front>> for Asked {
@@ -144,7 +144,7 @@ pub(super) async fn json_body(headers: &HeaderMap, body: Body, limit: usize) -> 
 }
 
 /// The caller's key, bare or as the quoted string of the draft (RFC 9651 section 3.3.3); both spell the same key.
-fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     let broken = || Problem::field("Idempotency-Key", "`Idempotency-Key` must be one key of 1 to 255 visible ASCII characters");
     let mut shown = headers.get_all(IDEMPOTENCY_KEY).iter();
     let value = match (shown.next(), shown.next()) {

@@ -21,7 +21,7 @@ async fn create(State(front): State<Arc<Front>>, command: Command) -> Result<Res
     ask(&front, command.caller, Some(command.idempotency), request).await
 }
 
-fn read(body: Value) -> Result<CreateCompanion, Problem> {
+pub(super) fn read(body: Value) -> Result<CreateCompanion, Problem> {
     let mut fields = Fields::of(body, &["name", "grade"])?;
     Ok(CreateCompanion {
         name: fields.text("name", Text::Free { max: 100 })?,

@@ -24,7 +24,7 @@ async fn create(State(front): State<Arc<Front>>, command: Command) -> Result<Res
     ask(&front, command.caller, Some(command.idempotency), request).await
 }
 
-fn read(body: Value) -> Result<CreatePlan, Problem> {
+pub(super) fn read(body: Value) -> Result<CreatePlan, Problem> {
     let mut fields = Fields::of(body, &["name", "kind", "block_s", "price", "grade"])?;
     Ok(CreatePlan {
         name: fields.text("name", Text::Free { max: 100 })?,

@@ -2,7 +2,6 @@
 
 use super::{BACKLOG_LIMIT, Calls};
 use crate::call::Quality;
-use crate::ids::CallId;
 use crate::media::Report;
 use crate::media::demux::Place;
 use crate::media::leg::{CONNECT_LIMIT, Turn};
@@ -12,49 +11,24 @@ use std::time::{Duration, Instant};
 
 /// Between two quality reports of a leg.
 pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// A leg that has sent for so long is in the shard's figures, which are those of the last second.
+const MEASURED_IN_FULL: Duration = Duration::from_secs(1);
+
 impl Calls {
     // Time
 
-    /// The earliest timer; waking earlier or later than it harms nothing.
+    /// The earliest timer or farewell; waking earlier or later than it harms nothing.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((due, _))| *due)
-    }
-
-    /// Runs the timers of DTLS and SCTP that are due.
-    pub(crate) fn run_timers(&mut self, now: Instant) {
-        while let Some(Reverse((due, place))) = self.timers.peek().copied()
-            && due <= now
-        {
-            self.timers.pop();
-            let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { continue };
-            if leg.cold.timer != Some(due) {
-                continue;
-            }
-            leg.cold.timer = None;
-            if let Some(control) = &mut leg.cold.control {
-                control.handle_timeout(now);
-            }
-            if let Some(dtls) = &mut leg.cold.dtls {
-                let events = dtls.handle_timeout(now);
-                self.carry(place, events, now);
-            }
-            self.flush(place, now);
-        }
+        let timer = self.timers.peek().map(|Reverse((due, _))| *due);
+        let farewell = self.leaving.front().map(|(leaves, _)| *leaves);
+        timer.into_iter().chain(farewell).min()
     }
 
     /// What is looked at ten times a second: who is silent, what is late, what is to be measured.
     pub(crate) fn tick(&mut self, now: Instant) {
+        self.sending = 0;
         for place in 0..self.legs.len() {
             self.tick_leg(place, now);
-        }
-        let over: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| call.leaves.is_some_and(|leaves| leaves <= now)).map(|(id, _)| *id).collect();
-        for id in over {
-            let seats = self.calls.get(&id).map(|call| call.seats.each_ref().map(|seat| seat.current)).unwrap_or_default();
-            for place in seats.into_iter().flatten() {
-                self.close(place, now);
-            }
-            self.forget_if_over(id, now);
         }
     }
 
@@ -67,7 +41,7 @@ impl Calls {
             }
             return;
         }
-        if self.calls.get(&call).is_none_or(|call| call.leaves.is_some()) {
+        if self.calls.get(&call).is_none_or(|call| call.is_stopped) {
             return;
         }
         match leg.turn(now) {
@@ -88,6 +62,7 @@ impl Calls {
             None => (),
         }
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        self.sending += usize::from(leg.sending_for(now) >= MEASURED_IN_FULL);
         if leg.other.is_some() && leg.key_frame_is_due(now) {
             let mut packet = vec![0; relay::SPARE + 12];
             if let (Ok(length), Some(path)) = (leg.media.request_key_frame(&mut packet), leg.path) {

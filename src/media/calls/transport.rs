@@ -4,52 +4,65 @@
 //! Invariant: an address belongs to a leg only after a request from it that was signed with the leg's password.
 
 use super::{BACKLOG_LIMIT, Calls};
+use crate::media::budget::Rate;
 use crate::media::demux::Place;
-use crate::media::dtls::{self, Dtls};
-use crate::media::ice::{self, Check, Credentials};
+use crate::media::dtls;
+use crate::media::ice::{Check, Credentials, Request};
 use crate::media::leg::Leg;
 use crate::media::socket::Path;
 use crate::media::stats::Loss;
 use crate::media::{OfferError, Report};
-use crate::relay::Profile;
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 /// An address stays its leg's for so long after the last packet, whichever other party claims it: longer than the pause
 /// between a browser's consent checks (about 2.5 s), so that nobody takes a silent page's place.
 const ADDRESS_HOLD: Duration = Duration::from_secs(3);
+/// Binding requests of a leg that are answered: browsers send less than 20 a second even while they check, and repeat what
+/// was not answered.
+const ANSWERS: Rate = Rate { pause: Duration::from_millis(20), burst: 100 };
+/// Records of a leg's data channel that are taken: pages send a few texts in a second and some acknowledgements.
+const DATA: Rate = Rate { pause: Duration::from_millis(5), burst: 400 };
+
 impl Calls {
     pub(super) fn stun(&mut self, datagram: &[u8], path: Path, now: Instant) {
-        let place = ice::addressee(datagram).and_then(|name| Some((name, self.directory.named(name)?)));
-        let Some((name, place)) = place else { return self.counts.lose(Loss::Stranger) };
+        let Some(request) = Request::read(datagram) else { return self.counts.lose(Loss::BadStun) };
+        let Some(place) = self.directory.named(request.addressee) else { return self.counts.lose(Loss::Stranger) };
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let is_earlier = leg.cold.credentials.ufrag() != name;
-        let credentials = if is_earlier { leg.cold.earlier.as_ref() } else { Some(&leg.cold.credentials) };
+        let is_elsewhere = leg.path != Some(path);
+        let cold = &mut *leg.cold;
+        let is_earlier = cold.credentials.ufrag() != request.addressee;
+        let credentials = if is_earlier { cold.earlier.as_ref() } else { Some(&cold.credentials) };
         let Some(credentials) = credentials else { return };
-        match ice::check(datagram, credentials.password(), path.peer, self.identity.crypto()) {
-            Check::Forged => self.counts.lose(Loss::BadStun),
-            Check::Conflict(reply) => self.datagrams.push((path, reply)),
-            Check::Good { reply, nominated } => {
-                let Some(slot) = self.admit(place, path, now) else { return self.counts.lose(Loss::Stranger) };
-                self.datagrams.push((path, reply));
-                let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-                leg.heard(slot, nominated, path, now);
-                if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
-                    self.directory.forget_name(earlier.ufrag());
-                }
-                if leg.cold.dtls.is_none() {
-                    let prefer =
-                        self.calls.get(&leg.cold.call).map_or(Profile::AeadAes128Gcm, |call| call.seats[leg.cold.side as usize].prefer);
-                    leg.cold.dtls = Some(Dtls::connect(self.identity.clone(), leg.cold.offer.fingerprints.clone(), prefer, now));
-                    self.flush(place, now);
-                }
-            }
+        let check = request.check(datagram, credentials.password(), self.identity.crypto());
+        if matches!(check, Check::Forged) {
+            return self.counts.lose(Loss::BadStun);
         }
+        if !cold.answers[usize::from(is_elsewhere)].take(ANSWERS, now) {
+            return self.counts.lose(Loss::TooMany);
+        }
+        let crypto = self.identity.crypto();
+        let (reply, nominated) = match check {
+            Check::Forged => (None, false),
+            Check::Conflict => {
+                let reply = request.conflict(credentials.password(), crypto);
+                return self.datagrams.extend(reply.map(|reply| (path, reply)));
+            }
+            Check::Good { nominated } => (request.success(credentials.password(), path.peer, crypto), nominated),
+        };
+        let Some(slot) = self.admit(place, path, now) else { return self.counts.lose(Loss::Stranger) };
+        self.datagrams.extend(reply.map(|reply| (path, reply)));
+        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        leg.heard(slot, nominated, path, now);
+        if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
+            self.directory.forget_name(earlier.ufrag());
+        }
+        self.put_off_connect(place);
     }
 
     /// The slot of an address in its leg, which an authenticated request may make. None if it is another leg's still.
     fn admit(&mut self, place: Place, path: Path, now: Instant) -> Option<u8> {
-        if let Some((holder, slot)) = self.directory.at(path.peer) {
+        if let Some((holder, slot)) = self.directory.at(path) {
             if holder == place {
                 return Some(slot);
             }
@@ -58,26 +71,22 @@ impl Calls {
             let party = |leg: &Leg| (leg.cold.call, leg.cold.side);
             let same = of(holder).map(party) == of(place).map(party);
             let known = of(holder).map(Leg::known).unwrap_or_default();
-            let heard = known.iter().find(|known| known.path.peer == path.peer).map(|known| known.heard);
+            let heard = known.iter().find(|known| known.path.comes_from(path)).map(|known| known.heard);
             if !same && heard.is_some_and(|heard| now.saturating_duration_since(heard) < ADDRESS_HOLD) {
                 return None;
             }
         }
         let (slot, replaced) = self.legs.get_mut(place)?.as_mut()?.learn(path, now);
         if let Some(old) = replaced {
-            self.directory.forget_address(old.peer);
+            self.directory.forget_address(old);
         }
-        self.directory.note_address(path.peer, place, slot);
+        self.directory.note_address(path, place, slot);
         Some(slot)
     }
 
-    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path, now: Instant) {
-        let Some((place, _)) = self.directory.at(path.peer) else { return self.counts.lose(Loss::Stranger) };
-        let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let Some(dtls) = &mut leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
-        let events = dtls.read(datagram, now);
-        self.carry(place, events, now);
-        self.flush(place, now);
+    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path) {
+        let Some((place, _)) = self.directory.at(path) else { return self.counts.lose(Loss::Stranger) };
+        self.put_off_datagram(place, datagram);
     }
 
     pub(super) fn carry(&mut self, place: Place, events: Vec<dtls::Event>, now: Instant) {
@@ -93,8 +102,11 @@ impl Calls {
                     }
                     Err(_) => self.fail(place, "its keys cannot be used", now),
                 },
+                dtls::Event::Ignored => self.counts.lose(Loss::BadDtls),
                 dtls::Event::Data(record) => {
-                    if let Some(control) = &mut leg.cold.control {
+                    if !leg.cold.data.take(DATA, now) {
+                        self.counts.lose(Loss::TooMany);
+                    } else if let Some(control) = &mut leg.cold.control {
                         control.read(record.freeze(), now);
                     }
                 }

@@ -3,6 +3,7 @@
 //!
 //! One channel, texts only. Invariant: texts that wait for the channel are at most [`QUEUE_LIMIT`].
 
+use crate::media::chunks::Guard;
 use bytes::{Bytes, BytesMut};
 use rtc_datachannel::message::Message;
 use rtc_datachannel::message::message_channel_open::{CHANNEL_PRIORITY_NORMAL, ChannelType, DataChannelOpen};
@@ -38,6 +39,7 @@ pub(super) enum Heard {
 /// One client's data channel.
 pub(super) struct Channel {
     endpoint: Endpoint,
+    guard: Guard,
     association: Option<(AssociationHandle, Association)>,
     waiting: VecDeque<String>,
     open: bool,
@@ -51,7 +53,15 @@ impl Channel {
     /// A channel that [`connect`](Self::connect) opens.
     pub(super) fn new() -> Self {
         let endpoint = Endpoint::new(nowhere(), TransportProtocol::UDP, Arc::new(EndpointConfig::new()), None);
-        Self { endpoint, association: None, waiting: VecDeque::new(), open: false, out: Vec::new(), heard: VecDeque::new() }
+        Self {
+            endpoint,
+            guard: Guard::default(),
+            association: None,
+            waiting: VecDeque::new(),
+            open: false,
+            out: Vec::new(),
+            heard: VecDeque::new(),
+        }
     }
 
     /// Sends INIT; call it once DTLS is up.
@@ -75,6 +85,9 @@ impl Channel {
 
     /// A decrypted record.
     pub(super) fn read(&mut self, record: BytesMut, now: Instant) {
+        if !self.guard.admits(&record) {
+            return;
+        }
         if let Some((handle, DatagramEvent::AssociationEvent(event))) = self.endpoint.handle(now, nowhere(), None, record.freeze())
             && let Some((known, association)) = &mut self.association
             && *known == handle
@@ -139,6 +152,7 @@ impl Channel {
         }
         while let Some(transmit) = association.poll_transmit(now) {
             if let Payload::RawEncode(packets) = transmit.message {
+                packets.iter().for_each(|packet| self.guard.note_sent(packet));
                 self.out.extend(packets);
             }
         }

@@ -1,10 +1,12 @@
 //! DTLS 1.2 as the server of the handshake: the media plane is always the active side.
 //!
-//! Both SRTP profiles are taken. The retransmission schedule is ours, because the library's is fixed and gives up early; a
+//! Both SRTP profiles are taken. Plain flights we repeat ourselves, as browsers do: when the server repeats its ClientHello
+//! and on a schedule that doubles; the library stops for good with the first message that does not complete a flight. A
 //! handshake that broke is begun anew with the next ClientHello. Invariant: no key and no record leaves this file before
 //! the server's certificate had the fingerprint of its answer.
 
 use super::ClientError;
+use crate::media::dtls::records;
 use crate::relay::{Keying, Profile};
 use bytes::BytesMut;
 use rtc_crypto::{HashAlgorithm, RTCCrypto, RTCCryptoProvider};
@@ -23,13 +25,8 @@ const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_millis(1600);
-/// Shorter than any of our waits: the library's own timer only has to have run out when we call it.
-const LIBRARY_INTERVAL: Duration = Duration::from_millis(20);
-/// The record types of an alert and of a handshake message (RFC 5246 section 6.2.1).
+/// The record type of an alert (RFC 5246 section 6.2.1).
 const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
-/// The handshake message that begins a handshake.
-const CLIENT_HELLO: u8 = 1;
 
 /// A certificate and how handshakes with it go; one serves many clients.
 pub struct Identity {
@@ -41,6 +38,16 @@ pub struct Identity {
 impl Identity {
     /// Makes a key and a self-signed certificate; fails only if the crypto provider does.
     pub fn generate() -> Result<Arc<Self>, ClientError> {
+        Self::knowing(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80])
+    }
+
+    /// One that refuses what the server offers first.
+    #[cfg(test)]
+    pub(crate) fn refusing_gcm() -> Result<Arc<Self>, ClientError> {
+        Self::knowing(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80])
+    }
+
+    fn knowing(profiles: Vec<SrtpProtectionProfile>) -> Result<Arc<Self>, ClientError> {
         let failed = |error: &dyn std::fmt::Display| ClientError::Crypto(error.to_string());
         let provider = rtc_crypto::default_provider().map_err(|error| failed(&error))?;
         let certificate = Certificate::generate_self_signed(vec!["lull".to_owned()], provider.crypto()).map_err(|error| failed(&error))?;
@@ -50,16 +57,12 @@ impl Identity {
         let config = ConfigBuilder::default()
             .with_crypto_provider(provider.clone())
             .with_certificates(vec![certificate])
-            .with_srtp_protection_profiles(vec![
-                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-            ])
+            .with_srtp_protection_profiles(profiles)
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             // Skips only the chain of authorities, which self-signed certificates have not; the fingerprint is checked in
             // `finish` instead.
             .with_insecure_skip_verify(true)
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .with_flight_interval(LIBRARY_INTERVAL)
             .build(false, None)
             .map_err(|error| failed(&error))?;
         Ok(Arc::new(Self { provider, config: Arc::new(config), fingerprint }))
@@ -104,6 +107,12 @@ pub(super) struct Dtls {
     endpoint: Endpoint,
     state: State,
     fingerprint: [u8; 32],
+    /// The random of the ClientHello we answered.
+    hello: Option<[u8; 32]>,
+    /// Our last flight while all of it is plain.
+    flight: Vec<BytesMut>,
+    /// The number of the next plain record.
+    next: u64,
     /// Records to be sent, oldest first.
     pub(super) out: Vec<BytesMut>,
 }
@@ -112,7 +121,7 @@ impl Dtls {
     /// Waits for the server's ClientHello.
     pub(super) fn listen(identity: Arc<Identity>, fingerprint: [u8; 32]) -> Self {
         let endpoint = fresh(&identity);
-        Self { identity, endpoint, state: State::Listening, fingerprint, out: Vec::new() }
+        Self { identity, endpoint, state: State::Listening, fingerprint, hello: None, flight: Vec::new(), next: 0, out: Vec::new() }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -125,21 +134,31 @@ impl Dtls {
         if matches!(self.state, State::Over) {
             return events;
         }
+        let hello = records::client_random(datagram).filter(|_| !self.is_up());
+        if hello.is_some() && self.hello != hello {
+            // The server gave its try up and begins another, which the old connection cannot take.
+            self.begin();
+            self.hello = hello;
+        }
         let waiting = self.out.len();
         let mut found = self.endpoint.read(now, there(), None, BytesMut::from(datagram));
         self.collect();
-        if !self.is_up() && found.is_err() && is_client_hello(datagram) {
-            // The server gave its try up and begins another, which the old connection cannot take.
-            self.endpoint = fresh(&self.identity);
-            self.state = State::Listening;
+        if found.is_err() && hello.is_some() && self.out.len() == waiting {
+            // We refused it and said so; it is repeated because the alert was lost.
+            self.begin();
+            self.hello = hello;
             found = self.endpoint.read(now, there(), None, BytesMut::from(datagram));
             self.collect();
+        }
+        if hello.is_some() && self.out.len() == waiting {
+            self.repeat();
         }
         for event in found.unwrap_or_default() {
             match event {
                 EndpointEvent::HandshakeComplete => match self.finish() {
                     Some(keying) => {
                         self.state = State::Up;
+                        self.flight = Vec::new();
                         events.push(Event::Keyed(Box::new(keying)));
                     }
                     None => {
@@ -159,8 +178,7 @@ impl Dtls {
         }
         if matches!(self.state, State::Listening | State::Handshaking { .. }) {
             if is_fatal_alert(datagram) {
-                self.endpoint = fresh(&self.identity);
-                self.state = State::Listening;
+                self.begin();
             } else if self.out.len() > waiting {
                 self.state = State::Handshaking { wait: FIRST_WAIT, due: now + FIRST_WAIT };
             }
@@ -184,12 +202,23 @@ impl Dtls {
         }
         *wait = (*wait * 2).min(LONGEST_WAIT);
         *due = now + *wait;
-        if self.endpoint.handle_timeout(there(), now).is_err() {
-            // The library gives up after seven times; the server's next ClientHello begins anew.
-            self.endpoint = fresh(&self.identity);
-            self.state = State::Listening;
+        self.repeat();
+    }
+
+    /// Forgets the handshake; the next ClientHello begins another.
+    fn begin(&mut self) {
+        self.endpoint = fresh(&self.identity);
+        self.state = State::Listening;
+        self.hello = None;
+        self.flight.clear();
+    }
+
+    /// Sends our last flight again.
+    fn repeat(&mut self) {
+        for record in &mut self.flight {
+            records::renumber(record, &mut self.next);
+            self.out.push(record.clone());
         }
-        self.collect();
     }
 
     /// Encrypts a record; dropped while there is no connection.
@@ -225,19 +254,23 @@ impl Dtls {
     }
 
     fn collect(&mut self) {
+        let mut is_first = true;
         while let Some(record) = self.endpoint.poll_transmit() {
-            self.out.push(record.message);
+            let mut record = record.message;
+            let is_sealed = records::renumber(&mut record, &mut self.next);
+            if std::mem::take(&mut is_first) {
+                self.flight.clear();
+            }
+            if !is_sealed && !self.is_up() {
+                self.flight.push(record.clone());
+            }
+            self.out.push(record);
         }
     }
 }
 
 fn fresh(identity: &Identity) -> Endpoint {
     Endpoint::new(here(), TransportProtocol::UDP, Some(identity.config.clone()))
-}
-
-/// A plain (epoch 0) ClientHello: record header of 13 octets, then the message's type.
-fn is_client_hello(datagram: &[u8]) -> bool {
-    datagram.first() == Some(&HANDSHAKE) && datagram.get(3..5) == Some(&[0, 0]) && datagram.get(13) == Some(&CLIENT_HELLO)
 }
 
 /// A plain alert of level fatal.

@@ -63,6 +63,7 @@ impl Plane {
             password: self.credentials.password(),
             fingerprint: self.identity.fingerprint(),
             candidates: &[address()],
+            takes_tcp: true,
             announced: ANNOUNCED,
         };
         answerer::answer(&self.offer, &local)
@@ -73,11 +74,13 @@ impl Plane {
         let mut replies = Vec::new();
         match datagram[0] {
             0..=3 => {
-                assert_eq!(lite::addressee(&datagram), Some(self.credentials.ufrag()));
-                let check = lite::check(&datagram, self.credentials.password(), address(), self.identity.crypto());
-                let lite::Check::Good { reply, nominated } = check else { panic!("a check that is not signed") };
+                let request = lite::Request::read(&datagram).expect("a request");
+                assert_eq!(request.addressee, self.credentials.ufrag());
+                let (password, crypto) = (self.credentials.password(), self.identity.crypto());
+                let check = request.check(&datagram, password, crypto);
+                let lite::Check::Good { nominated } = check else { panic!("a check that is not signed") };
                 self.nominated |= nominated;
-                replies.push(reply);
+                replies.extend(request.success(password, address(), crypto));
                 if self.dtls.is_none() {
                     let fingerprints = self.offer.fingerprints.clone();
                     self.dtls = Some(active::Dtls::connect(self.identity.clone(), fingerprints, self.profile, now));
@@ -90,6 +93,7 @@ impl Plane {
                         active::Event::Keyed(keying) => self.key(&keying),
                         active::Event::Data(data) => self.control.read(data.freeze(), now),
                         active::Event::Closed => self.closed = true,
+                        active::Event::Ignored => (),
                         other => panic!("{other:?}"),
                     }
                 }

@@ -33,6 +33,8 @@ pub(crate) struct Local<'a> {
     pub(crate) fingerprint: &'a str,
     /// Where we listen, best first; never empty.
     pub(crate) candidates: &'a [SocketAddr],
+    /// We listen there for TCP too.
+    pub(crate) takes_tcp: bool,
     /// What we send on.
     pub(crate) announced: Announced,
 }
@@ -134,7 +136,7 @@ fn open(out: &mut Lines, section: &Section, local: &Local<'_>, formats: &str) {
     out.line(format_args!("m={} {} {} {}", section.kind, first.port(), section.protocol, formats));
     let family = if first.ip().is_ipv4() { "IP4" } else { "IP6" };
     out.line(format_args!("c=IN {family} {}", first.ip()));
-    write_candidates(out, local.candidates);
+    write_candidates(out, local);
     out.line(format_args!("a=ice-ufrag:{}", local.ufrag));
     out.line(format_args!("a=ice-pwd:{}", local.password));
     out.line(format_args!("a=fingerprint:sha-256 {}", local.fingerprint));
@@ -144,13 +146,22 @@ fn open(out: &mut Lines, section: &Section, local: &Local<'_>, formats: &str) {
     }
 }
 
-/// One host candidate for each address (RFC 8839 section 5.1), the first one preferred (RFC 8445 section 5.1.2.1).
-pub(super) fn write_candidates(out: &mut Lines, candidates: &[SocketAddr]) {
-    for (index, address) in candidates.iter().enumerate() {
-        let preference = 65_535_u32.saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
-        let priority = (126 << 24) | (preference << 8) | 255;
+/// A host candidate for each address (RFC 8839 section 5.1), the first one preferred (RFC 8445 section 5.1.2.1), and where we
+/// take TCP another one below all of UDP, to which pages connect (RFC 6544 sections 4.2 and 4.5: passive is preference 4).
+pub(super) fn write_candidates(out: &mut Lines, local: &Local<'_>) {
+    let mut foundation = 0;
+    let mut write = |address: &SocketAddr, transport: &str, priority: u32, kind: &str| {
+        foundation += 1;
         let ip: IpAddr = address.ip();
-        out.line(format_args!("a=candidate:{} 1 udp {priority} {ip} {} typ host", index + 1, address.port()));
+        out.line(format_args!("a=candidate:{foundation} 1 {transport} {priority} {ip} {} typ host{kind}", address.port()));
+    };
+    let priority = |kind: u32, preference: u32| (kind << 24) | (preference << 8) | 255;
+    for (address, index) in local.candidates.iter().zip(0_u32..) {
+        write(address, "udp", priority(126, 65_535_u32.saturating_sub(index)), "");
+    }
+    let tcp: &[SocketAddr] = if local.takes_tcp { local.candidates } else { &[] };
+    for (address, index) in tcp.iter().zip(0_u32..) {
+        write(address, "tcp", priority(90, (4 << 13) | 8191_u32.saturating_sub(index)), " tcptype passive");
     }
     out.line(format_args!("a=end-of-candidates"));
 }

@@ -53,6 +53,6 @@ pub(crate) fn write_fragment(offer: &Offer, local: &Local<'_>) -> String {
     }
     out.line(format_args!("a=ice-ufrag:{}", local.ufrag));
     out.line(format_args!("a=ice-pwd:{}", local.password));
-    write_candidates(&mut out, local.candidates);
+    write_candidates(&mut out, local);
     out.0
 }

@@ -35,6 +35,7 @@ fn answered(offer: &Offer) -> String {
         password: "abcdefghijklmnopqrstuvwx",
         fingerprint: FINGERPRINT,
         candidates: &candidates,
+        takes_tcp: true,
         announced: ANNOUNCED,
     };
     answer(offer, &local)
@@ -71,7 +72,7 @@ fn every_offer_of_a_browser_is_answered_in_kind() {
                 bundle.extend(values(ours, "mid"));
                 assert_eq!(values(ours, "fingerprint"), [format!("sha-256 {FINGERPRINT}")], "{name}");
                 assert_eq!(values(ours, "setup"), ["active"], "{name}");
-                assert_eq!(values(ours, "candidate").len(), 2, "{name}");
+                assert_eq!(values(ours, "candidate").len(), 4, "{name}: two by UDP, two over TCP");
                 let offered: BTreeSet<&str> = theirs.media_name.formats.iter().map(String::as_str).collect();
                 assert!(ours.media_name.formats.iter().all(|format| offered.contains(format.as_str())), "{name}");
                 let maps: BTreeSet<&str> = values(theirs, "extmap").into_iter().collect();

@@ -1,0 +1,121 @@
+//! The keys toward one page, and the record of every index they protected.
+//!
+//! Nothing else of the relay holds these keys, so whatever leaves (forwarded or our own) passes the record at the moment it
+//! is sealed. It believes nobody: how [`super::outgoing`] comes to its numbers is not its business. Invariant: one (key,
+//! SSRC, index) is never protected twice; under GCM a second time would give the authentication key away (RFC 7714 section 8.4).
+
+use super::streams::Lane;
+use super::window::Window;
+use super::{Dropped, SPARE, srtp::Ciphers};
+
+/// What a leg's keys protected so far; plain values, saved with the leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Sealed {
+    /// Indexes by [`Lane`]; each lane has its own SSRC.
+    rtp: [Window; 3],
+    /// The next SRTCP index; one count for all SSRCs of the leg keeps each pair of them unique.
+    rtcp: u32,
+}
+
+/// SRTCP indexes of one key (RFC 3711 section 9.2).
+const RTCP_INDEXES: u32 = 1 << 31;
+
+impl Sealed {
+    /// Leaves out so many SRTCP indexes.
+    pub(super) fn skip_rtcp(&mut self, count: u32) {
+        self.rtcp = self.rtcp.saturating_add(count);
+    }
+}
+
+/// The session keys toward one page.
+pub(super) struct Sealer(Ciphers);
+
+impl Sealer {
+    pub(super) fn new(ciphers: Ciphers) -> Self {
+        Self(ciphers)
+    }
+
+    /// Protects the RTP packet in the first `len` octets of `buffer` under `index` of the lane's `ssrc`. Refuses, and leaves
+    /// the packet as it is, if the record does not prove the index unused.
+    pub(super) fn seal_rtp(
+        &mut self,
+        sealed: &mut Sealed,
+        buffer: &mut [u8],
+        (header_len, len): (usize, usize),
+        (lane, ssrc, index): (Lane, u32, u64),
+    ) -> Result<usize, Dropped> {
+        let record = &mut sealed.rtp[lane as usize];
+        if !record.is_new(index) {
+            return Err(Dropped::Spent);
+        }
+        // Before the cipher runs: whatever becomes of it, the index is gone.
+        record.note(index);
+        self.0.seal_rtp(buffer, header_len, len, ssrc, index)
+    }
+
+    /// Protects the compound in the first `len` octets of `buffer` under the next SRTCP index, which exists nowhere before.
+    pub(super) fn seal_rtcp(&mut self, sealed: &mut Sealed, buffer: &mut [u8], len: usize) -> Result<usize, Dropped> {
+        if buffer.len() < len + SPARE {
+            return Err(Dropped::NoRoom);
+        }
+        let index = sealed.rtcp;
+        if index >= RTCP_INDEXES {
+            return Err(Dropped::Exhausted);
+        }
+        sealed.rtcp += 1;
+        self.0.seal_rtcp(buffer, len, index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::srtp::{Keying, Profile};
+    use super::*;
+    use rtc_crypto::{RTCCryptoProvider, providers::RingProvider};
+
+    fn sealer(profile: Profile) -> Sealer {
+        let keying = Keying::from_exporter(profile, &vec![7; profile.keying_len()], true).unwrap();
+        Sealer::new(keying.local(RingProvider::new().crypto()).unwrap())
+    }
+
+    #[test]
+    fn an_index_is_sealed_once_for_each_ssrc_and_refused_untouched_after_that() {
+        for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmHmacSha1_80] {
+            let (mut sealer, mut sealed) = (sealer(profile), Sealed::default());
+            let mut seal = |lane: Lane, index: u64, octet: u8| {
+                let mut buffer = [octet; 60];
+                let result = sealer.seal_rtp(&mut sealed, &mut buffer, (12, 40), (lane, 1 + lane as u32, index));
+                (result.map(|_| ()), buffer[12..40] == [octet; 28])
+            };
+            for lane in Lane::ALL {
+                for index in [0xFFFE, 0x1_0000, 0xFFFF] {
+                    assert_eq!(seal(lane, index, 1), (Ok(()), false), "{lane:?} {index:#x}");
+                }
+                // The same sequence number a round later is another index.
+                assert_eq!(seal(lane, 0x1_FFFF, 1), (Ok(()), false));
+                // Sealed before; never sealed, but too long ago to know that.
+                for index in [0x1_FFFF, 0x1_0000, 0xFFFF, 0, 0x1_FF00] {
+                    assert_eq!(seal(lane, index, 2), (Err(Dropped::Spent), true), "{lane:?} {index:#x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn srtcp_indexes_rise_and_end() {
+        let (mut sealer, mut sealed) = (sealer(Profile::AeadAes128Gcm), Sealed::default());
+        let mut index = |sealed: &mut Sealed| {
+            let mut buffer = [0x80, 201, 0, 1, 0, 0, 0, 9].to_vec();
+            buffer.resize(8 + SPARE, 0);
+            let len = sealer.seal_rtcp(sealed, &mut buffer, 8)?;
+            Ok(u32::from_be_bytes(buffer[len - 4..len].try_into().unwrap()) & !RTCP_INDEXES)
+        };
+        assert_eq!([index(&mut sealed), index(&mut sealed)], [Ok(0), Ok(1)]);
+        sealed.skip_rtcp(100);
+        assert_eq!(index(&mut sealed), Ok(102));
+        sealed.skip_rtcp(RTCP_INDEXES - 104);
+        assert_eq!([index(&mut sealed), index(&mut sealed)], [Ok(RTCP_INDEXES - 1), Err(Dropped::Exhausted)]);
+        sealed.skip_rtcp(u32::MAX);
+        assert_eq!(index(&mut sealed), Err(Dropped::Exhausted));
+    }
+}
