@@ -321,13 +321,7 @@ impl Call {
             self.asks.push(ask); // The same purchase again: one hold, and both are answered.
             return Ok(());
         }
-        match self.terms.sold.kind() {
-            Kind::Block { block_s, .. } => self.has_room(Span::from_s(*block_s))?,
-            // One price for the whole call: there is nothing more to buy.
-            Kind::Flat { .. } => return Err(Refused::NothingToBuy),
-            // What a top-up buys depends on the hours it falls in; it is refused once all a call may last is paid.
-            Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.has_room(Span::from_s(1))?,
-        }
+        self.has_more_to_buy()?;
         let holds = i64::try_from(self.holds.len() + self.asked() + 1).unwrap_or(i64::MAX);
         if self.terms.hold.amount.checked_mul(holds).is_none_or(|total| total > Money::MAX_AMOUNT) {
             return Err(Refused::TooLarge);
@@ -375,6 +369,25 @@ impl Call {
             State::Connecting => Err(Refused::NotLive),
             State::Ended { .. } | State::Settled { .. } => Err(Refused::CallEnded),
         }
+    }
+
+    /// Whether a further purchase would lengthen the call.
+    fn has_more_to_buy(&self) -> Result<(), Refused> {
+        match self.terms.sold.kind() {
+            Kind::Block { block_s, .. } => self.has_room(Span::from_s(*block_s)),
+            // One price for the whole call.
+            Kind::Flat { .. } => Err(Refused::NothingToBuy),
+            // What a top-up buys depends on the hours it falls in, and a cap may be reached without it.
+            Kind::PerMinute(_) | Kind::UntilAsleep { .. } => {
+                self.has_room(Span::from_s(1))?;
+                if self.paid_with(self.asked() + 1) > self.paid() { Ok(()) } else { Err(Refused::NothingToBuy) }
+            }
+        }
+    }
+
+    /// Whether a purchase would be taken now, as far as the call is concerned.
+    pub fn can_extend(&self) -> bool {
+        self.takes_time().and_then(|()| self.has_more_to_buy()).is_ok()
     }
 
     /// Whether `more` fits below the longest duration, beside the blocks that wait for the store.

@@ -124,6 +124,8 @@ pub struct Call {
     pub(super) delivered: Span,
     /// How much may be delivered for what is set aside, the present span going on.
     pub(super) paid: Span,
+    /// When that was reckoned; the present span goes on from there.
+    reckoned_at: Moment,
     pub(super) client: Party,
     pub(super) companion: Party,
     /// One for each purchase, in the order they were made.
@@ -179,6 +181,7 @@ impl Call {
             spans: Vec::new(),
             delivered: Span::ZERO,
             paid: Span::ZERO,
+            reckoned_at: now,
             client: Party::default(),
             companion: Party::default(),
             holds: vec![hold],
@@ -309,7 +312,12 @@ impl Call {
                 self.reckon(at);
                 self.arm(at);
             }
-            Fact::Paused { cause, since } => self.pause(*cause, *since),
+            Fact::Paused { cause, since } => {
+                self.pause(*cause, *since);
+                if let State::Paused { stopped, .. } = self.state {
+                    self.reckon(stopped);
+                }
+            }
             Fact::Resumed => {
                 self.close_span(at);
                 self.state = State::Live { since: at };
@@ -376,12 +384,19 @@ impl Call {
 
     /// Reckons how much time is paid for, if the call goes on from `at`.
     fn reckon(&mut self, at: Moment) {
+        self.reckoned_at = at;
+        self.paid = self.paid_with(0);
+    }
+
+    /// How much time would be paid for with so many purchases more.
+    pub(super) fn paid_with(&self, more: usize) -> Span {
         let mut spans = self.spans.clone();
-        spans.extend(self.present_span(at));
+        spans.extend(self.present_span(self.reckoned_at));
         // A little more than a call may last, so that one which is cut by that is told from one that runs out just then.
         let horizon = self.terms.limits.max_duration + Span::from_s(1);
-        let paid_s = billing::max_usage(&self.terms.sold, &self.amounts(), &spans, at, horizon);
-        self.paid = paid_s.map_or(horizon, Span::from_s);
+        let amounts = vec![self.terms.hold.amount; self.holds.len() + more];
+        let paid_s = billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon);
+        paid_s.map_or(horizon, Span::from_s)
     }
 
     /// The amount of each hold, in minor units.

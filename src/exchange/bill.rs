@@ -5,7 +5,7 @@
 use super::effect::SettleOrder;
 use super::record;
 use crate::billing::{self, Kind, Rating, Segment, Settlement};
-use crate::call::{Call, EndReason, Fact, Fault, State, Terms};
+use crate::call::{Call, EndReason, Fault, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
 use crate::money::Money;

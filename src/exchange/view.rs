@@ -36,6 +36,8 @@ pub struct View<'a> {
     pub blocks: usize,
     /// Their time.
     pub paid: Span,
+    /// Whether more time can be bought now.
+    pub can_extend: bool,
     /// Time given away, after the paid time.
     pub gifted: Span,
     /// What of the gift limit is left.
@@ -71,6 +73,7 @@ impl<'a> View<'a> {
             started_at: call.started_at(),
             blocks: call.holds().len(),
             paid: call.paid(),
+            can_extend: call.can_extend(),
             gifted: call.gifted(),
             gift_left: call.terms().limits.gift_limit.saturating_sub(call.gifted()),
             delivered: call.delivered(now),

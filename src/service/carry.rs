@@ -7,7 +7,7 @@ use super::house::{House, KEEP_SETTLED, Note, Requester, fresh};
 use super::line::Place;
 use super::wire;
 use crate::call::{Answered, Event, Fact, Notice, Refused, RequestId, Side};
-use crate::clock::{Moment, Span};
+use crate::clock::Moment;
 use crate::exchange::{Effect, SettleOrder};
 use crate::ids::{CallId, HoldId, TransferId};
 use crate::money::Money;
@@ -217,8 +217,13 @@ impl House {
                 Notice::Changed | Notice::Started | Notice::Paused { .. } | Notice::Resumed => None,
                 Notice::Warning { left } => Some(ServerBody::Warning { remaining_s: left.whole_s().unsigned_abs() }),
                 Notice::Extended { by } => {
-                    let block = self.exchange.call(call).map_or(Span::ZERO, |call| call.terms().block);
-                    Some(ServerBody::Extended { by: wire::asker(*by), added_s: block.whole_s().unsigned_abs(), free: false })
+                    // What a top-up adds depends on the hours it falls in: the state that comes with this says what is left.
+                    let block = self.exchange.call(call).and_then(|call| call.terms().block());
+                    Some(ServerBody::Extended {
+                        by: wire::asker(*by),
+                        added_s: block.map_or(0, |block| block.whole_s().unsigned_abs()),
+                        free: false,
+                    })
                 }
                 Notice::Gifted { by, length } => {
                     Some(ServerBody::Extended { by: wire::asker(*by), added_s: length.whole_s().unsigned_abs(), free: true })

@@ -8,6 +8,7 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, wire};
+use crate::billing::Kind;
 use crate::call::{Asker, Call, Event, Limits, Medium, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
@@ -276,7 +277,9 @@ impl House {
             let detail = "the media plane carries as many calls as it can; try again later";
             return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
         }
-        if booking.plan.block > self.rules.limits.max_duration {
+        if let Kind::Block { block_s, .. } = booking.plan.sold.kind()
+            && Span::from_s(*block_s) > self.rules.limits.max_duration
+        {
             return waiting.answer(Err(too_long(&self.rules.limits, "plan_id")));
         }
         let now = self.clock.now();
@@ -285,8 +288,8 @@ impl House {
             vendor: waiting.vendor,
             plan: plan.id,
             plan_name: plan.name,
-            block: plan.block,
-            price: plan.price,
+            sold: plan.sold,
+            hold: plan.hold,
             grade_paid: plan.grade,
             grade_delivered: companion.grade,
             client: client.clone(),
@@ -300,7 +303,7 @@ impl House {
             limits: self.rules.limits.clone(),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
-        let amount = terms.price;
+        let amount = terms.hold;
         let (call, entry) = match exchange::book(id, terms, hold, now) {
             Ok(booked) => booked,
             Err(why) => return waiting.answer(Err(wire::refused(Code::InvalidRequest, why.to_string(), Some("plan_id")))),

@@ -343,7 +343,7 @@ impl House {
     /// Looks up what the client has left to spend; her page is told when it differs.
     pub(super) fn read_wallet(&self, call: CallId) {
         let Some(terms) = self.exchange.call(call).map(Call::terms) else { return };
-        let (vendor, client, currency) = (terms.vendor, terms.client.clone(), terms.price.currency);
+        let (vendor, client, currency) = (terms.vendor, terms.client.clone(), terms.hold.currency);
         let (store, notes) = (self.store.clone(), self.notes.clone());
         tokio::task::spawn_blocking(move || match store.balances(vendor, &client) {
             Ok(balances) => {

@@ -5,6 +5,7 @@
 use super::desk::{Booking, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
 use super::wire;
+use crate::billing;
 use crate::call::{Call, Limits, Medium};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
@@ -84,15 +85,12 @@ impl Search<'_> {
                 if Span::from_s(create.block_s) > self.limits.max_duration {
                     return Err(too_long(self.limits, "block_s"));
                 }
-                let plan = Plan {
-                    id: PlanId::new(fresh()),
-                    vendor,
-                    name: create.name,
-                    block: Span::from_s(create.block_s),
-                    price: wire::money(&create.price, "price.currency")?,
-                    grade: create.grade,
-                    created_at: self.now,
-                };
+                let hold = wire::money(&create.price, "price.currency")?;
+                let kind = billing::Kind::Block { block_s: create.block_s, price: hold.amount };
+                let sold = billing::Plan::new(hold.currency, kind, billing::Conditions::default());
+                let sold = sold.map_err(|why| wire::refused(Code::InvalidRequest, why.to_string(), None))?;
+                let plan =
+                    Plan { id: PlanId::new(fresh()), vendor, name: create.name, sold, hold, grade: create.grade, created_at: self.now };
                 let body = wire::plan(&plan);
                 Found::Write(vec![Write::AddPlan(plan)], body)
             }

@@ -1,6 +1,7 @@
 //! The one place where wire types meet those of the core.
 
 use super::parties::{Parties, Party};
+use crate::billing::Kind;
 use crate::call::{self, Asker, Call, Journal, Medium, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{self, View};
@@ -65,7 +66,7 @@ pub(super) fn of_call(why: &call::Refused) -> Refused {
     let (code, detail) = match why {
         call::Refused::CallEnded => (Code::CallEnded, why.to_string()),
         call::Refused::UnknownCall => (Code::NotFound, why.to_string()),
-        call::Refused::NotLive | call::Refused::NotAllowed => (Code::CallState, why.to_string()),
+        call::Refused::NotLive | call::Refused::NotAllowed | call::Refused::NothingToBuy => (Code::CallState, why.to_string()),
         call::Refused::TooLong | call::Refused::TooLarge | call::Refused::GiftLimit { .. } => (Code::LimitReached, why.to_string()),
         call::Refused::GiftLength => (Code::InvalidRequest, why.to_string()),
         call::Refused::Busy => (Code::RateLimited, why.to_string()),
@@ -113,8 +114,12 @@ pub(super) fn of_offer(error: &OfferError) -> Refused {
 }
 
 pub(super) fn plan(plan: &Plan) -> Value {
+    let block_s = match plan.sold.kind() {
+        Kind::Block { block_s, .. } => Some(*block_s),
+        Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => None,
+    };
     json!({
-        "id": plan.id.to_string(), "name": plan.name, "kind": "block", "block_s": plan.block.whole_s(), "price": amount(plan.price),
+        "id": plan.id.to_string(), "name": plan.name, "kind": "block", "block_s": block_s, "price": amount(plan.hold),
         "grade": plan.grade, "created_at": plan.created_at.to_string(),
     })
 }
@@ -185,8 +190,8 @@ pub(super) fn call(view: &View<'_>) -> Value {
         "companion_name": terms.companion_name,
         "grade_paid": terms.grade_paid,
         "grade_delivered": terms.grade_delivered,
-        "price": amount(terms.price),
-        "block_s": terms.block.whole_s(),
+        "price": amount(terms.hold),
+        "block_s": terms.block().map(Span::whole_s),
         "blocks": view.blocks,
         "paid_s": whole_s(view.paid),
         "gift_s": whole_s(view.gifted),
@@ -259,7 +264,6 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         word => word,
     };
     let is_open = end.is_none();
-    let live = matches!(view.state, State::Live { .. } | State::Paused { .. });
     CallView {
         id: view.call.to_string(),
         state: word.to_owned(),
@@ -267,8 +271,8 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         plan_name: terms.plan_name.clone(),
         grade_paid: terms.grade_paid.clone(),
         grade_delivered: terms.grade_delivered.clone(),
-        block_s: whole_s(terms.block),
-        price: amount(terms.price),
+        block_s: terms.block().map_or(0, whole_s),
+        price: amount(terms.hold),
         blocks: u32::try_from(view.blocks).unwrap_or(u32::MAX),
         paid_s: whole_s(view.paid),
         gift_s: whole_s(view.gifted),
@@ -283,7 +287,7 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         client: party(Side::Client, terms.client_name.as_deref().unwrap_or_default()),
         companion: party(Side::Companion, &terms.companion_name),
         available: (to == Side::Client).then(|| parties.available.map(amount)).flatten(),
-        can_extend: to == Side::Client && live && view.paid + view.gifted + terms.block <= terms.limits.max_duration,
+        can_extend: to == Side::Client && view.can_extend,
         pay: (to == Side::Companion).then(|| amount(view.pay)),
         earned: (to == Side::Companion).then(|| amount(view.earned)),
         gift_left_s: (to == Side::Companion && is_open).then(|| whole_s(view.gift_left)),
