@@ -134,16 +134,18 @@ async fn talk(front: &Front, line: &mut Line, mut opened: Opened) -> Result<std:
     tokio::pin!(idle);
     loop {
         tokio::select! {
-            frame = line.ws.recv() => {
-                idle.as_mut().reset(Instant::now() + settings.idle_timeout);
-                let Some(Ok(frame)) = frame else { return Err(Ending::Gone) };
-                heard(front, line, &opened, frame).await?;
-            }
+            biased;
+            // First what the page is to be told: after its last words the house hears nobody.
             said = opened.out.recv() => match said {
                 Some(ToSocket::Message(message)) => line.say(&message).await?,
                 Some(ToSocket::Close(message)) => return Err(Ending::Said(Some(message), close_code::NORMAL)),
                 None => return Err(dropped(front)),
             },
+            frame = line.ws.recv() => {
+                idle.as_mut().reset(Instant::now() + settings.idle_timeout);
+                let Some(Ok(frame)) = frame else { return Err(Ending::Gone) };
+                heard(front, line, &opened, frame).await?;
+            }
             _ = pings.tick() => line.send(Message::Ping(bytes::Bytes::new())).await?,
             () = &mut idle => return Err(Ending::Said(None, close_code::AWAY)),
         }

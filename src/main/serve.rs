@@ -78,6 +78,8 @@ pub(crate) struct Server {
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
+    /// Each connection and socket of the door holds a receiver of this.
+    doors: watch::Sender<Ready>,
 }
 
 impl Server {
@@ -108,7 +110,7 @@ impl Server {
                 public_url: public_url.to_string(),
                 max_calls: config.call.max_open,
             },
-            ready: ready_in,
+            ready: ready_in.clone(),
         })
         .await?;
         let door = Door {
@@ -136,7 +138,7 @@ impl Server {
                 tokio::spawn(async move { server.handle(handle).serve(app).await })
             }
         };
-        Ok(Self { public_url, store, inbound: inbound_in, tokens, clock, service, media: media_guard, http, http_task })
+        Ok(Self { public_url, store, inbound: inbound_in, tokens, clock, service, media: media_guard, http, http_task, doors: ready_in })
     }
 
     /// Runs until SIGTERM, Ctrl-C or a failure; then ends calls, connections, media and database, in that order.
@@ -162,6 +164,8 @@ impl Server {
         };
         self.http.graceful_shutdown(Some(GRACE));
         let _ = self.http_task.await; // Its connections had their time; whatever it says, it is over.
+        // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
+        let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
         let (media, store) = (self.media, self.store);
         tokio::task::spawn_blocking(move || {
             drop(media);

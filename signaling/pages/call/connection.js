@@ -4,6 +4,30 @@
 
 import { newKey, read, VERSION } from './wire.js';
 
+/**
+ * Calls back when the device came into another network, once for each time. Wi-Fi to mobile and back: browsers that know it say so at
+ * once, long before a socket is known to be dead. They say as much when only their estimate of the line changed, which is no reason.
+ * @param {() => void} changed
+ */
+export function onNetworkChange(changed) {
+  /** @type {(EventTarget & { type?: string }) | undefined} */
+  const network = /** @type {any} */ (navigator).connection;
+  let type = network?.type;
+  let last = -Infinity;
+  const once = () => {
+    const now = performance.now();
+    if (now - last < TOGETHER_MS) return;
+    last = now;
+    changed();
+  };
+  addEventListener('online', once);
+  network?.addEventListener('change', () => {
+    if (network.type === type) return;
+    type = network.type;
+    once();
+  });
+}
+
 /** @typedef {import('./wire.js').ToPage} ToPage */
 /** @typedef {import('./wire.js').PageBody} PageBody */
 
@@ -18,6 +42,8 @@ import { newKey, read, VERSION } from './wire.js';
 /** Errors before the welcome that another attempt may cure. */
 const PASSING = new Set(['overloaded', 'rate_limited', 'slow_reader', 'storage', 'internal']);
 
+/** What a browser says of one change, it says within this. */
+const TOGETHER_MS = 300;
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 10_000;
 const WELCOME_WITHIN_MS = 8_000;
@@ -62,9 +88,7 @@ export class Connection {
   constructor(token, listener) {
     this.#token = token;
     this.#listener = listener;
-    addEventListener('online', () => this.refresh());
-    // Wi-Fi to mobile and back: browsers that have it say so at once, long before a socket is known to be dead.
-    /** @type {Navigator & { connection?: EventTarget }} */ (navigator).connection?.addEventListener('change', () => this.refresh());
+    onNetworkChange(() => this.refresh());
     addEventListener('pageshow', (event) => event.persisted && this.refresh());
     document.addEventListener('visibilitychange', () => {
       // Wall clock: the monotonic one may stand still while a phone sleeps.

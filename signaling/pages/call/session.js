@@ -1,7 +1,7 @@
 // One person's part in a call: the line to the server, the leg, the devices, and how they are brought back when they fail.
 // Both pages are drawn from it. It believes the server in all that concerns time, money and the end of the call.
 
-import { Connection } from './connection.js';
+import { Connection, onNetworkChange } from './connection.js';
 import { Devices } from './devices.js';
 import { Leg } from './leg.js';
 import * as wake from './wake.js';
@@ -131,9 +131,7 @@ export class Session {
     });
     this.devices.setMuted(note(MUTED) !== null);
     this.devices.onchange = () => this.#devicesChanged();
-    const restart = () => void this.#restart(true);
-    addEventListener('online', restart);
-    /** @type {Navigator & { connection?: EventTarget }} */ (navigator).connection?.addEventListener('change', restart);
+    onNetworkChange(() => void this.#restart(true));
     setInterval(() => void this.#look(), LOOK_EVERY_MS);
   }
 
@@ -396,6 +394,7 @@ export class Session {
     if (!this.#joined || !leg || (this.#restarting && !again) || this.transport === 'joining') return;
     clearTimeout(this.#timer);
     this.#restarting = true;
+    this.#offerSeq = 0; // an answer to the offer before does not fit the one that is being made
     this.#timer = setTimeout(() => {
       // It may have gone so smoothly that the browser never called the leg lost.
       const healed = leg.connected && this.#answeredSeq === this.#offerSeq;
@@ -417,6 +416,7 @@ export class Session {
   #sayRestart(leg, sdp) {
     const seq = this.#connection.send({ type: 'ice_restart', sdp });
     this.#offerSeq = seq;
+    this.#sayDevices(); // what changed meanwhile
     setTimeout(() => {
       if (leg !== this.#leg || this.#offerSeq !== seq || this.#answeredSeq === seq || !this.#restarting || !this.linked) return;
       this.#connection.refresh();
@@ -446,7 +446,7 @@ export class Session {
       this.stalled = !this.stalled;
       this.#listener.changed();
     }
-    if (silent > STALLED_RESTART_MS && !this.#stallHandled) {
+    if (silent > STALLED_RESTART_MS && !this.#stallHandled && !this.#restarting) {
       this.#stallHandled = true;
       void this.#restart();
     }

@@ -77,7 +77,10 @@ impl Calls {
             }
         }
         let (slot, replaced) = self.legs.get_mut(place)?.as_mut()?.learn(path, now);
-        if let Some(old) = replaced {
+        // It may be another leg's by now, which took it after a silence.
+        if let Some(old) = replaced
+            && self.directory.at(old).is_some_and(|(holder, _)| holder == place)
+        {
             self.directory.forget_address(old);
         }
         self.directory.note_address(path, place, slot);
