@@ -5,7 +5,7 @@
 //! or SDP; money enters only as "this hold was granted".
 //!
 //! This file has the words that are kept on disk; `event` what comes in and goes out, `state` how facts add up,
-//! `machine` what is decided, `names` how it is all spelled.
+//! `machine` what is decided, `policy` how an end is settled, `names` how it is all spelled.
 
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -13,11 +13,13 @@ mod event;
 pub mod fuzzing;
 mod machine;
 mod names;
+mod policy;
 mod state;
 mod terms;
 
 pub use event::{Answered, Effect, Event, Notice, Refused, RequestId};
 pub use names::NameError;
+pub use policy::{Ending, Policy, PolicyError, Rule, Sold};
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
 
@@ -110,7 +112,8 @@ pub struct Terms {
     pub plan_name: String,
     /// What was sold, and by which rules it is rated.
     pub sold: Plan,
-    /// What the booking and each extension set aside: the price of a block or of the call, or the amount of a top-up.
+    /// What the booking sets aside, and each extension that names no amount: the price of a block or of the call, or a sum that
+    /// is metered down.
     pub hold: Money,
     /// The grade the client pays for, where the plan names one.
     pub grade_paid: Option<String>,
@@ -126,6 +129,8 @@ pub struct Terms {
     pub companion_name: String,
     /// Sound or sound and picture.
     pub medium: Medium,
+    /// Which settlement its end will call for.
+    pub policy: Policy,
     /// How a charge is split.
     pub shares: Shares,
     /// `jti` of the client's join token.
@@ -194,8 +199,8 @@ pub enum Fact {
     Resumed,
     /// Both pages were told that this much paid time is left.
     Warned { left: Span },
-    /// More time was bought: its hold is granted.
-    Extended { by: Asker, hold: HoldId, order_ref: Option<String> },
+    /// More time was bought: its hold is granted. `amount`: none if it is the terms' own.
+    Extended { by: Asker, hold: HoldId, order_ref: Option<String>, amount: Option<Money> },
     /// Free time was given, after all paid time.
     Gifted { by: Asker, length: Span },
     /// The vendor withdrew a side's link: from now on only this token counts.

@@ -13,6 +13,7 @@
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
+//! | `plans` | plans and settlement policies on the wire |
 //! | `wire` | the one place where wire types meet those of the core |
 
 mod carry;
@@ -22,6 +23,7 @@ mod line;
 mod links;
 mod look_up;
 mod parties;
+mod plans;
 mod window;
 mod wire;
 

@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod journal;
 mod ledger;
 mod open;
+mod policy_row;
 mod read;
 mod rows;
 mod schema;
@@ -37,7 +38,7 @@ pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 
 use crate::billing;
-use crate::call::{Entry, Medium};
+use crate::call::{Entry, Medium, Policy};
 use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
@@ -182,6 +183,8 @@ pub enum Write {
     CloseSession { session_hash: [u8; 32] },
     /// A plan.
     AddPlan(Plan),
+    /// How a vendor's calls are settled from now on; calls that are made keep theirs.
+    SetPolicy { vendor: VendorId, policy: Policy, at: Moment },
     /// A companion.
     AddCompanion(Companion),
     /// Money into a client's wallet. Condition: this vendor has not seen the order reference before.
@@ -215,7 +218,7 @@ pub struct Settlement {
     pub record: String,
 }
 
-/// A plan as stored (for now always of blocks).
+/// A plan as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub id: PlanId,

@@ -69,8 +69,8 @@ impl Call {
             Event::Failed { side, leg } => self.lost(side, leg, now, now, out),
             Event::Back { side, leg, at } => self.back(side, leg, self.within(at, now), out),
             Event::Measured { side, quality } => self.measured[side as usize] = Some(quality),
-            Event::ExtendAsked { by, hold, order_ref, request } => {
-                let ask = Ask { by, hold, order_ref, request };
+            Event::ExtendAsked { by, hold, amount, order_ref, request } => {
+                let ask = Ask { by, hold, amount: amount.unwrap_or(self.terms.hold), order_ref, request };
                 if let Err(why) = self.extend_asked(ask, out) {
                     out.push(Effect::Answer { request, result: Err(why) });
                 }
@@ -166,10 +166,11 @@ impl Call {
             }
             State::Live { since } => {
                 let left = self.deliverable() - self.delivered;
-                let cut = self.paid() + self.gifted > limits.max_duration;
+                let cut = self.bought_and_given().is_none();
                 let end = (since + left, if cut { Due::MaxDuration } else { Due::TimeExpired });
-                // Armed warnings are shorter than what is left, so they fall due inside this span.
-                match self.armed.first().map(|warning| (since + (left - *warning), Due::Warning(*warning))) {
+                // A pause into a dearer hour may have passed a warning: then it is given at once, with what is left.
+                let warning = self.armed.first().map(|warning| (*warning).min(left));
+                match warning.map(|warning| (since + (left - warning), Due::Warning(warning))) {
                     Some(warning) if warning.0 < end.0 => Some(warning),
                     Some(_) | None => Some(end),
                 }
@@ -321,12 +322,12 @@ impl Call {
             self.asks.push(ask); // The same purchase again: one hold, and both are answered.
             return Ok(());
         }
-        self.has_more_to_buy()?;
-        let holds = i64::try_from(self.holds.len() + self.asked() + 1).unwrap_or(i64::MAX);
-        if self.terms.hold.amount.checked_mul(holds).is_none_or(|total| total > Money::MAX_AMOUNT) {
+        self.can_buy(ask.amount)?;
+        let total = [self.amounts(), &self.asked()].concat().iter().try_fold(ask.amount.amount, |sum, amount| sum.checked_add(*amount));
+        if total.is_none_or(|total| total > Money::MAX_AMOUNT) {
             return Err(Refused::TooLarge);
         }
-        out.push(Effect::Reserve { hold: ask.hold, order_ref: ask.order_ref.clone(), request: ask.request });
+        out.push(Effect::Reserve { hold: ask.hold, amount: ask.amount, order_ref: ask.order_ref.clone(), request: ask.request });
         self.asks.push(ask);
         Ok(())
     }
@@ -336,8 +337,9 @@ impl Call {
         // A hold nobody here asked for (an answer from before a restart) is released by the settlement.
         let Some(first) = asks.first() else { return };
         let by = first.by;
-        self.record(now, Fact::Extended { by, hold, order_ref: first.order_ref.clone() });
-        tell(out, Notice::Extended { by });
+        let (amount, before) = ((first.amount != self.terms.hold).then_some(first.amount), self.paid());
+        self.record(now, Fact::Extended { by, hold, order_ref: first.order_ref.clone(), amount });
+        tell(out, Notice::Extended { by, added: self.paid() - before });
         for ask in asks {
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
         }
@@ -371,37 +373,51 @@ impl Call {
         }
     }
 
-    /// Whether a further purchase would lengthen the call.
-    fn has_more_to_buy(&self) -> Result<(), Refused> {
+    /// Whether a further purchase by this amount would lengthen the call.
+    fn can_buy(&self, amount: Money) -> Result<(), Refused> {
+        let hold = self.terms.hold;
+        if amount.currency != hold.currency || !(0..=Money::MAX_AMOUNT).contains(&amount.amount) {
+            return Err(Refused::Amount { accepted: hold });
+        }
         match self.terms.sold.kind() {
+            Kind::Block { .. } if amount != hold => Err(Refused::Amount { accepted: hold }),
             Kind::Block { block_s, .. } => self.has_room(Span::from_s(*block_s)),
             // One price for the whole call.
             Kind::Flat { .. } => Err(Refused::NothingToBuy),
-            // What a top-up buys depends on the hours it falls in, and a cap may be reached without it.
+            // What a top-up buys depends on the hours it falls in.
             Kind::PerMinute(_) | Kind::UntilAsleep { .. } => {
-                self.has_room(Span::from_s(1))?;
-                if self.paid_with(self.asked() + 1) > self.paid() { Ok(()) } else { Err(Refused::NothingToBuy) }
+                let mut more = self.asked();
+                let before = self.quota_with(&more);
+                if before.is_none_or(|before| before + self.gifted >= self.terms.limits.max_duration) {
+                    return Err(Refused::TooLong);
+                }
+                more.push(amount.amount);
+                if self.quota_with(&more) != before {
+                    return Ok(());
+                }
+                more.push(Money::MAX_AMOUNT);
+                Err(if self.quota_with(&more) == before { Refused::NothingToBuy } else { Refused::BuysNothing })
             }
         }
     }
 
     /// Whether a purchase would be taken now, as far as the call is concerned.
     pub fn can_extend(&self) -> bool {
-        self.takes_time().and_then(|()| self.has_more_to_buy()).is_ok()
+        self.takes_time().and_then(|()| self.can_buy(self.terms.hold)).is_ok()
     }
 
     /// Whether `more` fits below the longest duration, beside the blocks that wait for the store.
     fn has_room(&self, more: Span) -> Result<(), Refused> {
-        let asked = i64::try_from(self.asked()).unwrap_or(i64::MAX);
+        let asked = i64::try_from(self.asked().len()).unwrap_or(i64::MAX);
         let blocks = self.terms.block().map_or(Span::ZERO, |block| Span::from_ms(block.ms() * asked));
-        let total = self.paid() + self.gifted + blocks + more;
-        if total > self.terms.limits.max_duration { Err(Refused::TooLong) } else { Ok(()) }
+        let fits = self.bought_and_given().is_some_and(|total| total + blocks + more <= self.terms.limits.max_duration);
+        if fits { Ok(()) } else { Err(Refused::TooLong) }
     }
 
-    /// Purchases that wait for the store.
-    fn asked(&self) -> usize {
+    /// The purchases that wait for the store, in minor units.
+    fn asked(&self) -> Vec<i64> {
         let first_of_its_hold = |(index, ask): &(usize, &Ask)| !self.asks[..*index].iter().any(|earlier| earlier.hold == ask.hold);
-        self.asks.iter().enumerate().filter(first_of_its_hold).count()
+        self.asks.iter().enumerate().filter(first_of_its_hold).map(|(_, ask)| ask.amount.amount).collect()
     }
 
     fn take_asks(&mut self, hold: HoldId) -> Vec<Ask> {

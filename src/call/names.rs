@@ -87,6 +87,8 @@ impl Refused {
             Refused::NotLive => "not_live",
             Refused::NotAllowed => "not_allowed",
             Refused::NothingToBuy => "nothing_to_buy",
+            Refused::BuysNothing => "buys_nothing",
+            Refused::Amount { .. } => "amount",
             Refused::TooLong => "too_long",
             Refused::TooLarge => "too_large",
             Refused::GiftLimit { .. } => "gift_limit",

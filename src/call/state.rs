@@ -106,6 +106,7 @@ pub enum ReplayError {
 pub(super) struct Ask {
     pub(super) by: Asker,
     pub(super) hold: HoldId,
+    pub(super) amount: Money,
     pub(super) order_ref: Option<String>,
     pub(super) request: RequestId,
 }
@@ -122,14 +123,16 @@ pub struct Call {
     pub(super) spans: Vec<Segment>,
     /// Their sum.
     pub(super) delivered: Span,
-    /// How much may be delivered for what is set aside, the present span going on.
-    pub(super) paid: Span,
+    /// How much may be delivered for what is set aside, the present span going on; none if that is more than a call may last.
+    pub(super) quota: Option<Span>,
     /// When that was reckoned; the present span goes on from there.
     reckoned_at: Moment,
     pub(super) client: Party,
     pub(super) companion: Party,
     /// One for each purchase, in the order they were made.
     pub(super) holds: Vec<HoldId>,
+    /// What each of them set aside, in minor units.
+    pub(super) amounts: Vec<i64>,
     pub(super) gifted: Span,
     /// Those of the terms until the vendor withdraws a link.
     pub(super) client_token: TokenId,
@@ -155,7 +158,10 @@ impl PartialEq for Call {
             && self.delivered == other.delivered
             && self.client == other.client
             && self.companion == other.companion
+            && self.spans == other.spans
+            && self.quota == other.quota
             && self.holds == other.holds
+            && self.amounts == other.amounts
             && self.gifted == other.gifted
             && self.client_token == other.client_token
             && self.companion_token == other.companion_token
@@ -174,13 +180,14 @@ impl Call {
             id,
             client_token: terms.client_token,
             companion_token: terms.companion_token,
+            amounts: vec![terms.hold.amount],
             terms,
             entries: vec![entry.clone()],
             state: State::Connecting,
             started_at: None,
             spans: Vec::new(),
             delivered: Span::ZERO,
-            paid: Span::ZERO,
+            quota: None,
             reckoned_at: now,
             client: Party::default(),
             companion: Party::default(),
@@ -321,16 +328,17 @@ impl Call {
             Fact::Resumed => {
                 self.close_span(at);
                 self.state = State::Live { since: at };
-                let before = self.paid;
+                let before = self.paid();
                 self.reckon(at);
-                if self.paid > before {
+                if self.paid() > before {
                     // The time went on into a cheaper hour.
                     self.arm(at);
                 }
             }
             Fact::Warned { left } => self.armed.retain(|warning| warning < left),
-            Fact::Extended { hold, .. } => {
+            Fact::Extended { hold, amount, .. } => {
                 self.holds.push(*hold);
+                self.amounts.push(amount.map_or(self.terms.hold.amount, |amount| amount.amount));
                 self.reckon(at);
                 self.arm(at);
             }
@@ -385,23 +393,25 @@ impl Call {
     /// Reckons how much time is paid for, if the call goes on from `at`.
     fn reckon(&mut self, at: Moment) {
         self.reckoned_at = at;
-        self.paid = self.paid_with(0);
+        self.quota = self.quota_with(&[]);
     }
 
-    /// How much time would be paid for with so many purchases more.
-    pub(super) fn paid_with(&self, more: usize) -> Span {
+    /// How much time would be paid for with these amounts set aside too; none if that is more than a call may last.
+    pub(super) fn quota_with(&self, more: &[i64]) -> Option<Span> {
         let mut spans = self.spans.clone();
         spans.extend(self.present_span(self.reckoned_at));
-        // A little more than a call may last, so that one which is cut by that is told from one that runs out just then.
-        let horizon = self.terms.limits.max_duration + Span::from_s(1);
-        let amounts = vec![self.terms.hold.amount; self.holds.len() + more];
-        let paid_s = billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon);
-        paid_s.map_or(horizon, Span::from_s)
+        let amounts = [&self.amounts, more].concat();
+        let horizon = match self.terms.sold.kind() {
+            // Blocks count in full even where the longest duration cuts the last of them.
+            Kind::Block { .. } => Span::from_s(i64::MAX / 1000),
+            Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.terms.limits.max_duration,
+        };
+        billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
     }
 
     /// The amount of each hold, in minor units.
-    pub fn amounts(&self) -> Vec<i64> {
-        vec![self.terms.hold.amount; self.holds.len()]
+    pub fn amounts(&self) -> &[i64] {
+        &self.amounts
     }
 
     /// What the facts say of the meter until `now`, for [`billing::segments`].
@@ -500,10 +510,15 @@ impl Call {
         &self.holds
     }
 
-    /// Paid time: what may be delivered for all that is set aside, as far as is known. At most a second more than a call may
-    /// last.
+    /// What may be delivered for all that is set aside, as far as is known: it changes with the hours a metered call falls in.
+    /// None if that is no less than a call may last, as with one price for the whole call.
+    pub fn quota(&self) -> Option<Span> {
+        self.quota
+    }
+
+    /// The [`quota`](Call::quota), or else the longest a call may last.
     pub fn paid(&self) -> Span {
-        self.paid
+        self.quota.unwrap_or(self.terms.limits.max_duration)
     }
 
     /// Why the call ends when its paid time is used up.
@@ -511,6 +526,8 @@ impl Call {
         match self.terms.sold.kind() {
             Kind::Block { .. } | Kind::Flat { .. } => EndReason::TimeExpired,
             Kind::PerMinute(_) => EndReason::FundsExhausted,
+            // With more set aside it would last longer: then it was not the cap.
+            Kind::UntilAsleep { .. } if self.quota_with(&[Money::MAX_AMOUNT]) != self.quota => EndReason::FundsExhausted,
             Kind::UntilAsleep { .. } => EndReason::CapReached,
         }
     }
@@ -522,7 +539,12 @@ impl Call {
 
     /// What may be delivered in all: paid and given, but no more than a call may last.
     pub(super) fn deliverable(&self) -> Span {
-        (self.paid() + self.gifted).min(self.terms.limits.max_duration)
+        self.bought_and_given().unwrap_or(self.terms.limits.max_duration)
+    }
+
+    /// Paid and given time, none if a call may not last as long.
+    pub(super) fn bought_and_given(&self) -> Option<Span> {
+        self.quota.map(|quota| quota + self.gifted).filter(|total| *total <= self.terms.limits.max_duration)
     }
 
     /// Time delivered until `now`, never more than may be; while live, as far as is known: a loss noticed later takes the

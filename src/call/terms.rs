@@ -1,9 +1,8 @@
 //! What terms a call can be made on. Everything behind [`Terms::check`] may rely on it.
 
 use super::{Limits, Side, Terms};
-use crate::billing::{Increments, Kind};
+use crate::billing::{HoldError, Kind};
 use crate::clock::Span;
-use crate::money::Money;
 
 /// No length of time in the terms is longer: a year. It keeps all arithmetic far from its limits.
 const LONGEST: Span = Span::from_s(366 * 24 * 3600);
@@ -11,15 +10,9 @@ const LONGEST: Span = Span::from_s(366 * 24 * 3600);
 /// Why no call can be made on these terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TermsError {
-    /// A block or a flat price is set aside whole, no more and no less.
-    #[error("what is set aside is the plan's price, {0}")]
-    NotThePrice(Money),
-    /// Free is allowed, negative is not.
-    #[error("what is set aside is between 0 and 2^53 - 1 minor units of the plan's currency")]
-    Hold,
-    /// Too little for the first increment, or for the least a call may cost.
-    #[error("what is set aside pays for no call; this plan needs at least {0}")]
-    TooLittle(Money),
+    /// Not an amount that can be set aside for such a call.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// The parts of a charge are the charge.
     #[error("shares sum to 10000 basis points")]
     Shares,
@@ -31,7 +24,7 @@ pub enum TermsError {
 impl Terms {
     /// Whether a call can be made on these terms.
     pub fn check(&self) -> Result<(), TermsError> {
-        self.check_hold()?;
+        self.sold.check_hold(self.hold)?;
         if u32::from(self.shares.companion_bps) + u32::from(self.shares.vendor_bps) != 10_000 {
             return Err(TermsError::Shares);
         }
@@ -51,29 +44,6 @@ impl Terms {
             return Err(TermsError::Limits);
         }
         Ok(())
-    }
-
-    fn check_hold(&self) -> Result<(), TermsError> {
-        let hold = self.hold;
-        if !(0..=Money::MAX_AMOUNT).contains(&hold.amount) || hold.currency != self.sold.currency() {
-            return Err(TermsError::Hold);
-        }
-        let money = |amount| Money::new(amount, hold.currency);
-        match self.sold.kind() {
-            Kind::Block { price, .. } | Kind::Flat { price } if hold.amount != *price => Err(TermsError::NotThePrice(money(*price))),
-            Kind::Block { .. } | Kind::Flat { .. } => Ok(()),
-            Kind::PerMinute(increments) | Kind::UntilAsleep { increments, .. } => {
-                let least = self.least(increments);
-                if hold.amount < least { Err(TermsError::TooLittle(money(least))) } else { Ok(()) }
-            }
-        }
-    }
-
-    /// What a metered call needs at least: the dearest first increment, and the minimum.
-    fn least(&self, increments: &Increments) -> i64 {
-        // A rate below 2^53 times a year of seconds fits many times over.
-        let first = (i128::from(increments.rates.highest()) * i128::from(increments.first_s) + 59) / 60;
-        i64::try_from(first).unwrap_or(i64::MAX).max(self.sold.conditions().minimum)
     }
 
     /// The length of a block, where time is sold in blocks.

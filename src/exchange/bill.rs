@@ -4,7 +4,7 @@
 
 use super::effect::SettleOrder;
 use super::record;
-use crate::billing::{self, Kind, Rating, Segment, Settlement};
+use crate::billing::{self, Rating, Segment, Settlement};
 use crate::call::{Call, EndReason, Fault, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
@@ -28,7 +28,7 @@ pub(super) fn settle(call: &mut Call) -> Option<SettleOrder> {
         return None;
     }
     let bill = bill(call)?;
-    let holds: Vec<(HoldId, i64)> = call.holds().iter().copied().zip(call.amounts()).collect();
+    let holds: Vec<(HoldId, i64)> = call.holds().iter().copied().zip(call.amounts().iter().copied()).collect();
     let order = SettleOrder {
         captures: billing::capture(bill.rating.charge.amount, &holds),
         companion_share: bill.companion_share,
@@ -51,9 +51,10 @@ pub(super) fn bill(call: &Call) -> Option<Bill> {
     let delivered = billing::delivered(&segments);
     // The machine and the meter count by themselves; a difference would be money.
     assert_eq!(delivered, call.delivered(at), "the meter and the machine disagree about {}", call.id());
-    let settlement = settlement(call.terms().sold.kind(), reason, at_fault, call.started_at().is_some().then_some(delivered));
     let terms = call.terms();
-    let rating = billing::rate(&terms.sold, settlement, &call.amounts(), &segments);
+    let was_live = call.started_at().is_some().then_some(delivered);
+    let settlement = terms.policy.settlement(terms.sold.kind(), reason, at_fault, was_live, terms.sold.conditions().grace_s);
+    let rating = billing::rate(&terms.sold, settlement, call.amounts(), &segments);
     let shares = split(terms, rating.charge.amount);
     Some(Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] })
 }
@@ -63,41 +64,19 @@ pub(super) fn pay(terms: &Terms) -> Money {
     Money::new(split(terms, terms.hold.amount)[0], terms.hold.currency)
 }
 
-/// The companion's part if the call ended at `now` and were charged as rated; once it ended, her part.
-pub(super) fn earned(call: &Call, now: Moment) -> Money {
+/// What the call would be charged if it ended at `now` and were settled as rated, and the companion's part of it; once it
+/// ended, what it was.
+pub(super) fn so_far(call: &Call, now: Moment) -> (Money, Money) {
     let terms = call.terms();
-    let share = match bill(call) {
-        Some(bill) => bill.companion_share,
+    let (charge, share) = match bill(call) {
+        Some(bill) => (bill.rating.charge, bill.companion_share),
         None => {
             let segments = billing::segments(call.marks(Some(now)));
-            let rating = billing::rate(&terms.sold, Settlement::AsRated, &call.amounts(), &segments);
-            split(terms, rating.charge.amount)[0]
+            let rating = billing::rate(&terms.sold, Settlement::AsRated, call.amounts(), &segments);
+            (rating.charge, split(terms, rating.charge.amount)[0])
         }
     };
-    Money::new(share, terms.hold.currency)
-}
-
-/// A flat call that was delivered for less is not charged when somebody else than the client ended it.
-const FLAT_LEAST: Span = Span::from_s(600);
-
-/// Which settlement an end calls for (design.md section 4). `delivered`: none if the call was never live.
-pub(super) fn settlement(kind: &Kind, reason: EndReason, at_fault: Fault, delivered: Option<Span>) -> Settlement {
-    let Some(delivered) = delivered else { return Settlement::Free };
-    // The fault of the vendor's side or of the platform.
-    let not_hers = match kind {
-        Kind::Block { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => Settlement::ExactDelivered,
-        Kind::Flat { .. } if delivered < FLAT_LEAST => Settlement::Free,
-        Kind::Flat { .. } => Settlement::AsRated,
-    };
-    match (reason, at_fault) {
-        (EndReason::TimeExpired | EndReason::FundsExhausted | EndReason::CapReached | EndReason::MaxDuration, _) => Settlement::AsRated,
-        (EndReason::ClientLeft | EndReason::AbuseReported, _) => Settlement::AsRated,
-        (EndReason::MediaTimeout, Fault::Client) => Settlement::AsRated,
-        (EndReason::MediaTimeout, Fault::Companion | Fault::Platform | Fault::None) => not_hers,
-        (EndReason::CompanionLeft | EndReason::VendorEnded | EndReason::ServerFault, _) => not_hers,
-        // These end only what was never live.
-        (EndReason::NoAnswer | EndReason::ClientNoShow | EndReason::CompanionNoShow | EndReason::ConnectFailed, _) => Settlement::Free,
-    }
+    (charge, Money::new(share, terms.hold.currency))
 }
 
 /// The companion's and the vendor's part.

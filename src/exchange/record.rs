@@ -4,8 +4,8 @@
 
 use super::bill::{Bill, bill};
 use super::canonical;
-use crate::billing::{Cause, Conditions, Increments, Kind, SegmentKind};
-use crate::call::{Call, Fact, Journal, Quality, ReplayError, Side, Terms};
+use crate::billing::{Cause, Conditions, Increments, Kind, Plan, SegmentKind};
+use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::money::Money;
 use serde_json::{Map, Value, json};
@@ -89,15 +89,16 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         "at_fault": bill.at_fault.name(),
         "delivered_ms": bill.delivered.ms(),
         "billed_s": bill.rating.billed_s,
-        "paid_s": call.paid().whole_s(),
+        "paid_s": call.quota().map(Span::whole_s),
         "gift_s": call.gifted().whole_s(),
-        "plan": sold(terms),
+        "plan": plan_terms(&terms.sold),
         "segments": bill.segments.iter().map(|segment| json!({
             "kind": segment_kind(segment.kind),
             "from_at": time(Some(segment.from)),
             "to_at": time(Some(segment.to)),
         })).collect::<Vec<_>>(),
         "settlement": bill.settlement.name(),
+        "settlement_rule": rule(terms, bill),
         "lines": bill.rating.lines.iter().map(|line| json!({
             "label": line.label,
             "quantity": line.quantity,
@@ -119,6 +120,20 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
     }
 }
 
+/// Which cell of the vendor's policy the settlement comes from, with what everybody gets; none for an end
+/// that only a call which was never live can have.
+fn rule(terms: &Terms, bill: &Bill) -> Value {
+    let sold = Sold::of(terms.sold.kind());
+    Ending::of(bill.reason, bill.at_fault).map_or(Value::Null, |ending| {
+        let (rule, default) = (terms.policy.rule(ending, sold), Policy::default().rule(ending, sold));
+        let mut value = json!({"ending": ending.name(), "sold": sold.name(), "rule": rule.name(), "default": default.name()});
+        if sold == Sold::Flat {
+            value["flat_min_s"] = terms.policy.flat_min().whole_s().into();
+        }
+        value
+    })
+}
+
 /// What only a call in blocks has.
 fn blocks(call: &Call, bill: &Bill, block: Span) -> [(String, Value); 4] {
     let block_s = block.whole_s();
@@ -134,10 +149,10 @@ fn blocks(call: &Call, bill: &Bill, block: Span) -> [(String, Value); 4] {
     ]
 }
 
-/// The rules a call was rated by, in the words of the worked examples.
-fn sold(terms: &Terms) -> Value {
-    let Conditions { grace_s, minimum, rounding } = terms.sold.conditions();
-    let mut value = match terms.sold.kind() {
+/// The rules by which a plan rates, in the words of the worked examples (`fixtures/rating`).
+pub fn plan_terms(plan: &Plan) -> Value {
+    let Conditions { grace_s, minimum, rounding } = plan.conditions();
+    let mut value = match plan.kind() {
         Kind::Block { block_s, price } => json!({"kind": "block", "block_s": block_s, "price_minor": price}),
         Kind::Flat { price } => json!({"kind": "flat", "price_minor": price}),
         Kind::PerMinute(increments) => metered("per_minute", increments),
@@ -181,12 +196,12 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
     let mut list = Vec::new();
     for entry in call.entries() {
         match &entry.fact {
-            Fact::Extended { by, hold, order_ref } => {
+            Fact::Extended { by, hold, order_ref, amount } => {
                 let mut value = match call.terms().block() {
                     Some(block) => extension("block", by.name(), entry.at, Some(block)),
                     None => extension("top_up", by.name(), entry.at, None),
                 };
-                value["amount"] = money(call.terms().hold);
+                value["amount"] = money(amount.unwrap_or(call.terms().hold));
                 if viewer == Viewer::Vendor {
                     value["hold_id"] = hold.to_string().into();
                     if let Some(order_ref) = order_ref {

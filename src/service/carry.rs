@@ -216,14 +216,8 @@ impl House {
             let event = match notice {
                 Notice::Changed | Notice::Started | Notice::Paused { .. } | Notice::Resumed => None,
                 Notice::Warning { left } => Some(ServerBody::Warning { remaining_s: left.whole_s().unsigned_abs() }),
-                Notice::Extended { by } => {
-                    // What a top-up adds depends on the hours it falls in: the state that comes with this says what is left.
-                    let block = self.exchange.call(call).and_then(|call| call.terms().block());
-                    Some(ServerBody::Extended {
-                        by: wire::asker(*by),
-                        added_s: block.map_or(0, |block| block.whole_s().unsigned_abs()),
-                        free: false,
-                    })
+                Notice::Extended { by, added } => {
+                    Some(ServerBody::Extended { by: wire::asker(*by), added_s: added.whole_s().unsigned_abs(), free: false })
                 }
                 Notice::Gifted { by, length } => {
                     Some(ServerBody::Extended { by: wire::asker(*by), added_s: length.whole_s().unsigned_abs(), free: true })

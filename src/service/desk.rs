@@ -9,7 +9,7 @@ use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, wire};
 use crate::billing::Kind;
-use crate::call::{Asker, Call, Event, Limits, Medium, Side, Terms};
+use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
@@ -101,6 +101,8 @@ pub(super) enum Step {
     Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },
     /// Something for the store alone.
     Write { waiting: Waiting, writes: Vec<Write>, body: Value },
+    /// Something for the store alone that makes nothing new.
+    Set { waiting: Waiting, writes: Vec<Write>, body: Value },
     /// A new call's plan and companion.
     Book { waiting: Waiting, booking: Box<Booking> },
     /// Something about a call.
@@ -124,6 +126,7 @@ pub(super) struct Booking {
     pub(super) client: ClientRef,
     pub(super) client_name: Option<String>,
     pub(super) medium: Medium,
+    pub(super) policy: Policy,
 }
 
 /// A request about a call.
@@ -151,6 +154,7 @@ pub(super) enum Want {
 /// A command of the store's that waits for its commit.
 pub(super) enum Stored {
     Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
+    Set { waiting: Waiting, body: Value },
     Booked { waiting: Waiting, body: Value, call: Box<Call> },
     LoggedIn { vendor_of: SecretHash, reply: Reply<rest::Session> },
     LoggedOut { reply: Reply<()> },
@@ -244,6 +248,10 @@ impl House {
                 let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
                 self.commit(transaction, Then::Desk(Box::new(Stored::Reply { waiting, body, credited })));
             }
+            Step::Set { waiting, writes, body } => {
+                let transaction = Transaction { idempotency: waiting.keep(200, &body), writes };
+                self.commit(transaction, Then::Desk(Box::new(Stored::Set { waiting, body })));
+            }
             Step::Book { waiting, booking } => self.book(waiting, *booking),
             Step::OnCall { mut waiting, call, want } => {
                 waiting.call = Some(call);
@@ -283,7 +291,7 @@ impl House {
             return waiting.answer(Err(too_long(&self.rules.limits, "plan_id")));
         }
         let now = self.clock.now();
-        let Booking { plan, companion, client, client_name, medium } = booking;
+        let Booking { plan, companion, client, client_name, medium, policy } = booking;
         let terms = Terms {
             vendor: waiting.vendor,
             plan: plan.id,
@@ -297,6 +305,7 @@ impl House {
             companion: companion.id,
             companion_name: companion.name,
             medium,
+            policy,
             shares: self.rules.shares,
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
@@ -329,6 +338,10 @@ impl House {
                     let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
                     calls.into_iter().for_each(|call| self.read_wallet(call));
                 }
+            }
+            Stored::Set { waiting, body } => {
+                let made = outcome.and_then(|outcome| answer_of(outcome, body));
+                waiting.answer(made.map(|answered| Answered { status: 200, ..answered }));
             }
             Stored::Booked { waiting, body, call } => match outcome {
                 Ok(Outcome::Committed) => {
@@ -388,10 +401,16 @@ impl House {
                 self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
             }
             Want::Extend(extend) => {
+                let amount = match extend.amount.map(|amount| wire::money(&amount, "amount.currency")).transpose() {
+                    Ok(amount) => amount,
+                    Err(refused) => return waiting.answer(Err(refused)),
+                };
                 let request = self.request(Requester::Desk(waiting));
                 let event = match extend.gift_s {
                     Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
-                    None => Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request },
+                    None => {
+                        Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), amount, order_ref: extend.order_ref, request }
+                    }
                 };
                 self.tell_core(id, event);
             }

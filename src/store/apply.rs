@@ -2,7 +2,7 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, sold_row};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, policy_row, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -141,6 +141,13 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.grade,
                 plan.created_at.unix_ms()
             ])?;
+        }
+        Write::SetPolicy { vendor, policy, at } => {
+            let mut set = connection.prepare_cached(
+                "INSERT INTO settlement_policy VALUES (?, ?, ?)
+                 ON CONFLICT DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at",
+            )?;
+            set.execute(params![vendor.to_string(), policy_row::encode(policy), at.unix_ms()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;

@@ -3,9 +3,9 @@
 //! Plain functions that may wait for the disk: async callers wrap them in `spawn_blocking`. Invariant: what belongs to
 //! another vendor reads as not there. Reads see what is committed, never what is queued.
 
-use super::rows::{medium, moment, money, sold, text};
+use super::rows::{medium, moment, money, policy, sold, text};
 use super::{Balance, CallRow, Companion, Plan, Store, StoreError, journal, open};
-use crate::call::Journal;
+use crate::call::{Journal, Policy};
 use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, VendorId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -135,6 +135,12 @@ impl Store {
                    WHERE vendor = ? AND id > ? ORDER BY id LIMIT ?";
         let after = page.after.map_or_else(String::new, |id| id.to_string());
         self.all(sql, params![vendor.to_string(), after, page.limit], plan)
+    }
+
+    /// How this vendor's calls are settled, and since when; none if that was never changed.
+    pub fn policy(&self, vendor: VendorId) -> Result<Option<(Policy, Moment)>, StoreError> {
+        let sql = "SELECT policy, updated_at FROM settlement_policy WHERE vendor = ?";
+        self.one(sql, [vendor.to_string()], |row| Ok((policy(row, 0)?, moment(row, 1)?)))
     }
 
     /// A companion of this vendor.

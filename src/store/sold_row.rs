@@ -18,57 +18,41 @@ pub(super) enum SoldRowError {
     /// The same, for its rates.
     #[error("not a plan: {0}")]
     Rates(#[from] RatesError),
-    /// Not a word for a rounding.
-    #[error("not a plan: there is no rounding {0:?}")]
-    Rounding(String),
+    /// Not a kind or a rounding.
+    #[error("not a plan: there is no {0:?}")]
+    Word(String),
+    /// Without what its kind needs.
+    #[error("not a plan: {0} is missing")]
+    Missing(&'static str),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SoldRow {
-    #[serde(flatten)]
-    kind: KindRow,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    block_s: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    price_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_increment_s: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    increment_s: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate_minor_per_min: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tz: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    windows: Vec<WindowRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cap_s: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cap_minor: Option<i64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     grace_s: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     min_charge_minor: i64,
     rounding: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum KindRow {
-    Block {
-        block_s: i64,
-        price_minor: i64,
-    },
-    Flat {
-        price_minor: i64,
-    },
-    PerMinute {
-        #[serde(flatten)]
-        increments: IncrementsRow,
-    },
-    UntilAsleep {
-        #[serde(flatten)]
-        increments: IncrementsRow,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cap_s: Option<i64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cap_minor: Option<i64>,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct IncrementsRow {
-    first_increment_s: i64,
-    increment_s: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rate_minor_per_min: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tz: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    windows: Vec<WindowRow>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,69 +82,62 @@ pub(super) fn decode(text: &str, currency: Currency) -> Result<Plan, SoldRowErro
 impl From<&Plan> for SoldRow {
     fn from(plan: &Plan) -> Self {
         let Conditions { grace_s, minimum, rounding } = plan.conditions();
-        let kind = match plan.kind() {
-            Kind::Block { block_s, price } => KindRow::Block { block_s: *block_s, price_minor: *price },
-            Kind::Flat { price } => KindRow::Flat { price_minor: *price },
-            Kind::PerMinute(increments) => KindRow::PerMinute { increments: increments.into() },
+        let row = Self { grace_s, min_charge_minor: minimum, rounding: rounding.name().to_owned(), ..Self::default() };
+        match plan.kind() {
+            Kind::Block { block_s, price } => Self { kind: "block".to_owned(), block_s: Some(*block_s), price_minor: Some(*price), ..row },
+            Kind::Flat { price } => Self { kind: "flat".to_owned(), price_minor: Some(*price), ..row },
+            Kind::PerMinute(increments) => Self { kind: "per_minute".to_owned(), ..row.metered(increments) },
             Kind::UntilAsleep { increments, cap_s, cap } => {
-                KindRow::UntilAsleep { increments: increments.into(), cap_s: *cap_s, cap_minor: *cap }
+                Self { kind: "until_asleep".to_owned(), cap_s: *cap_s, cap_minor: *cap, ..row.metered(increments) }
             }
-        };
-        Self { kind, grace_s, min_charge_minor: minimum, rounding: rounding.name().to_owned() }
+        }
     }
 }
 
 impl SoldRow {
-    pub(super) fn read(self, currency: Currency) -> Result<Plan, SoldRowError> {
-        let rounding = Rounding::ALL.into_iter().find(|rounding| rounding.name() == self.rounding);
-        let rounding = rounding.ok_or(SoldRowError::Rounding(self.rounding))?;
-        let kind = match self.kind {
-            KindRow::Block { block_s, price_minor } => Kind::Block { block_s, price: price_minor },
-            KindRow::Flat { price_minor } => Kind::Flat { price: price_minor },
-            KindRow::PerMinute { increments } => Kind::PerMinute(increments.read()?),
-            KindRow::UntilAsleep { increments, cap_s, cap_minor } => {
-                Kind::UntilAsleep { increments: increments.read()?, cap_s, cap: cap_minor }
-            }
-        };
-        let conditions = Conditions { grace_s: self.grace_s, minimum: self.min_charge_minor, rounding };
-        Ok(Plan::new(currency, kind, conditions)?)
-    }
-}
-
-impl From<&Increments> for IncrementsRow {
-    fn from(increments: &Increments) -> Self {
+    fn metered(self, increments: &Increments) -> Self {
         let rates = &increments.rates;
-        let mut row = Self {
-            first_increment_s: increments.first_s,
-            increment_s: increments.later_s,
-            rate_minor_per_min: None,
-            tz: rates.zone().map(str::to_owned),
-            windows: Vec::new(),
-        };
-        for (label, start, end, rate) in rates.windows() {
-            if row.tz.is_some() {
-                row.windows.push(WindowRow { label: label.to_owned(), start, end, rate_minor_per_min: rate });
-            } else {
-                row.rate_minor_per_min = Some(rate);
+        let mut row = Self { first_increment_s: Some(increments.first_s), increment_s: Some(increments.later_s), ..self };
+        row.tz = rates.zone().map(str::to_owned);
+        for (label, start, end, rate_minor_per_min) in rates.windows() {
+            match row.tz {
+                Some(_) => row.windows.push(WindowRow { label: label.to_owned(), start, end, rate_minor_per_min }),
+                None => row.rate_minor_per_min = Some(rate_minor_per_min),
             }
         }
         row
     }
-}
 
-impl IncrementsRow {
-    fn read(self) -> Result<Increments, SoldRowError> {
-        let rates = match (&self.tz, self.rate_minor_per_min) {
-            (None, rate) => Rates::one(rate.unwrap_or(-1))?,
-            (Some(zone), _) => {
-                let window = |row: &'_ WindowRow| (row.label.clone(), row.start.clone(), row.end.clone(), row.rate_minor_per_min);
-                let windows: Vec<_> = self.windows.iter().map(window).collect();
-                let terms: Vec<WindowTerms<'_>> =
-                    windows.iter().map(|(label, start, end, rate)| WindowTerms { label, start, end, rate: *rate }).collect();
-                Rates::by_window(zone, &terms)?
+    pub(super) fn read(self, currency: Currency) -> Result<Plan, SoldRowError> {
+        let rounding = Rounding::ALL.into_iter().find(|rounding| rounding.name() == self.rounding);
+        let rounding = rounding.ok_or_else(|| SoldRowError::Word(self.rounding.clone()))?;
+        let need = |field: Option<i64>, name| field.ok_or(SoldRowError::Missing(name));
+        let kind = match self.kind.as_str() {
+            "block" => Kind::Block { block_s: need(self.block_s, "block_s")?, price: need(self.price_minor, "price_minor")? },
+            "flat" => Kind::Flat { price: need(self.price_minor, "price_minor")? },
+            "per_minute" => Kind::PerMinute(self.increments()?),
+            "until_asleep" => Kind::UntilAsleep { increments: self.increments()?, cap_s: self.cap_s, cap: self.cap_minor },
+            other => return Err(SoldRowError::Word(other.to_owned())),
+        };
+        let conditions = Conditions { grace_s: self.grace_s, minimum: self.min_charge_minor, rounding };
+        Ok(Plan::new(currency, kind, conditions)?)
+    }
+
+    fn increments<'a>(&'a self) -> Result<Increments, SoldRowError> {
+        let need = |field: Option<i64>, name| field.ok_or(SoldRowError::Missing(name));
+        let rates = match &self.tz {
+            None => Rates::one(need(self.rate_minor_per_min, "rate_minor_per_min")?)?,
+            Some(zone) => {
+                let window =
+                    |row: &'a WindowRow| WindowTerms { label: &row.label, start: &row.start, end: &row.end, rate: row.rate_minor_per_min };
+                Rates::by_window(zone, &self.windows.iter().map(window).collect::<Vec<_>>())?
             }
         };
-        Ok(Increments { first_s: self.first_increment_s, later_s: self.increment_s, rates })
+        Ok(Increments {
+            first_s: need(self.first_increment_s, "first_increment_s")?,
+            later_s: need(self.increment_s, "increment_s")?,
+            rates,
+        })
     }
 }
 
@@ -183,6 +160,9 @@ mod tests {
         for text in [
             "",
             "{}",
+            r#"{"kind":"barter","rounding":"down"}"#,
+            r#"{"kind":"flat","rounding":"down"}"#,
+            r#"{"kind":"flat","price_minor":1,"rounding":"down","discount":1}"#,
             r#"{"kind":"block","block_s":0,"price_minor":1,"rounding":"down"}"#,
             r#"{"kind":"flat","price_minor":1,"rounding":"up"}"#,
         ] {
