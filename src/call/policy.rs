@@ -124,7 +124,7 @@ impl Policy {
     /// Which settlement an end calls for. `delivered`: none if the call was never live; `grace_s` is the plan's.
     pub fn settlement(&self, kind: &Kind, reason: EndReason, at_fault: Fault, delivered: Option<Span>, grace_s: i64) -> Settlement {
         let Some((ending, delivered)) = Ending::of(reason, at_fault).zip(delivered) else { return Settlement::Free };
-        if delivered.whole_s() <= grace_s {
+        if grace_s > 0 && delivered.whole_s() <= grace_s {
             return Settlement::Free;
         }
         match self.rule(ending, Sold::of(kind)) {
@@ -307,6 +307,7 @@ mod tests {
         assert_eq!(of(None, 0), Settlement::Free);
         assert_eq!(of(Some(Span::from_ms(20_999)), 20), Settlement::Free);
         assert_eq!(of(Some(Span::from_s(21)), 20), Settlement::AsRated);
+        assert_eq!(of(Some(Span::from_ms(999)), 0), Settlement::AsRated, "without a grace there is none to be inside of");
     }
 
     /// Every change there is: taken if the client pays no more by it, refused otherwise.
