@@ -6,6 +6,7 @@ mod format;
 mod groups;
 mod model;
 mod opening;
+mod recovery;
 
 use super::*;
 use crate::billing::{Conditions, Kind};
