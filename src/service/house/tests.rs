@@ -340,6 +340,22 @@ async fn a_breach_or_a_clock_that_was_put_back_keeps_new_calls_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sleep_of_the_machine_is_a_pause_of_ours() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let (before, slept) = (bench.clock.now(), Span::from_ms(3)); // Short: all clocks of the process jump.
+    turned.house.slept(slept);
+    turned.settle().await;
+    let journal = bench.journal(call);
+    let [.., paused, resumed] = journal.entries.as_slice() else { panic!("{journal:?}") };
+    let Fact::Paused { cause: crate::call::Fault::Platform, since } = paused.fact else { panic!("{journal:?}") };
+    assert!(since >= before && resumed.at.since(since) >= slept && resumed.fact == Fact::Resumed, "{journal:?}");
+    assert!(matches!(turned.state(call), State::Live { .. }), "legs that are there need not come again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_stops_the_house() {
     let bench = Bench::new();
     let call = bench.call(Span::from_s(600));
