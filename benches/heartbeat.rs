@@ -5,7 +5,8 @@
 //! the answer, and the CPU of the whole process; the disk is that of `TMPDIR`. Run it on a machine that does nothing else.
 #![allow(clippy::disallowed_methods, reason = "a load has a pace, and costs are taken from the clock")]
 
-use lull::call::{Event, Limits, Medium, Shares, Side, Terms};
+use lull::billing::{Conditions, Kind, Plan};
+use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Terms};
 use lull::clock::{Clock, Moment, Span};
 use lull::exchange::{self, Exchange};
 use lull::ids::{BootId, CallId, CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
@@ -52,8 +53,8 @@ impl Shop {
             vendor: self.vendor,
             plan: PlanId::new(Uuid::now_v7()),
             plan_name: "the night".to_owned(),
-            block: Span::from_s(36_000),
-            price: cny(1),
+            sold: Plan::new(cny(1).currency, Kind::Block { block_s: 36_000, price: 1 }, Conditions::default()).expect("a plan"),
+            hold: cny(1),
             grade_paid: None,
             grade_delivered: None,
             client: "wei".parse().expect("a reference"),
@@ -61,6 +62,7 @@ impl Shop {
             companion: self.companion,
             companion_name: "Lin".to_owned(),
             medium: Medium::Audio,
+            policy: Policy::default(),
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             client_token: TokenId::new(Uuid::now_v7()),
             companion_token: TokenId::new(Uuid::now_v7()),
