@@ -10,6 +10,8 @@
 //! | `writer` | the thread and its groups |
 //! | `apply` | one transaction: all or nothing |
 //! | `ledger`, `journal` | money and facts, with what must hold about them |
+//! | `refund` | money that goes back: out of a wallet, of a settled call |
+//! | `statement` | orders, a client's transfers, what went back of a call |
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `read` | what others may look up |
 //! | `audit` | whether all of it still adds up |
@@ -24,8 +26,10 @@ mod journal;
 mod ledger;
 mod open;
 mod read;
+mod refund;
 mod rows;
 mod schema;
+mod statement;
 mod writer;
 
 #[cfg(test)]
@@ -34,6 +38,8 @@ mod tests;
 pub use audit::Finding;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
+pub use statement::{Adjustment, Charged, Line, Order, Paid};
 
 use crate::call::{Entry, Medium};
 use crate::clock::{Moment, Span};
@@ -192,6 +198,11 @@ pub enum Write {
     KeepSecret { name: String, secret: [u8; 32] },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
+    /// Money out of a client's wallet. Conditions: the available amount covers it, and this vendor has not seen the refund's own
+    /// order reference before.
+    RefundWallet(Box<WalletRefund>),
+    /// Money of a settled call back to its client, or from her again. Conditions: see [`Return`].
+    Return(Box<Return>),
 }
 
 /// What settles a call.
@@ -261,6 +272,10 @@ pub enum Refusal {
     LoginCode,
     /// The amount would leave the range the ledger keeps exact.
     TooLarge,
+    /// The order reference was refunded before.
+    OrderRefunded,
+    /// What was returned of the call is no longer what the command was made for: look again.
+    Stale,
 }
 
 /// A wallet's state.

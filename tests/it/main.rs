@@ -4,6 +4,7 @@ mod bench;
 mod bot;
 mod calls;
 mod media;
+mod money;
 mod overload;
 mod page;
 mod peer;

@@ -81,6 +81,7 @@ export const VERSION = 1;
  * @property {string} [settlement] `as_rated`, `exact_delivered` or `free`
  * @property {{ by: Asker, at: string, added_s: number, kind?: 'block' | 'gift', free?: boolean }[]} [extensions]
  * @property {Amount} [earned]
+ * @property {{ kind: 'refund' | 'adjustment', direction: 'to_client' | 'from_client', amount: Amount, at: string }[]} [adjustments] what went back later
  */
 
 /**

@@ -8,6 +8,7 @@ import * as create from './create.js';
 import * as live from './live.js';
 import * as settled from './settled.js';
 import * as setup from './setup.js';
+import './wallet.js';
 
 const VIEWS = /** @type {const} */ (['live', 'settled', 'setup', 'credit']);
 

@@ -127,6 +127,17 @@ impl Fields {
         self.required(name, &one_of(words), chosen)
     }
 
+    /// Money above zero that may be absent.
+    pub(super) fn optional_amount(&mut self, name: &'static str, inner: &'static str) -> Result<Option<Amount>, Problem> {
+        match self.map.get(name) {
+            None | Some(Value::Null) => {
+                self.map.remove(name);
+                Ok(None)
+            }
+            Some(_) => self.amount(name, inner).map(Some),
+        }
+    }
+
     /// Money above zero. `inner` is the name with a dot, for refusals of its fields.
     pub(super) fn amount(&mut self, name: &'static str, inner: &'static str) -> Result<Amount, Problem> {
         const ACCEPTED: &str = "an object like {\"amount\": 2000, \"currency\": \"CNY\"}, the amount in minor units";
