@@ -147,7 +147,7 @@ fn measure(settings: &MoneySettings, folder: &Path, disk: &Histogram) -> Result<
             house.beat(&mut next, due, &tell);
             beats += due;
         }
-        for _ in commands..(passed * f64::from(settings.commands_per_second)) as u64 {
+        while commands < (passed * f64::from(settings.commands_per_second)) as u64 {
             house.command(&tell);
             commands += 1;
         }
