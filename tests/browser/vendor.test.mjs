@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
+import { until } from './patience.mjs';
 import { scene } from './scene.mjs';
 import { tap, tapped } from './sockets.mjs';
 
@@ -46,6 +47,7 @@ scene('an operator gives back money of a settled call, and pays back a balance',
   const server = await scene.server();
   const call = await server.sell({ price: 2000, credit: 4000 });
   const { client } = await scene.live(call);
+  await until('a second is delivered: what is less is not charged', async () => (await server.call(call.id)).delivered_ms >= 1200);
   await client.hangUp();
   await client.end();
   await server.receipt(call.id);
