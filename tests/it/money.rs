@@ -71,17 +71,22 @@ async fn a_settled_call_gives_back_what_it_took_and_no_more() {
     let yen = json!({ "amount": { "amount": 1, "currency": "JPY" }, "reason": "yen" });
     assert_eq!(vendor.post(&refunds, yen).with(400)["field"], "amount.currency");
 
-    // Sixteen at once, each its own command: all count, none twice, and the parts are those of their sum.
-    let asked: Vec<_> = (0..16)
+    // Sixteen at once, each sent three times: all count, none twice, and the parts are those of their sum.
+    let asked: Vec<_> = (0..48)
         .map(|n| {
-            let (vendor, refunds) = (vendor.clone(), refunds.clone());
-            tokio::spawn(async move { vendor.post(&refunds, json!({ "amount": fen(100), "reason": format!("part {n}") })).with(201) })
+            let (vendor, refunds, key) = (vendor.clone(), refunds.clone(), format!("{key}-{}", n % 16));
+            let body = json!({ "amount": fen(100), "reason": format!("part {}", n % 16) });
+            tokio::spawn(async move { (key.clone(), vendor.post_with(&key, &refunds, body)) })
         })
         .collect();
-    let mut left = BTreeSet::new();
+    let mut done: BTreeMap<String, String> = BTreeMap::new();
     for refund in asked {
-        left.insert(amount(&refund.await.unwrap()["left"]));
+        match refund.await.unwrap() {
+            (key, answer) if answer.status == 201 => assert_eq!(*done.entry(key).or_insert_with(|| answer.text.clone()), answer.text),
+            (_, answer) => drop(answer.problem(409, "idempotency_key_in_use")),
+        }
     }
+    let left: BTreeSet<i64> = done.values().map(|text| amount(&serde_json::from_str::<Value>(text).unwrap()["left"])).collect();
     assert_eq!(left, (0..16).map(|n| 67 + 100 * n).collect(), "each shows what was left after it");
     let rest = vendor.post(&refunds, json!({ "reason": "the rest" })).with(201);
     assert_eq!((&rest["amount"], &rest["left"]), (&fen(67), &fen(0)));
@@ -299,6 +304,11 @@ fn commands(vendor: &Vendor) -> Vec<Command> {
     commands.extend((0..4).map(|n| of("/v1/clients/wei/refunds", json!({ "amount": fen(100 + n), "order_ref": format!("out-{n}") }))));
     let order = json!({ "plan_id": plan, "client_ref": "wei", "companion_id": companion });
     commands.extend((0..4).map(|_| of("/v1/calls", order.clone())));
+    // Calls that are there before, to be ended.
+    vendor.credit("lan", 10_000);
+    let order = json!({ "plan_id": plan, "client_ref": "lan", "companion_id": companion });
+    let calls = (0..3).map(|_| vendor.post("/v1/calls", order.clone()).with(201)["id"].as_str().unwrap().to_owned());
+    commands.extend(calls.map(|id| of(&format!("/v1/calls/{id}/end"), json!({}))));
     commands
 }
 
@@ -334,7 +344,7 @@ fn a_careless_client(seed: u64, server: &Server, vendor: &Vendor, commands: &[Co
             }
             let answer = vendor.post_with(&command.key, &command.path, command.body.clone());
             match answer.status {
-                201 => {
+                200 | 201 => {
                     let is_first = answer.header("idempotent-replayed").is_empty();
                     let mut heard = heard.lock().unwrap();
                     let (body, first) = heard.entry(command.key.clone()).or_insert_with(|| (answer.json(), 0));
@@ -356,7 +366,7 @@ fn a_careless_client(seed: u64, server: &Server, vendor: &Vendor, commands: &[Co
 
 #[test]
 fn whatever_is_duplicated_reordered_or_lost_counts_once() {
-    let server = Server::start("[signaling]\nip_requests_per_second = 100000\ncaller_requests_per_second = 100000");
+    let mut server = Server::start("[signaling]\nip_requests_per_second = 100000\ncaller_requests_per_second = 100000");
     let (vendor, other) = (server.vendor("House"), server.vendor("Other"));
     let commands = commands(&vendor);
     let heard = Heard::default();
@@ -375,14 +385,23 @@ fn whatever_is_duplicated_reordered_or_lost_counts_once() {
     let paid_in: i64 = (0..6).map(|n| 5000 + n).sum();
     let paid_out: i64 = (0..4).map(|n| 100 + n).sum();
     assert_eq!(vendor.wallet(), [paid_in - paid_out, 8000, paid_in - paid_out - 8000]);
-    assert_eq!(vendor.get("/v1/calls").with(200)["items"].as_array().unwrap().len(), 4);
+    assert_eq!(vendor.get("/v1/calls?state=open").with(200)["items"].as_array().unwrap().len(), 4);
+    assert_eq!(vendor.get("/v1/calls?state=settled").with(200)["items"].as_array().unwrap().len(), 3);
+    assert_eq!(amount(&vendor.get("/v1/clients/lan").with(200)["wallets"][0]["available"]), 10_000, "what was never live is free");
     assert_eq!(statement(&vendor, "wei").len(), 10);
 
-    // For ever, for this vendor alone, and for this request alone.
+    // For ever, also after a sudden end, for this vendor alone, and for this request alone.
+    let before = server.base.clone();
+    server.kill();
+    server.launch();
+    let (vendor, other) = (vendor.at(&server), other.at(&server));
     for command in &commands {
         let late = vendor.post_with(&command.key, &command.path, command.body.clone());
-        assert_eq!((late.status, late.header("idempotent-replayed")), (201, "true"), "{late:?}");
-        assert_eq!(late.json(), heard[&command.key].0);
+        let status = if command.path.ends_with("/end") { 200 } else { 201 };
+        assert_eq!((late.status, late.header("idempotent-replayed")), (status, "true"), "{late:?}");
+        // It came back at another port, which its links name.
+        let late: Value = serde_json::from_str(&late.text.replace(&server.base, &before)).unwrap();
+        assert_eq!(late, heard[&command.key].0);
         let mut changed = command.body.clone();
         changed["client_ref"] = json!("lan");
         changed["reason"] = json!("another");
