@@ -7,6 +7,7 @@ mod bill;
 mod canonical;
 mod effect;
 mod record;
+mod recover;
 mod view;
 
 pub use effect::{Effect, SettleOrder};
@@ -73,6 +74,7 @@ impl Exchange {
             | Event::NotReserved { .. }
             | Event::HangUp { .. }
             | Event::AbuseReported
+            | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }
     }

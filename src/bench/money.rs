@@ -4,11 +4,11 @@
 //! database is a throw-away one. Invariant: what could not be sent in time is said (`kept_up`), so a slow disk never looks fast.
 
 use super::Histogram;
-use crate::call::{Entry, Fact, Limits, Medium, Quality, Shares, Side, Terms};
-use crate::clock::{Moment, Span};
-use crate::ids::{CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
+use crate::call::{Entry, Fact, Limits, Medium, Shares, Terms};
+use crate::clock::{Clock, Moment, Span};
+use crate::ids::{BootId, CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::{Currency, Money};
-use crate::store::{Actor, Companion, Idempotency, OpenError, Outcome, Role, Store, StoreError, Transaction, WalletRefund, Write};
+use crate::store::{Actor, Beat, Companion, Idempotency, OpenError, Outcome, Role, Store, StoreError, Transaction, WalletRefund, Write};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::fs::{self, File};
@@ -117,14 +117,9 @@ struct House {
     store: Store,
     vendor: VendorId,
     companion: CompanionId,
-    calls: Vec<Live>,
+    boot: BootId,
+    calls: Vec<CallId>,
     commands: u64,
-}
-
-/// A live call.
-struct Live {
-    id: CallId,
-    seq: u64,
 }
 
 /// What was handed over: commands tell how long they took, beats how many they were.
@@ -209,17 +204,19 @@ impl House {
     fn open(folder: &Path, calls: usize) -> Result<Self, MoneyError> {
         let store = Store::open(&folder.join("lull.db"), Role::Server)?;
         let (vendor, companion) = (VendorId::new(Uuid::now_v7()), CompanionId::new(Uuid::now_v7()));
+        let boot = BootId::new(Uuid::now_v7());
         let mut writes = vec![
+            Write::Boot { boot, at: now() },
             Write::AddVendor { id: vendor, name: "Bench".to_owned(), key_hash: [1; 32], at: now() },
             Write::AddCompanion(Companion { id: companion, vendor, name: "Lin".to_owned(), grade: None, created_at: now() }),
         ];
         writes.extend((0..CLIENTS).map(|client| credit(vendor, client, WEALTH)));
         store.commit(Transaction { idempotency: None, writes })?;
-        let mut house = Self { store, vendor, companion, calls: Vec::new(), commands: 0 };
+        let mut house = Self { store, vendor, companion, boot, calls: Vec::new(), commands: 0 };
         let (tell, told) = channel();
         for number in 0..calls {
             let (id, writes) = house.start(number % CLIENTS);
-            house.calls.push(Live { id, seq: 1 });
+            house.calls.push(id);
             let tell = tell.clone();
             // The receiver waits below.
             house.store.submit(Transaction { idempotency: None, writes }, move |outcome| drop(tell.send(Done::Beats(0, outcome))));
@@ -243,13 +240,16 @@ impl House {
     }
 
     /// Proofs of life of the next calls, in one transaction.
-    fn beat(&mut self, next: &mut usize, due: u64, tell: &Sender<Done>) {
-        let mut writes = Vec::new();
-        for _ in 0..due {
-            let place = *next % self.calls.len();
-            writes.push(proof_of_life(&mut self.calls[place]));
+    fn beat(&self, next: &mut usize, due: u64, tell: &Sender<Done>) {
+        let (clocks, until) = (Clock::read(), now());
+        // After a hold-up one proof of each call is enough.
+        let many = due.min(self.calls.len() as u64);
+        let calls = (0..many).map(|_| {
             *next += 1;
-        }
+            self.calls[*next % self.calls.len()]
+        });
+        let beats = calls.map(|call| Beat { call, until, delivered: Span::ZERO }).collect();
+        let writes = vec![Write::Heartbeats { boot: self.boot, at: until, clocks, beats }];
         let tell = tell.clone();
         // Whoever measured may have given up after a failure.
         self.store.submit(Transaction { idempotency: None, writes }, move |outcome| drop(tell.send(Done::Beats(due, outcome))));
@@ -274,15 +274,8 @@ impl House {
     }
 }
 
-/// What a live call writes to say that it lives. A stand-in that adds a row, more than the overwriting of one costs.
-fn proof_of_life(call: &mut Live) -> Write {
-    call.seq += 1;
-    let fact = Fact::Quality { side: Side::Client, quality: Quality { packets: call.seq, lost_bp: 0, rtt_ms: Some(20) } };
-    Write::Facts { call: call.id, entries: vec![Entry { seq: call.seq, at: now(), fact }] }
-}
-
 fn now() -> Moment {
-    Moment::from_unix_ms(jiff::Timestamp::now().as_millisecond())
+    Clock::read().wall
 }
 
 fn yuan(fen: i64) -> Money {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, refund};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, heartbeat, journal, ledger, refund};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -166,6 +166,9 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
+        Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
+        Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
+        Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
         Write::Settle(settlement) => {
             let captured = ledger::settle(connection, settlement)?;
             finish(connection, settlement)?;
@@ -184,6 +187,7 @@ fn finish(connection: &Connection, settlement: &Settlement) -> Result<(), Halt> 
     if settle.execute(params![settlement.at.unix_ms(), call])? != 1 {
         return Err(Halt::broken(format!("{call} is unknown or settled before")));
     }
+    heartbeat::forget(connection, settlement.call)?;
     connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![call, settlement.record])?;
     Ok(())
 }

@@ -6,6 +6,7 @@ mod format;
 mod groups;
 mod model;
 mod opening;
+mod recovery;
 mod refunds;
 
 use super::*;
