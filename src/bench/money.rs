@@ -4,7 +4,8 @@
 //! database is a throw-away one. Invariant: what could not be sent in time is said (`kept_up`), so a slow disk never looks fast.
 
 use super::Histogram;
-use crate::call::{Entry, Fact, Limits, Medium, Shares, Terms};
+use crate::billing::{Conditions, Kind, Plan};
+use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{BootId, CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::{Currency, Money};
@@ -230,7 +231,7 @@ impl House {
     fn start(&self, client: usize) -> (CallId, Vec<Write>) {
         let (id, hold) = (CallId::new(Uuid::now_v7()), HoldId::new(Uuid::now_v7()));
         let terms = Box::new(terms(self.vendor, self.companion, client));
-        let (amount, client) = (terms.price, terms.client.clone());
+        let (amount, client) = (terms.hold, terms.client.clone());
         let entry = Entry { seq: 1, at: now(), fact: Fact::Created { terms, hold } };
         let writes = vec![
             Write::Facts { call: id, entries: vec![entry] },
@@ -308,12 +309,14 @@ fn refund(vendor: VendorId, number: usize) -> Write {
 }
 
 fn terms(vendor: VendorId, companion: CompanionId, number: usize) -> Terms {
+    let kind = Kind::Block { block_s: 900, price: 2000 };
+    let plan = Plan::new(yuan(0).currency, kind, Conditions::default()).expect("a block of a quarter of an hour at a price");
     Terms {
         vendor,
         plan: PlanId::new(Uuid::from_u128(1)),
         plan_name: "a quarter of an hour".to_owned(),
-        block: Span::from_s(900),
-        price: yuan(2000),
+        sold: plan,
+        hold: yuan(2000),
         grade_paid: None,
         grade_delivered: None,
         client: client(number),
@@ -321,6 +324,7 @@ fn terms(vendor: VendorId, companion: CompanionId, number: usize) -> Terms {
         companion,
         companion_name: "Lin".to_owned(),
         medium: Medium::Audio,
+        policy: Policy::default(),
         shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
         client_token: TokenId::new(Uuid::now_v7()),
         companion_token: TokenId::new(Uuid::now_v7()),

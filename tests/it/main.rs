@@ -10,6 +10,7 @@ mod overload;
 mod page;
 mod peer;
 mod places;
+mod plans;
 mod rate;
 mod rest;
 mod running;
