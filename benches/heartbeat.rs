@@ -7,7 +7,7 @@
 
 use lull::billing::{Conditions, Kind, Plan};
 use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Terms};
-use lull::clock::{Clock, Moment, Span};
+use lull::clock::{Clock, Moment};
 use lull::exchange::{self, Exchange};
 use lull::ids::{BootId, CallId, CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
 use lull::money::Money;

@@ -11,6 +11,7 @@
 //! | `carry` | the core's effects, commits in order, what is said after them |
 //! | `line` | sockets, legs and what parties say |
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
+//! | `refunds` | money that goes back, statements, orders |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `plans` | plans and settlement policies on the wire |
@@ -28,6 +29,7 @@ mod look_up;
 mod parties;
 mod plans;
 mod recovery;
+mod refunds;
 mod window;
 mod wire;
 

@@ -11,6 +11,8 @@
 //! | `writer` | the thread and its groups |
 //! | `apply` | one transaction: all or nothing |
 //! | `ledger`, `journal` | money and facts, with what must hold about them |
+//! | `refund` | money that goes back: out of a wallet, of a settled call |
+//! | `statement` | orders, a client's transfers, what went back of a call |
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `read` | what others may look up |
 //! | `audit` | whether all of it still adds up |
@@ -30,9 +32,11 @@ mod ledger;
 mod open;
 mod policy_row;
 mod read;
+mod refund;
 mod rows;
 mod schema;
 mod sold_row;
+mod statement;
 mod writer;
 
 #[cfg(test)]
@@ -42,6 +46,8 @@ pub use audit::{Background, Finding};
 pub use heartbeat::Beat;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
+pub use statement::{Adjustment, Charged, Line, Order, Paid};
 
 use crate::billing;
 use crate::call::{Entry, Medium, Policy};
@@ -216,6 +222,11 @@ pub enum Write {
     KeepSecret { name: String, secret: [u8; 32] },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
+    /// Money out of a client's wallet. Conditions: the available amount covers it, and this vendor has not seen the refund's own
+    /// order reference before.
+    RefundWallet(Box<WalletRefund>),
+    /// Money of a settled call back to its client, or from her again. Conditions: see [`Return`].
+    Return(Box<Return>),
 }
 
 /// What settles a call.
@@ -287,6 +298,10 @@ pub enum Refusal {
     LoginCode,
     /// The amount would leave the range the ledger keeps exact.
     TooLarge,
+    /// The order reference was refunded before.
+    OrderRefunded,
+    /// What was returned of the call is no longer what the command was made for: look again.
+    Stale,
 }
 
 /// A wallet's state.

@@ -262,6 +262,38 @@ export class VendorPage {
     await this.tab.click('#confirm-yes');
   }
 
+  /**
+   * Gives back some of the newest settled call; gives what its card then says.
+   * @param {{ amount: string, reason: string, from?: 'shares' | 'vendor' }} refund `amount` as a person writes it
+   */
+  async refund({ amount, reason, from = 'shares' }) {
+    await this.show('settled');
+    await this.tab.click('[data-testid=settled-refund] summary');
+    await this.tab.fill('[data-testid=refund-amount]', amount);
+    await this.tab.fill('[data-testid=refund-reason]', reason);
+    await this.tab.fill('[data-testid=refund-from]', from);
+    await this.tab.click('[data-testid=settled-refund-submit]');
+  }
+
+  /** Looks a client's wallet up. @param {string} client */
+  async wallet(client) {
+    await this.show('credit');
+    await this.tab.fill('#wallet-client', client);
+    await this.tab.click('#wallet-submit');
+    return money(await this.tab.shown('[data-testid=wallet-available]', /\d/));
+  }
+
+  /**
+   * Pays back some of the wallet that is shown.
+   * @param {{ amount: string, order: string }} refund
+   */
+  async payBack({ amount, order }) {
+    await this.tab.click('[data-testid=wallet-refund] summary');
+    await this.tab.fill('[data-testid=wallet-refund-amount]', amount);
+    await this.tab.fill('[data-testid=wallet-refund-order]', order);
+    await this.tab.click('[data-testid=wallet-refund-submit]');
+  }
+
   /** Opens the newest receipt and gives its text. */
   async receipt() {
     await this.show('settled');

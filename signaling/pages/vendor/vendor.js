@@ -9,6 +9,7 @@ import * as live from './live.js';
 import './plan.js';
 import * as settled from './settled.js';
 import * as setup from './setup.js';
+import './wallet.js';
 
 const VIEWS = /** @type {const} */ (['live', 'settled', 'setup', 'credit']);
 

@@ -216,6 +216,8 @@ impl Place {
             Request::CreateCompanion(_) => Self::Under("/v1/companions/"),
             Request::CreateCall(_) => Self::Under("/v1/calls/"),
             Request::Credit { client_ref, .. } => Self::At(format!("/v1/clients/{client_ref}")),
+            Request::RefundClient { client_ref, .. } => Self::At(format!("/v1/clients/{client_ref}/transfers")),
+            Request::RefundCall { id, .. } | Request::AdjustCall { id, .. } => Self::At(format!("/v1/calls/{id}")),
             _ => Self::Nowhere,
         }
     }
