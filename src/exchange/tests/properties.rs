@@ -1,7 +1,7 @@
 //! What holds for every call, whatever happens to it in whatever order.
 
 use super::{BOOKED, Books, call_id, cny, hold_id, terms};
-use crate::billing::{Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
+use crate::billing::{self, Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
 use crate::call::{Asker, Call, EndReason, Event, Journal, Quality, Refused, RequestId, Side, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, book};
@@ -219,10 +219,14 @@ impl Run {
         // What is shown is what would be settled, and never more than is set aside.
         let view = self.exchange.view(call_id(), self.now).unwrap();
         assert!((0..=view.held.amount).contains(&view.spent.amount));
-        if let State::Ended { reason: EndReason::FundsExhausted | EndReason::CapReached, .. }
-        | State::Settled { reason: EndReason::FundsExhausted | EndReason::CapReached, .. } = call.state()
+        if let State::Ended { reason: EndReason::FundsExhausted | EndReason::CapReached, at, .. }
+        | State::Settled { reason: EndReason::FundsExhausted | EndReason::CapReached, at, .. } = call.state()
         {
             assert_eq!(Some(call.delivered(self.now)), call.quota().map(|quota| quota + call.gifted()), "at the quota, never later");
+            // And that quota is what the meter says of the call as it went.
+            let segments = billing::segments(call.marks(None));
+            let most = billing::max_usage(&call.terms().sold, call.amounts(), &segments, at, call.terms().limits.max_duration);
+            assert_eq!(most.map(Span::from_s), call.quota());
         }
         let closed = match call.state() {
             State::Live { since } => call.delivered(since),
