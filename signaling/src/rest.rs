@@ -40,7 +40,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// `POST /v1/plans`
-    CreatePlan(CreatePlan),
+    CreatePlan(Box<CreatePlan>),
     /// `GET /v1/plans`
     ListPlans(Page),
     /// `GET /v1/plans/{id}`

@@ -77,7 +77,12 @@ export class ClientPage extends CallPage {
     await this.tab.body('screen', 'call');
   }
 
-  /** Buys one more block. */
+  /** What a metered call has cost so far, as the page words it. */
+  spent() {
+    return this.tab.shown('#spent', /\d/);
+  }
+
+  /** Buys one more block, or tops up. */
   extend() {
     return this.tab.click('#extend');
   }
@@ -159,6 +164,43 @@ export class VendorPage {
     await this.tab.fill('#plan-grade', grade);
     await this.tab.click('#plan-submit');
     await this.tab.shown('#plan-note');
+  }
+
+  /**
+   * Makes a plan by the minute, counted by the second.
+   * @param {{ name: string, rate: string, hold: string }} plan amounts as a person writes them
+   */
+  async makeMeteredPlan({ name, rate, hold }) {
+    await this.show('setup');
+    await this.tab.fill('#plan-name', name);
+    await this.tab.fill('#plan-kind', 'per_minute');
+    await this.tab.fill('#plan-rate', rate);
+    await this.tab.fill('#plan-count', '1/1');
+    await this.tab.fill('#plan-hold', hold);
+    await this.tab.click('#plan-submit');
+    await this.tab.shown('#plan-note');
+  }
+
+  /**
+   * Makes a plan until asleep with two rates a day.
+   * @param {{ name: string, day: string, night: string, cap: string }} plan amounts as a person writes them
+   */
+  async makeNightPlan({ name, day, night, cap }) {
+    await this.show('setup');
+    await this.tab.fill('#plan-name', name);
+    await this.tab.fill('#plan-kind', 'until_asleep');
+    await this.tab.click('#plan-by-time');
+    const rows = [['day', '08:00', '23:00', day], ['night', '23:00', '08:00', night]];
+    for (const [at, [label = '', start = '', end = '', rate = '']] of rows.entries()) {
+      const row = `#plan-windows li:nth-child(${at + 1})`;
+      await this.tab.fill(`${row} [data-testid=window-label]`, label);
+      await this.tab.fill(`${row} [data-testid=window-start]`, start);
+      await this.tab.fill(`${row} [data-testid=window-end]`, end);
+      await this.tab.fill(`${row} [data-testid=window-rate]`, rate);
+    }
+    await this.tab.fill('#plan-zone', 'Asia/Shanghai');
+    await this.tab.fill('#plan-hold', cap);
+    await this.tab.fill('#plan-cap-hours', '9');
   }
 
   /** @param {{ name: string, grade?: string }} companion */

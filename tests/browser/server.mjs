@@ -63,6 +63,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {number} [credit] minor units paid in before; default enough for two blocks
  * @property {'audio' | 'video'} [media]
  * @property {string} [plan] its name
+ * @property {Record<string, unknown>} [sold] the plan's fields but its name, for one that is not sold in blocks
  * @property {string} [grade]
  * @property {string} [companion] her name
  * @property {string} [client] the name her page shows
@@ -272,11 +273,11 @@ export class Server {
    * @param {Sale} [sale]
    * @returns {Promise<{ id: string, client: Link, companion: Link, client_ref: string }>}
    */
-  async sell({ block_s = 900, price = 2000, credit = price * 2, media = 'video', plan = 'Evening', grade, companion = 'Mei', client = 'Lin' } = {}) {
+  async sell({ block_s = 900, price = 2000, credit = price * 2, media = 'video', plan = 'Evening', sold, grade, companion = 'Mei', client = 'Lin' } = {}) {
     const money = (/** @type {number} */ amount) => ({ amount, currency: 'CNY' });
     const client_ref = `client-${randomUUID()}`;
     const graded = grade === undefined ? {} : { grade };
-    const { id: plan_id } = await this.ask('POST', '/plans', { name: plan, kind: 'block', block_s, price: money(price), ...graded });
+    const { id: plan_id } = await this.ask('POST', '/plans', { name: plan, ...(sold ?? { kind: 'block', block_s, price: money(price) }), ...graded });
     const { id: companion_id } = await this.ask('POST', '/companions', { name: companion, ...graded });
     await this.ask('POST', `/clients/${client_ref}/credits`, { amount: money(credit), order_ref: randomUUID() });
     const call = await this.ask('POST', '/calls', { plan_id, client_ref, companion_id, media, client_name: client });

@@ -187,23 +187,28 @@ async fn good_requests_arrive_as_values() {
         (
             "/v1/plans",
             json!({"name": "n", "kind": "block", "block_s": 43_200, "price": largest, "grade": null}),
-            Request::CreatePlan(CreatePlan { name: "n".into(), block_s: Some(43_200), price: Some(money()), ..CreatePlan::default() }),
+            Request::CreatePlan(Box::new(CreatePlan {
+                name: "n".into(),
+                block_s: Some(43_200),
+                price: Some(money()),
+                ..CreatePlan::default()
+            })),
         ),
         (
             "/v1/plans",
             json!({"name": "n", "kind": "flat", "price": largest, "grace_s": 30}),
-            Request::CreatePlan(CreatePlan {
+            Request::CreatePlan(Box::new(CreatePlan {
                 name: "n".into(),
                 kind: PlanKind::Flat,
                 price: Some(money()),
                 grace_s: Some(30),
                 ..CreatePlan::default()
-            }),
+            })),
         ),
         (
             "/v1/plans",
             night(),
-            Request::CreatePlan(CreatePlan {
+            Request::CreatePlan(Box::new(CreatePlan {
                 name: "整夜".into(),
                 kind: PlanKind::UntilAsleep,
                 first_increment_s: Some(60),
@@ -215,7 +220,7 @@ async fn good_requests_arrive_as_values() {
                 currency: Some("CNY".into()),
                 rounding: Some(PlanRounding::HalfEven),
                 ..CreatePlan::default()
-            }),
+            })),
         ),
         (
             "/v1/companions",
