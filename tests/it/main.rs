@@ -6,6 +6,7 @@ mod calls;
 mod crash;
 mod media;
 mod money;
+mod opening;
 mod overload;
 mod page;
 mod peer;
