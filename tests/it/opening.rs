@@ -4,7 +4,8 @@
 //! only that it opens and that the whole database adds up.
 
 use crate::server::{Server, wait_for};
-use lull::call::{Event, Limits, Medium, RequestId, Shares, Terms};
+use lull::billing::{Conditions, Kind, Plan};
+use lull::call::{Event, Limits, Medium, Policy, RequestId, Shares, Terms};
 use lull::clock::{Clock, Moment, Span};
 use lull::exchange::{self, Effect, Exchange};
 use lull::ids::{CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
@@ -32,8 +33,8 @@ impl Shop {
             vendor: self.vendor,
             plan: PlanId::new(Uuid::from_u128(7)),
             plan_name: "a quarter".to_owned(),
-            block: Span::from_s(900),
-            price: cny(1),
+            sold: Plan::new(cny(1).currency, Kind::Block { block_s: 900, price: 1 }, Conditions::default()).unwrap(),
+            hold: cny(1),
             grade_paid: None,
             grade_delivered: None,
             client: "wei".parse().unwrap(),
@@ -41,6 +42,7 @@ impl Shop {
             companion: self.companion,
             companion_name: "Lin".to_owned(),
             medium: Medium::Audio,
+            policy: Policy::default(),
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             client_token: TokenId::new(Uuid::now_v7()),
             companion_token: TokenId::new(Uuid::now_v7()),
