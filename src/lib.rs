@@ -11,6 +11,7 @@
 //! | 3 | [`exchange`] | the core: calls and their money; events in, effects out |
 //! | 4 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
 //! | 5 | [`service`] [`config`] | the loop, wire to core, carrying effects out |
+//! | 5 | [`webhooks`] | events to vendors' programs: what the store has due goes out, what came of it goes back |
 //! | 5 | [`bot`] | the companion of `lull demo --bot`; uses `media::client` only |
 //! | 5 | [`bench`] | what this machine carries: a media plane and a crowd of `media::client`s |
 //! | 6 | `main` | serve, demo, bench, audit, rate, config, vendor |
@@ -34,3 +35,4 @@ pub mod money;
 pub mod relay;
 pub mod service;
 pub mod store;
+pub mod webhooks;

@@ -11,6 +11,7 @@
 //! | `apply` | one transaction: all or nothing |
 //! | `ledger`, `journal` | money and facts, with what must hold about them |
 //! | `fact_row` | a fact as JSON, for ever readable |
+//! | `outbox`, `webhooks` | events of facts, in the facts' transaction; endpoints and what was sent to them |
 //! | `read` | what others may look up |
 //! | `audit` | whether all of it still adds up |
 
@@ -23,9 +24,11 @@ pub mod fuzzing;
 mod journal;
 mod ledger;
 mod open;
+mod outbox;
 mod read;
 mod rows;
 mod schema;
+mod webhooks;
 mod writer;
 
 #[cfg(test)]
@@ -34,13 +37,14 @@ mod tests;
 pub use audit::Finding;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Outcome as Tried, Secret, Target, Traffic, WebhookWrite};
 
 use crate::call::{Entry, Medium};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 /// A database, open. Clones are handles to the same one; when the last is dropped the queue is worked off first.
 #[derive(Clone)]
@@ -49,11 +53,16 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     readers: read::Readers,
+    /// Rung when there may be something to send.
+    bell: Arc<OnceLock<Bell>>,
     /// None for [`Role::Auditor`].
     writer: Option<writer::Writer>,
     /// Held until the writer is done: fields are dropped in this order.
     _lock: Option<open::ServerLock>,
 }
+
+/// Who hears that there may be something to send.
+type Bell = Box<dyn Fn() + Send + Sync>;
 
 impl Store {
     /// Transactions that wait at most; a further [`Store::submit`] waits until there is room.
@@ -70,7 +79,7 @@ impl Store {
     fn start(opened: open::Opened) -> std::io::Result<Self> {
         let writer = opened.writer.map(writer::Writer::start).transpose()?;
         let readers = read::Readers::new(opened.path.clone());
-        Ok(Self(Arc::new(Inner { path: opened.path, readers, writer, _lock: opened.lock })))
+        Ok(Self(Arc::new(Inner { path: opened.path, readers, bell: Arc::default(), writer, _lock: opened.lock })))
     }
 
     /// The database file, without symbolic links.
@@ -84,9 +93,28 @@ impl Store {
     /// Waits while the queue is full. On a closed store `on_done` is called at once.
     pub fn submit(&self, transaction: Transaction, on_done: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static) {
         match &self.0.writer {
+            Some(writer) if outbox::rings(&transaction) => {
+                let bell = Arc::clone(&self.0.bell);
+                writer.submit(
+                    transaction,
+                    Box::new(move |outcome| {
+                        on_done(outcome);
+                        if let Some(ring) = bell.get() {
+                            ring();
+                        }
+                    }),
+                );
+            }
             Some(writer) => writer.submit(transaction, Box::new(on_done)),
             None => on_done(Err(StoreError::Closed)),
         }
+    }
+
+    /// Lets `ring` be called after each transaction that may have put something into the outbox, on the writer's thread: it must not
+    /// wait. The first to ask is heard, later ones are not.
+    pub fn on_outbox(&self, ring: impl Fn() + Send + Sync + 'static) {
+        // A second listener is a mistake without harm: deliveries are looked for by time as well.
+        let _ = self.0.bell.set(Box::new(ring));
     }
 
     /// Transactions submitted whose outcome is not yet known. A server that sees this grow refuses new commands.
@@ -192,6 +220,8 @@ pub enum Write {
     KeepSecret { name: String, secret: [u8; 32] },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
+    /// Endpoints of vendors' programs and what is sent to them.
+    Webhook(WebhookWrite),
 }
 
 /// What settles a call.
@@ -261,6 +291,14 @@ pub enum Refusal {
     LoginCode,
     /// The amount would leave the range the ledger keeps exact.
     TooLarge,
+    /// The vendor has no such webhook endpoint.
+    NoEndpoint,
+    /// The vendor has no such event.
+    NoEvent,
+    /// The vendor has as many webhook endpoints as she may.
+    TooManyEndpoints { most: u32 },
+    /// The webhook endpoint is disabled.
+    EndpointDisabled,
 }
 
 /// A wallet's state.

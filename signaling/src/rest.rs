@@ -12,8 +12,10 @@ pub(crate) mod fuzzing;
 mod json;
 mod plans;
 mod session;
+mod webhooks;
 
 pub(crate) use command::Id;
+pub use webhooks::{ChangeEndpoint, CreateEndpoint, EVENTS, Webhooks};
 
 use crate::endpoint::Front;
 use crate::inbound::Role;
@@ -24,7 +26,12 @@ use std::sync::Arc;
 
 /// All REST routes.
 pub(crate) fn routes() -> Router<Arc<Front>> {
-    plans::routes().merge(companions::routes()).merge(clients::routes()).merge(calls::routes()).merge(session::routes())
+    plans::routes()
+        .merge(companions::routes())
+        .merge(clients::routes())
+        .merge(calls::routes())
+        .merge(session::routes())
+        .merge(webhooks::routes())
 }
 
 /// A well-formed REST request. Ids are still texts: whether they name anything is the house's business.
@@ -66,6 +73,8 @@ pub enum Request {
     GetReceipt { id: String },
     /// `GET /v1/session`: whose key or cookie this is.
     WhoAmI,
+    /// Endpoints of webhooks and events.
+    Webhooks(Webhooks),
 }
 
 /// The answer to a request.

@@ -100,6 +100,8 @@ pub(super) enum Step {
     Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },
     /// Something for the store alone.
     Write { waiting: Waiting, writes: Vec<Write>, body: Value },
+    /// The same, where the first answer shows more than repetitions get.
+    Edit { waiting: Waiting, edit: super::webhook_desk::Edit },
     /// A new call's plan and companion.
     Book { waiting: Waiting, booking: Box<Booking> },
     /// Something about a call.
@@ -150,6 +152,7 @@ pub(super) enum Want {
 /// A command of the store's that waits for its commit.
 pub(super) enum Stored {
     Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
+    Edited { waiting: Waiting, status: u16, shown: Value },
     Booked { waiting: Waiting, body: Value, call: Box<Call> },
     LoggedIn { vendor_of: SecretHash, reply: Reply<rest::Session> },
     LoggedOut { reply: Reply<()> },
@@ -204,9 +207,10 @@ impl House {
         };
         let waiting = Waiting { vendor: vendor.id, idempotency, _key: key, reply, call: None };
         let (store, notes, now, limits) = (self.store.clone(), self.notes.clone(), self.clock.now(), self.rules.limits.clone());
+        let webhooks = self.rules.webhooks;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let search = Search { store: &store, vendor: &vendor, limits: &limits, now };
+            let search = Search { store: &store, vendor: &vendor, limits: &limits, webhooks, now };
             if let Some(step) = search.look_up(waiting, request) {
                 // As above.
                 let _ = notes.send(Note::Desk(Box::new(step)));
@@ -242,6 +246,11 @@ impl House {
                 });
                 let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
                 self.commit(transaction, Then::Desk(Box::new(Stored::Reply { waiting, body, credited })));
+            }
+            Step::Edit { waiting, edit } => {
+                let transaction = Transaction { idempotency: waiting.keep(edit.status, &edit.kept), writes: edit.writes };
+                let stored = Stored::Edited { waiting, status: edit.status, shown: edit.shown };
+                self.commit(transaction, Then::Desk(Box::new(stored)));
             }
             Step::Book { waiting, booking } => self.book(waiting, *booking),
             Step::OnCall { mut waiting, call, want } => {
@@ -326,6 +335,13 @@ impl House {
                     let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
                     calls.into_iter().for_each(|call| self.read_wallet(call));
                 }
+            }
+            Stored::Edited { waiting, status, shown } => {
+                let answer = outcome.and_then(|outcome| match outcome {
+                    Outcome::Committed => ok(status, shown),
+                    other => answer_of(other, Value::Null),
+                });
+                waiting.answer(answer);
             }
             Stored::Booked { waiting, body, call } => match outcome {
                 Ok(Outcome::Committed) => {

@@ -4,6 +4,7 @@
 
 use super::desk::{Booking, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
+use super::webhook_desk::{Edit, WebhookRules};
 use super::wire;
 use crate::call::{Call, Limits, Medium};
 use crate::clock::{Moment, Span};
@@ -23,6 +24,7 @@ pub(super) struct Search<'a> {
     pub(super) store: &'a Store,
     pub(super) vendor: &'a Vendor,
     pub(super) limits: &'a Limits,
+    pub(super) webhooks: WebhookRules,
     pub(super) now: Moment,
 }
 
@@ -45,6 +47,7 @@ impl Search<'_> {
             Ok(Found::Write(writes, body)) => Some(Step::Write { waiting, writes, body }),
             Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
             Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
+            Ok(Found::Edit(edit)) => Some(Step::Edit { waiting, edit }),
             Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
             Err(refused) => {
                 waiting.answer(Err(refused));
@@ -172,6 +175,7 @@ impl Search<'_> {
                 let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
                 Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
             }
+            Request::Webhooks(request) => self.find_webhooks(request)?,
         })
     }
 
@@ -189,8 +193,9 @@ impl Search<'_> {
 }
 
 /// What a look-up found.
-enum Found {
+pub(super) enum Found {
     Answer(Value),
+    Edit(Edit),
     Write(Vec<Write>, Value),
     Book(Box<Booking>),
     OnCall(CallId, Want),
@@ -205,7 +210,7 @@ fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
     client_ref.parse().map_err(|error| wire::refused(Code::InvalidRequest, format!("{error}"), Some("client_ref")))
 }
 
-fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
+pub(super) fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
     let bad =
         || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, outbox};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -93,6 +93,7 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
     for write in &transaction.writes {
         write_one(connection, write, &mut touched)?;
     }
+    outbox::append(connection, &transaction.writes)?;
     check(connection, &touched)?;
     if let Some(Idempotency { vendor, key, request_hash, status, body }) = &transaction.idempotency {
         let mut insert = connection.prepare_cached("INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)")?;
@@ -171,6 +172,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             finish(connection, settlement)?;
             touched.settled.insert(settlement.call, captured);
         }
+        Write::Webhook(write) => outbox::apply(connection, write)?,
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! It only reads, in one snapshot, so it may run beside a server. What it finds it says and never mends.
 
 mod calls;
+mod outbox;
 
 use super::ledger::Transfer;
 use super::{Store, StoreError, rows};

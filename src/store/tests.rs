@@ -6,6 +6,7 @@ mod format;
 mod groups;
 mod model;
 mod opening;
+mod outbox;
 
 use super::*;
 use crate::call::{EndReason, Fact, Fault, Journal, Limits, Shares, Terms};
