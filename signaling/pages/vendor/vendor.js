@@ -8,6 +8,7 @@ import * as create from './create.js';
 import * as live from './live.js';
 import * as settled from './settled.js';
 import * as setup from './setup.js';
+import * as webhooks from './webhooks.js';
 
 const VIEWS = /** @type {const} */ (['live', 'settled', 'setup', 'credit']);
 
@@ -36,6 +37,7 @@ function show(name) {
   document.body.dataset.view = name;
   live.setShown(name === 'live');
   if (name === 'settled') void settled.load();
+  if (name === 'setup') void webhooks.load().catch(() => null); // what was read before stays
 }
 
 async function start() {
@@ -47,6 +49,7 @@ async function start() {
     setText(byId('vendor-name', HTMLElement), session.vendor_name);
     byId('sign-out', HTMLElement).hidden = false;
     await setup.load();
+    await webhooks.load();
     showScreen('home');
     show('live');
   } catch (error) {
