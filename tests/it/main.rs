@@ -14,3 +14,4 @@ mod running;
 mod server;
 mod tidy;
 mod ways;
+mod webhooks;
