@@ -37,7 +37,7 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    fn new(status: u16, write: WebhookWrite, body: Value) -> Found {
+    fn plain(status: u16, write: WebhookWrite, body: Value) -> Found {
         Found::Edit(Self { status, writes: vec![Write::Webhook(write)], kept: body.clone(), shown: body })
     }
 
@@ -91,11 +91,11 @@ impl Search<'_> {
                 endpoint.description = change.description.clone().unwrap_or(endpoint.description);
                 endpoint.words = change.words.clone().unwrap_or(endpoint.words);
                 let body = shown(&endpoint);
-                Edit::new(200, WebhookWrite::Change { vendor, endpoint: endpoint.id, change }, body)
+                Edit::plain(200, WebhookWrite::Change { vendor, endpoint: endpoint.id, change }, body)
             }
             Webhooks::Delete { id } => {
                 let endpoint = self.endpoint(&id)?.id;
-                Edit::new(200, WebhookWrite::Remove { vendor, endpoint }, json!({ "id": id, "deleted": true }))
+                Edit::plain(200, WebhookWrite::Remove { vendor, endpoint, at }, json!({ "id": id, "deleted": true }))
             }
             Webhooks::Rotate { id, overlap_s } => {
                 let mut endpoint = self.endpoint(&id)?;
@@ -107,18 +107,20 @@ impl Search<'_> {
             Webhooks::Enable { id } => {
                 let mut endpoint = self.endpoint(&id)?;
                 (endpoint.disabled, endpoint.failing_since) = (None, None);
-                Edit::new(200, WebhookWrite::Enable { vendor, endpoint: endpoint.id }, shown(&endpoint))
+                Edit::plain(200, WebhookWrite::Enable { vendor, endpoint: endpoint.id }, shown(&endpoint))
             }
             Webhooks::Test { id } => {
                 let (endpoint, event) = (self.endpoint(&id)?.id, EventId::new(fresh()));
                 let body = json!({ "endpoint_id": id, "event_id": event.to_string() });
-                Edit::new(202, WebhookWrite::Test { vendor, endpoint, event, at }, body)
+                Edit::plain(202, WebhookWrite::Test { vendor, endpoint, event, at }, body)
             }
             Webhooks::Replay { id, after } => {
                 let endpoint = self.endpoint(&id)?.id;
-                let body = json!({ "endpoint_id": id, "after": after });
-                let after = after.map(|after| event_of(&after)).transpose()?;
-                Edit::new(202, WebhookWrite::ReplayMissed { vendor, endpoint, after, at }, body)
+                let from = after.as_deref().map(event_of).transpose()?;
+                let missed = store.missed(vendor, endpoint, from, at).map_err(failed)?;
+                let (queued, more) = missed.ok_or_else(|| wire::not_found("event"))?;
+                let (body, after) = (json!({ "endpoint_id": id, "after": after, "queued": queued, "more": more }), from);
+                Edit::plain(202, WebhookWrite::ReplayMissed { vendor, endpoint, after, at }, body)
             }
             Webhooks::Deliveries { id, page } => {
                 let endpoint = self.endpoint(&id)?.id;
@@ -137,7 +139,7 @@ impl Search<'_> {
                 let endpoint = endpoint_id.as_deref().map(|id| self.endpoint(id)).transpose()?.map(|endpoint| endpoint.id);
                 let event = event_of(&id)?;
                 let body = json!({ "event_id": id, "endpoint_id": endpoint_id });
-                Edit::new(202, WebhookWrite::Replay { vendor, event, endpoint, at }, body)
+                Edit::plain(202, WebhookWrite::Replay { vendor, event, endpoint, at }, body)
             }
         })
     }

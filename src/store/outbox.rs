@@ -7,7 +7,7 @@ use super::apply::Halt;
 use super::webhooks::{Attempt, Change, Disabled, Endpoint, Outcome, Secret, WebhookWrite};
 use super::{Refusal, StoreError, Transaction, Write, fact_row};
 use crate::call::{Entry, Fact, Terms};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::exchange::{Announcement, TEST, announcement, test_announcement, word};
 use crate::ids::{CallId, EndpointId, EventId, VendorId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -15,14 +15,18 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// Facts that have an event, as the journal spells them. Kept apart from [`word`] on purpose: the two must agree.
 const TOLD: &str = "('created', 'started', 'warned', 'extended', 'gifted', 'paused', 'resumed', 'ended', 'settled')";
 
-/// Events that one replay queues at most.
-pub(super) const REPLAY_MOST: u32 = 10_000;
+/// Events that one replay queues at most: no more than a group of the writer's has rows.
+pub(super) const REPLAY_MOST: u32 = 1000;
+
+/// For how long it is kept what became of a delivery, and for how long an event counts as missed.
+pub(super) const KEPT: Span = Span::from_s(30 * 24 * 3600);
 
 /// Whether a transaction may give an endpoint something to do.
 pub(super) fn rings(transaction: &Transaction) -> bool {
     transaction.writes.iter().any(|write| match write {
         Write::Facts { entries, .. } => entries.iter().any(|entry| word(&entry.fact).is_some()),
-        Write::Webhook(_) => true,
+        // Who says what became of a try, or forgets, looks by itself.
+        Write::Webhook(write) => !matches!(write, WebhookWrite::Attempted(_) | WebhookWrite::Prune(_)),
         _ => false,
     })
 }
@@ -104,7 +108,7 @@ fn insert(connection: &Connection, vendor: VendorId, fact: Option<(&str, i64, i6
 /// An SQL condition: the endpoint wants events of the word in parameter `word`.
 macro_rules! wants {
     ($word:literal) => {
-        concat!("disabled_at IS NULL AND (words IS NULL OR instr(' ' || words || ' ', ' ' || ", $word, " || ' '))")
+        concat!("deleted_at IS NULL AND disabled_at IS NULL AND (words IS NULL OR instr(' ' || words || ' ', ' ' || ", $word, " || ' '))")
     };
 }
 
@@ -146,20 +150,26 @@ pub(super) fn apply(connection: &Connection, write: &WebhookWrite) -> Result<(),
     match write {
         WebhookWrite::Add { endpoint, most } => add(connection, endpoint, *most),
         WebhookWrite::Change { vendor, endpoint, change } => change_endpoint(connection, *vendor, *endpoint, change),
-        WebhookWrite::Remove { vendor, endpoint } => {
-            let mut delete = connection.prepare_cached("DELETE FROM webhook_endpoint WHERE id = ? AND vendor = ?")?;
-            found(delete.execute(params![endpoint.to_string(), vendor.to_string()])?)
+        WebhookWrite::Remove { vendor, endpoint, at } => {
+            // Its deliveries may be many: they go bit by bit, see `prune`.
+            let mut delete = connection.prepare_cached(
+                "UPDATE webhook_endpoint SET deleted_at = ?, secret = zeroblob(32), old_secret = NULL, old_secret_until = NULL
+                 WHERE id = ? AND vendor = ? AND deleted_at IS NULL",
+            )?;
+            found(delete.execute(params![at.unix_ms(), endpoint.to_string(), vendor.to_string()])?)
         }
         WebhookWrite::Rotate { vendor, endpoint, secret, old_until } => {
             let mut rotate = connection.prepare_cached(
-                "UPDATE webhook_endpoint SET old_secret = secret, old_secret_until = ?, secret = ? WHERE id = ? AND vendor = ?",
+                "UPDATE webhook_endpoint SET old_secret = secret, old_secret_until = ?, secret = ?
+                 WHERE id = ? AND vendor = ? AND deleted_at IS NULL",
             )?;
             let Secret(secret) = secret;
             found(rotate.execute(params![old_until.unix_ms(), secret, endpoint.to_string(), vendor.to_string()])?)
         }
         WebhookWrite::Enable { vendor, endpoint } => {
             let mut enable = connection.prepare_cached(
-                "UPDATE webhook_endpoint SET disabled_at = NULL, disabled_why = NULL, failing_since = NULL WHERE id = ? AND vendor = ?",
+                "UPDATE webhook_endpoint SET disabled_at = NULL, disabled_why = NULL, failing_since = NULL
+                 WHERE id = ? AND vendor = ? AND deleted_at IS NULL",
             )?;
             found(enable.execute(params![endpoint.to_string(), vendor.to_string()])?)
         }
@@ -172,6 +182,7 @@ pub(super) fn apply(connection: &Connection, write: &WebhookWrite) -> Result<(),
         WebhookWrite::Replay { vendor, event, endpoint, at } => replay(connection, *vendor, *event, *endpoint, *at),
         WebhookWrite::ReplayMissed { vendor, endpoint, after, at } => replay_missed(connection, *vendor, *endpoint, *after, *at),
         WebhookWrite::Attempted(attempt) => attempted(connection, attempt),
+        WebhookWrite::Prune(stale) => prune(connection, stale),
     }
 }
 
@@ -181,7 +192,7 @@ fn found(rows: usize) -> Result<(), Halt> {
 
 fn add(connection: &Connection, endpoint: &Endpoint, most: u32) -> Result<(), Halt> {
     let vendor = endpoint.vendor.to_string();
-    let mut count = connection.prepare_cached("SELECT count(*) FROM webhook_endpoint WHERE vendor = ?")?;
+    let mut count = connection.prepare_cached("SELECT count(*) FROM webhook_endpoint WHERE vendor = ? AND deleted_at IS NULL")?;
     if count.query_one([&vendor], |row| row.get::<_, u32>(0))? >= most {
         return Err(Refusal::TooManyEndpoints { most }.into());
     }
@@ -205,7 +216,7 @@ fn add(connection: &Connection, endpoint: &Endpoint, most: u32) -> Result<(), Ha
 fn change_endpoint(connection: &Connection, vendor: VendorId, endpoint: EndpointId, change: &Change) -> Result<(), Halt> {
     let mut update = connection.prepare_cached(
         "UPDATE webhook_endpoint SET url = coalesce(?1, url), description = iif(?2, ?3, description), words = iif(?4, ?5, words)
-         WHERE id = ?6 AND vendor = ?7",
+         WHERE id = ?6 AND vendor = ?7 AND deleted_at IS NULL",
     )?;
     let (description, words) = (change.description.as_ref(), change.words.as_ref());
     found(update.execute(params![
@@ -220,7 +231,8 @@ fn change_endpoint(connection: &Connection, vendor: VendorId, endpoint: Endpoint
 }
 
 fn enabled(connection: &Connection, vendor: VendorId, endpoint: EndpointId) -> Result<(), Halt> {
-    let mut state = connection.prepare_cached("SELECT disabled_at IS NULL FROM webhook_endpoint WHERE id = ? AND vendor = ?")?;
+    let mut state =
+        connection.prepare_cached("SELECT disabled_at IS NULL FROM webhook_endpoint WHERE id = ? AND vendor = ? AND deleted_at IS NULL")?;
     match state.query_one(params![endpoint.to_string(), vendor.to_string()], |row| row.get(0)).optional()? {
         Some(true) => Ok(()),
         Some(false) => Err(Refusal::EndpointDisabled.into()),
@@ -243,33 +255,59 @@ fn replay(connection: &Connection, vendor: VendorId, event: EventId, endpoint: O
     }
 }
 
-/// Queues what an endpoint wants and never got, from the first event behind `after` on (or the first since it was made).
+/// Queues what an endpoint wants and never got, from the first event behind `after` on.
 fn replay_missed(connection: &Connection, vendor: VendorId, endpoint: EndpointId, after: Option<EventId>, at: Moment) -> Result<(), Halt> {
     enabled(connection, vendor, endpoint)?;
-    let (endpoint, vendor) = (endpoint.to_string(), vendor.to_string());
+    let mut after_number = connection.prepare_cached("SELECT number FROM event WHERE id = ? AND vendor = ?")?;
     let after: i64 = match after {
         Some(after) => {
-            let mut number = connection.prepare_cached("SELECT number FROM event WHERE id = ? AND vendor = ?")?;
-            number.query_one(params![after.to_string(), vendor], |row| row.get(0)).optional()?.ok_or(Refusal::NoEvent)?
+            let number = after_number.query_one(params![after.to_string(), vendor.to_string()], |row| row.get(0)).optional()?;
+            number.ok_or(Refusal::NoEvent)?
         }
         None => 0,
     };
-    let mut insert = connection.prepare_cached(concat!(
-        "INSERT INTO delivery (endpoint, event, lane, state)
-         SELECT webhook_endpoint.id, number, call, 'pending' FROM event JOIN webhook_endpoint ON webhook_endpoint.id = ?1
-         WHERE event.vendor = ?2 AND number > ?3 AND call IS NOT NULL AND (?3 > 0 OR at >= webhook_endpoint.created_at) AND ",
+    let endpoint = endpoint.to_string();
+    for (number, lane) in missed(connection, &vendor.to_string(), &endpoint, after, at)?.into_iter().take(REPLAY_MOST as usize) {
+        queue(connection, &endpoint, number, &lane, at)?;
+    }
+    Ok(())
+}
+
+/// Events that an endpoint wants and that are neither there nor on their way, with their lanes, in order: one more than a replay queues.
+///
+/// Those of before it was made, or older than what is kept of deliveries, are none.
+pub(super) fn missed(
+    connection: &Connection,
+    vendor: &str,
+    endpoint: &str,
+    after: i64,
+    now: Moment,
+) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut select = connection.prepare_cached(concat!(
+        "SELECT number, call FROM event JOIN webhook_endpoint ON webhook_endpoint.id = ?1
+         WHERE event.vendor = ?2 AND number > ?3 AND call IS NOT NULL AND at >= max(webhook_endpoint.created_at, ?4) AND ",
         wants!("event.word"),
-        " AND NOT EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND event = number AND state <> 'failed') ORDER BY number LIMIT ?4
-         ON CONFLICT (endpoint, event) DO UPDATE SET state = 'pending', attempts = 0, next_at = NULL, first_at = NULL, error = NULL",
+        " AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.endpoint = ?1 AND delivery.event = number AND state <> 'failed')
+         ORDER BY number LIMIT ?5",
     ))?;
-    insert.execute(params![endpoint, vendor, after, REPLAY_MOST])?;
-    let mut order = connection.prepare_cached(
-        "UPDATE delivery SET next_at = CASE
-             WHEN NOT EXISTS (SELECT 1 FROM delivery AS before WHERE before.endpoint = ?1 AND before.lane = delivery.lane
-                              AND before.state = 'pending' AND before.event < delivery.event) THEN coalesce(next_at, ?2) END
-         WHERE endpoint = ?1 AND state = 'pending'",
+    let missed = select
+        .query_map(params![endpoint, vendor, after, (now - KEPT).unix_ms(), REPLAY_MOST + 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    missed.collect()
+}
+
+/// Forgets deliveries that are long over or whose endpoint is deleted, and such endpoints once nothing refers to them.
+fn prune(connection: &Connection, stale: &[(EndpointId, i64)]) -> Result<(), Halt> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM delivery WHERE endpoint = ?1 AND event = ?2
+         AND (state <> 'pending' OR EXISTS (SELECT 1 FROM webhook_endpoint WHERE id = ?1 AND deleted_at IS NOT NULL))",
     )?;
-    order.execute(params![endpoint, at.unix_ms()])?;
+    for (endpoint, event) in stale {
+        delete.execute(params![endpoint.to_string(), event])?;
+    }
+    let mut gone = connection.prepare_cached(
+        "DELETE FROM webhook_endpoint WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery WHERE endpoint = id)",
+    )?;
+    gone.execute([])?;
     Ok(())
 }
 
@@ -286,16 +324,29 @@ fn attempted(connection: &Connection, attempt: &Attempt) -> Result<(), Halt> {
     };
     let pending = select.query_one(params![endpoint, attempt.event.to_string()], row).optional()?;
     let Some((number, lane, word, first_at)) = pending else { return Ok(()) };
+    let is_test = word == TEST;
+    let disables = match &attempt.outcome {
+        Outcome::Gone { .. } => Some(Disabled::Gone),
+        Outcome::Failed { retry_at: None, .. } if !is_test => {
+            // Nothing came through since the first try of this event.
+            let mut silent =
+                connection.prepare_cached("SELECT coalesce(last_success_at, ?2 - 1) < ?2 FROM webhook_endpoint WHERE id = ?1")?;
+            silent.query_one(params![endpoint, first_at.unwrap_or(at)], |row| row.get::<_, bool>(0))?.then_some(Disabled::Exhausted)
+        }
+        Outcome::Failed { .. } | Outcome::Delivered => None,
+    };
     let (state, next_at, error) = match &attempt.outcome {
         Outcome::Delivered => ("delivered", None, None),
-        Outcome::Failed { why, retry_at: Some(next) } if word != TEST => ("pending", Some(next.unix_ms()), Some(why)),
+        Outcome::Failed { why, retry_at: Some(next) } if !is_test => ("pending", Some(next.unix_ms()), Some(why)),
+        // It is the first to go when the endpoint is enabled, so that the order of its call holds.
+        Outcome::Failed { why, .. } | Outcome::Gone { why } if disables.is_some() && !is_test => ("pending", Some(at), Some(why)),
         Outcome::Failed { why, .. } | Outcome::Gone { why } => ("failed", None, Some(why)),
     };
     let mut update = connection.prepare_cached(
-        "UPDATE delivery SET state = ?3, attempts = attempts + 1, next_at = ?4, first_at = coalesce(first_at, ?5), last_at = ?5,
-         status = ?6, error = ?7 WHERE endpoint = ?1 AND event = ?2",
+        "UPDATE delivery SET state = ?3, attempts = iif(?8, 0, attempts + 1), next_at = ?4, first_at = iif(?8, NULL, coalesce(first_at, ?5)),
+         last_at = ?5, status = ?6, error = ?7 WHERE endpoint = ?1 AND event = ?2",
     )?;
-    update.execute(params![endpoint, number, state, next_at, at, attempt.status, error])?;
+    update.execute(params![endpoint, number, state, next_at, at, attempt.status, error, disables.is_some() && !is_test])?;
     if let Some(error) = error {
         let mut fails = connection.prepare_cached(
             "UPDATE webhook_endpoint SET failing_since = coalesce(failing_since, ?2), last_error = ?3, last_error_at = ?2 WHERE id = ?1",
@@ -306,31 +357,12 @@ fn attempted(connection: &Connection, attempt: &Attempt) -> Result<(), Halt> {
             connection.prepare_cached("UPDATE webhook_endpoint SET failing_since = NULL, last_success_at = ?2 WHERE id = ?1")?;
         works.execute(params![endpoint, at])?;
     }
-    match &attempt.outcome {
-        Outcome::Gone { .. } => disable(connection, &endpoint, Disabled::Gone, at)?,
-        // Nothing came through since the first try of this event.
-        Outcome::Failed { retry_at: None, .. } if word != TEST => {
-            let mut silent =
-                connection.prepare_cached("SELECT coalesce(last_success_at, ?2 - 1) < ?2 FROM webhook_endpoint WHERE id = ?1")?;
-            if silent.query_one(params![endpoint, first_at.unwrap_or(at)], |row| row.get(0))? {
-                disable(connection, &endpoint, Disabled::Exhausted, at)?;
-            }
-        }
-        Outcome::Failed { .. } | Outcome::Delivered => {}
+    if let Some(why) = disables {
+        // What is on its way stays there, and nothing is added, until the vendor enables it.
+        let mut disable = connection.prepare_cached("UPDATE webhook_endpoint SET disabled_at = ?2, disabled_why = ?3 WHERE id = ?1")?;
+        disable.execute(params![endpoint, at, why.name()])?;
     }
     Ok(order(connection, &endpoint, &lane, attempt.at)?)
-}
-
-/// Nothing more is sent there until the vendor enables it. What was on its way counts as failed and can be replayed.
-fn disable(connection: &Connection, endpoint: &str, why: Disabled, at: i64) -> rusqlite::Result<()> {
-    let mut disable = connection.prepare_cached("UPDATE webhook_endpoint SET disabled_at = ?2, disabled_why = ?3 WHERE id = ?1")?;
-    disable.execute(params![endpoint, at, why.name()])?;
-    let mut fail = connection.prepare_cached(
-        "UPDATE delivery SET state = 'failed', next_at = NULL, error = coalesce(error, 'the endpoint was disabled')
-         WHERE endpoint = ? AND state = 'pending'",
-    )?;
-    fail.execute([endpoint])?;
-    Ok(())
 }
 
 /// An event's row, for the audit.

@@ -29,6 +29,7 @@ CREATE TABLE event (
 
 CREATE INDEX event_by_vendor ON event (vendor, number);
 
+-- A deleted endpoint goes when nothing refers to it any more.
 -- `words` are the events wanted, between spaces; null is all of them. The old secret signs too until its time is over.
 CREATE TABLE webhook_endpoint (
     id               TEXT NOT NULL PRIMARY KEY,
@@ -46,6 +47,7 @@ CREATE TABLE webhook_endpoint (
     failing_since    INTEGER,
     last_error       TEXT,
     last_error_at    INTEGER,
+    deleted_at       INTEGER,
     CHECK ((old_secret IS NULL) = (old_secret_until IS NULL)),
     CHECK ((disabled_at IS NULL) = (disabled_why IS NULL)),
     CHECK ((last_error IS NULL) = (last_error_at IS NULL))
@@ -56,7 +58,7 @@ CREATE INDEX webhook_endpoint_by_vendor ON webhook_endpoint (vendor, id);
 -- One event on its way to one endpoint. Those of one lane (a call) go one after the other: only the first pending one of a
 -- lane has a `next_at`.
 CREATE TABLE delivery (
-    endpoint TEXT NOT NULL REFERENCES webhook_endpoint ON DELETE CASCADE,
+    endpoint TEXT NOT NULL REFERENCES webhook_endpoint,
     event    INTEGER NOT NULL REFERENCES event,
     lane     TEXT NOT NULL,
     state    TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')),

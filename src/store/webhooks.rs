@@ -3,7 +3,7 @@
 //! How an event comes to be and in which order it goes out is `outbox`'s business. Secrets are handed out to who signs and never shown.
 
 use super::rows::{moment, text};
-use super::{Page, Store, StoreError};
+use super::{Page, Store, StoreError, outbox};
 use crate::clock::Moment;
 use crate::ids::{EndpointId, EventId, VendorId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -93,27 +93,29 @@ pub enum Outcome {
     Gone { why: String },
 }
 
-/// One change of endpoints or deliveries. Condition of all but the last: the endpoint (and event) is this vendor's.
+/// One change of endpoints or deliveries. Condition of all but the last two: the endpoint (and event) is this vendor's.
 #[derive(Clone, Debug)]
 pub enum WebhookWrite {
     /// A new endpoint. Condition: the vendor has fewer than `most`.
     Add { endpoint: Box<Endpoint>, most: u32 },
     /// Another address, description or choice of events.
     Change { vendor: VendorId, endpoint: EndpointId, change: Change },
-    /// The endpoint and what is on its way to it goes.
-    Remove { vendor: VendorId, endpoint: EndpointId },
+    /// Nothing is sent there any more, and nobody sees it.
+    Remove { vendor: VendorId, endpoint: EndpointId, at: Moment },
     /// A new secret; the one before signs too until then.
     Rotate { vendor: VendorId, endpoint: EndpointId, secret: Secret, old_until: Moment },
-    /// Events made from now on are sent again.
+    /// What is on its way goes out, and events made from now on.
     Enable { vendor: VendorId, endpoint: EndpointId },
     /// An event that only tries the endpoint out, once. Condition: it is enabled.
     Test { vendor: VendorId, endpoint: EndpointId, event: EventId, at: Moment },
     /// An event once more, to one endpoint (condition: it is enabled) or to all that want it.
     Replay { vendor: VendorId, event: EventId, endpoint: Option<EndpointId>, at: Moment },
-    /// What the endpoint wants and never got, behind `after` or since it was made; 10,000 events at most. Condition: it is enabled.
+    /// What the endpoint wants and never got, behind `after` or since it was made, for 30 days; 1,000 events at most. Condition: it is enabled.
     ReplayMissed { vendor: VendorId, endpoint: EndpointId, after: Option<EventId>, at: Moment },
     /// What became of a try.
     Attempted(Attempt),
+    /// These deliveries, from [`Store::stale_deliveries`], are forgotten.
+    Prune(Vec<(EndpointId, i64)>),
 }
 
 /// An event as it is kept.
@@ -164,7 +166,7 @@ pub struct Due {
 /// What is on its way in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Deliveries that are pending.
+    /// Deliveries that are pending at endpoints that are enabled.
     pub pending: u64,
     /// When the oldest event among them was made.
     pub oldest: Option<Moment>,
@@ -181,14 +183,14 @@ impl Store {
     /// A vendor's endpoints, oldest first.
     pub fn endpoints(&self, vendor: VendorId) -> Result<Vec<Endpoint>, StoreError> {
         let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached(&format!("{ENDPOINT} WHERE vendor = ? ORDER BY id"))?;
+        let mut select = reader.prepare_cached(&format!("{ENDPOINT} WHERE vendor = ? AND deleted_at IS NULL ORDER BY id"))?;
         Ok(select.query_map([vendor.to_string()], endpoint)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// An endpoint of this vendor.
     pub fn endpoint(&self, vendor: VendorId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
         let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached(&format!("{ENDPOINT} WHERE id = ? AND vendor = ?"))?;
+        let mut select = reader.prepare_cached(&format!("{ENDPOINT} WHERE id = ? AND vendor = ? AND deleted_at IS NULL"))?;
         Ok(select.query_one([id.to_string(), vendor.to_string()], endpoint).optional()?)
     }
 
@@ -219,7 +221,7 @@ impl Store {
         let reader = self.0.readers.take()?;
         let mut endpoints = reader.prepare_cached(
             "SELECT id, url, secret, iif(old_secret_until > ?1, old_secret, NULL) FROM webhook_endpoint
-             WHERE disabled_at IS NULL AND EXISTS (SELECT 1 FROM delivery WHERE endpoint = id AND next_at <= ?1) ORDER BY id",
+             WHERE disabled_at IS NULL AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM delivery WHERE endpoint = id AND next_at <= ?1) ORDER BY id",
         )?;
         let target = |row: &Row<'_>| {
             let secrets = [Some(row.get(2)?), row.get(3)?].into_iter().flatten().map(Secret).collect();
@@ -243,18 +245,67 @@ impl Store {
         let reader = self.0.readers.take()?;
         let mut select = reader.prepare_cached(
             "SELECT min((SELECT min(next_at) FROM delivery WHERE endpoint = id AND next_at > ?)) FROM webhook_endpoint
-             WHERE disabled_at IS NULL",
+             WHERE disabled_at IS NULL AND deleted_at IS NULL",
         )?;
         Ok(select.query_one([now.unix_ms()], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
+    }
+
+    /// How many events an endpoint wants and never got, as [`WebhookWrite::ReplayMissed`] has it, and whether there are more than it queues.
+    pub fn missed(
+        &self,
+        vendor: VendorId,
+        endpoint: EndpointId,
+        after: Option<EventId>,
+        now: Moment,
+    ) -> Result<Option<(u32, bool)>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let Some(after) = place(&reader, vendor, after, 0)? else { return Ok(None) };
+        let missed = outbox::missed(&reader, &vendor.to_string(), &endpoint.to_string(), after, now)?.len();
+        let most = outbox::REPLAY_MOST;
+        Ok(Some((u32::try_from(missed).unwrap_or(most).min(most), missed > most as usize)))
+    }
+
+    /// Why nothing is sent to an endpoint, whoever's it is.
+    pub fn disabled(&self, endpoint: EndpointId) -> Result<Option<Disabled>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let mut select = reader.prepare_cached("SELECT disabled_why FROM webhook_endpoint WHERE id = ? AND disabled_at IS NOT NULL")?;
+        let why = select.query_one([endpoint.to_string()], |row| row.get::<_, String>(0)).optional()?;
+        Ok(why.map(|why| disabled_of(&why)))
+    }
+
+    /// Deliveries to be forgotten, `limit` at most: of deleted endpoints, and those over for 30 days. Empty also if a deleted endpoint
+    /// without deliveries is all there is.
+    pub fn stale_deliveries(&self, now: Moment, limit: u32) -> Result<Vec<(EndpointId, i64)>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let mut endpoints = reader.prepare_cached("SELECT id, deleted_at IS NOT NULL FROM webhook_endpoint")?;
+        let endpoints = endpoints.query_map([], |row| Ok((text::<EndpointId>(row, 0)?, row.get(1)?)))?;
+        // Only the oldest are looked at, so that this costs little; what is pending among them is passed over.
+        let mut oldest = reader.prepare_cached(
+            "SELECT number FROM (SELECT event AS number, state FROM delivery WHERE endpoint = ?1 ORDER BY event LIMIT ?4)
+             JOIN event USING (number) WHERE ?2 OR (state <> 'pending' AND at < ?3)",
+        )?;
+        let mut stale = Vec::new();
+        for endpoint in endpoints {
+            let (endpoint, deleted): (EndpointId, bool) = endpoint?;
+            let cut = (now - outbox::KEPT).unix_ms();
+            let rows = oldest.query_map(params![endpoint.to_string(), deleted, cut, limit], |row| row.get::<_, i64>(0))?;
+            for event in rows {
+                stale.push((endpoint, event?));
+            }
+        }
+        stale.truncate(limit as usize);
+        Ok(stale)
     }
 
     /// What is on its way in all, for figures.
     pub fn traffic(&self) -> Result<Traffic, StoreError> {
         let reader = self.0.readers.take()?;
         let mut select = reader.prepare_cached(
-            "SELECT (SELECT count(*) FROM delivery WHERE state = 'pending'),
-             (SELECT at FROM event WHERE number = (SELECT min(delivery.event) FROM delivery WHERE state = 'pending')),
-             (SELECT count(*) FROM webhook_endpoint WHERE disabled_at IS NOT NULL)",
+            "WITH waiting (count, first) AS (
+                 SELECT count(*), min(delivery.event) FROM webhook_endpoint JOIN delivery ON endpoint = id AND state = 'pending'
+                 WHERE disabled_at IS NULL AND deleted_at IS NULL)
+             SELECT count, (SELECT at FROM event WHERE number = first),
+             (SELECT count(*) FROM webhook_endpoint WHERE disabled_at IS NOT NULL AND deleted_at IS NULL) FROM waiting",
         )?;
         let traffic = |row: &Row<'_>| {
             let oldest = row.get::<_, Option<i64>>(1)?.map(Moment::from_unix_ms);
@@ -281,10 +332,7 @@ fn maybe_moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Moment>>
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     let words: Option<String> = row.get(4)?;
-    let disabled_why = match row.get::<_, Option<String>>(10)?.as_deref() {
-        Some("gone") => Disabled::Gone,
-        _ => Disabled::Exhausted,
-    };
+    let disabled_why = row.get::<_, Option<String>>(10)?.map(|why| disabled_of(&why));
     Ok(Endpoint {
         id: text(row, 0)?,
         vendor: text(row, 1)?,
@@ -294,12 +342,17 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
         secret: Secret(row.get(5)?),
         old_secret: row.get::<_, Option<[u8; 32]>>(6)?.map(Secret).zip(maybe_moment(row, 7)?),
         created_at: moment(row, 8)?,
-        disabled: maybe_moment(row, 9)?.map(|at| (at, disabled_why)),
+        disabled: maybe_moment(row, 9)?.zip(disabled_why),
         last_success_at: maybe_moment(row, 11)?,
         failing_since: maybe_moment(row, 12)?,
         last_error: maybe_moment(row, 14)?.zip(row.get(13)?),
         pending: count(row, 15)?,
     })
+}
+
+/// The table allows two words.
+fn disabled_of(why: &str) -> Disabled {
+    if why == Disabled::Gone.name() { Disabled::Gone } else { Disabled::Exhausted }
 }
 
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {

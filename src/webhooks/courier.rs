@@ -25,6 +25,10 @@ const LOOK: Span = Span::from_s(15);
 /// After a failure of the store nothing is sent for this long: it could not be noted.
 const PAUSE: Span = Span::from_s(5);
 
+/// How often what is long over is forgotten, and how much of it at once, so that other writers need not wait.
+const PRUNE_EVERY: Span = Span::from_s(600);
+const PRUNE: u32 = 500;
+
 /// How long tries under way get when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -40,6 +44,7 @@ pub(super) struct Courier {
     /// Nothing is sent before this.
     not_before: Option<Moment>,
     measured_at: Option<Moment>,
+    pruned_at: Option<Moment>,
 }
 
 /// What is on its way to an endpoint.
@@ -68,6 +73,7 @@ impl Courier {
             under_way: JoinSet::new(),
             not_before: None,
             measured_at: None,
+            pruned_at: None,
         }
     }
 
@@ -113,6 +119,10 @@ impl Courier {
                 }
                 for target in targets {
                     self.start(target);
+                }
+                if self.pruned_at.is_none_or(|at| now.since(at) >= PRUNE_EVERY) {
+                    self.pruned_at = Some(now);
+                    tokio::spawn(prune(self.store.clone(), now));
                 }
                 let look = now + LOOK;
                 next.map_or(look, |next| next.min(look))
@@ -221,17 +231,37 @@ impl Errand {
         let gave_up = !matches!(outcome, Tried::Delivered | Tried::Failed { retry_at: Some(_), .. });
         let (endpoint, event) = (self.endpoint, self.event);
         let attempt = Attempt { endpoint, event, at, status: answer.ok().map(|status| status.as_u16()), outcome };
-        let noted = note(&self.store, attempt).await;
+        let noted = write(&self.store, WebhookWrite::Attempted(attempt)).await;
         if gave_up {
-            tracing::warn!(endpoint.id = %endpoint, event.id = %event, "event {event} was given up at {endpoint}; the vendor's list says why");
+            let store = self.store.clone();
+            match tokio::task::spawn_blocking(move || store.disabled(endpoint)).await {
+                Ok(Ok(Some(why))) => tracing::warn!(endpoint.id = %endpoint, "webhook endpoint {endpoint} is disabled: {}", why.name()),
+                _ => tracing::warn!(endpoint.id = %endpoint, event.id = %event, "event {event} was given up at {endpoint}"),
+            }
         }
         Done { endpoint, lane: self.lane, pace, noted }
     }
 }
 
-async fn note(store: &Store, attempt: Attempt) -> Result<(), StoreError> {
+/// Forgets what is long over, a little at a time.
+async fn prune(store: Store, now: Moment) {
+    loop {
+        let reader = store.clone();
+        let stale = match tokio::task::spawn_blocking(move || reader.stale_deliveries(now, PRUNE)).await {
+            Ok(Ok(stale)) => stale,
+            _ => return, // It is tried again later.
+        };
+        let is_last = stale.len() < PRUNE as usize;
+        let pruned = write(&store, WebhookWrite::Prune(stale)).await;
+        if is_last || pruned.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(store: &Store, write: WebhookWrite) -> Result<(), StoreError> {
     let (told, outcome) = oneshot::channel();
-    let transaction = Transaction { idempotency: None, writes: vec![Write::Webhook(WebhookWrite::Attempted(attempt))] };
+    let transaction = Transaction { idempotency: None, writes: vec![Write::Webhook(write)] };
     let store = store.clone();
     // Submitting waits while the queue is full.
     tokio::task::spawn_blocking(move || {

@@ -205,21 +205,25 @@ async fn a_receiver_that_always_fails_is_disabled_and_gets_all_of_it_once_it_is_
     assert_eq!(shop.types(4).await, ["call.created"; 4], "the order of a call is kept, so the others wait");
     let disabled = wait_for("an endpoint that is disabled", || Some(vendor.get(&path).with(200)).filter(|it| it["state"] == "disabled"));
     assert_eq!((&disabled["disabled_why"], &disabled["last_error"]), (&json!("exhausted"), &json!("answered with status 500")));
-    assert_eq!(disabled["pending"], 0);
-    assert!(server.log().contains("was given up"), "{}", server.log());
+    assert_eq!(disabled["pending"], 3);
+    wait_for("the log", || server.log().contains("is disabled: exhausted").then_some(()));
     vendor.post(&format!("{path}/test"), json!({})).problem(409, "endpoint_disabled");
     vendor.post(&format!("{path}/replay"), json!({})).problem(409, "endpoint_disabled");
     assert!(shop.got_nothing());
+    let unheard = vendor.call(600, 2000);
 
     shop.answers(200);
     let enabled = vendor.post(&format!("{path}/enable"), json!({})).with(200);
     assert_eq!((&enabled["state"], &enabled["disabled_at"]), (&json!("enabled"), &Value::Null));
-    vendor.post(&format!("{path}/replay"), json!({})).with(202);
     assert_eq!(shop.types(3).await, ["call.created", "call.ended", "call.settled"]);
+    let replayed = vendor.post(&format!("{path}/replay"), json!({})).with(202);
+    assert_eq!((&replayed["queued"], &replayed["more"]), (&json!(1), &json!(false)));
+    let got = shop.next().await.json();
+    assert_eq!((&got["type"], &got["data"]["call_id"]), (&json!("call.created"), &json!(unheard.id)));
     let deliveries = wait_for("all of it", || {
         Some(vendor.get(&format!("{path}/deliveries?limit=2")).with(200)).filter(|list| list["items"][0]["state"] == "delivered")
     });
-    assert_eq!((&deliveries["items"][0]["type"], &deliveries["items"][0]["status"]), (&json!("call.settled"), &json!(200)));
+    assert_eq!((&deliveries["items"][0]["type"], &deliveries["items"][0]["status"]), (&json!("call.created"), &json!(200)));
     assert_eq!(deliveries["next_cursor"], deliveries["items"][1]["event_id"]);
 
     shop.answers(410);

@@ -202,7 +202,8 @@ fn an_endpoint_is_disabled_when_an_event_is_given_up_and_nothing_came_through_me
     }
     let shown = shop.shown(dead);
     assert_eq!(shown.disabled, Some((later + Span::from_ms(2), Disabled::Exhausted)));
-    assert_eq!((shown.pending, shop.due(dead, later + Span::from_s(1))), (0, vec![]));
+    assert_eq!((shown.pending, shop.due(dead, later + Span::from_s(1))), (18, vec![]));
+    assert_eq!((shop.store.disabled(dead), shop.store.disabled(choosy)), (Ok(Some(Disabled::Exhausted)), Ok(None)));
     assert_eq!(shop.shown(choosy).disabled, None, "only that event is not to its taste");
     assert_eq!(shop.due(choosy, later + Span::from_s(1)).len(), 2, "the next of both calls");
     assert_eq!(shop.store.traffic().unwrap().disabled, 1);
@@ -218,6 +219,8 @@ fn an_endpoint_is_disabled_when_an_event_is_given_up_and_nothing_came_through_me
         assert_eq!(shop.store.commit(webhook(write)), Ok(Outcome::Refused(Refusal::EndpointDisabled)));
     }
     shop.commit(webhook(WebhookWrite::Enable { vendor: shop.vendor, endpoint: dead }));
+    assert_eq!(shop.shown(dead).pending, 18, "what was on its way is again");
+    assert_eq!(shop.store.missed(shop.vendor, dead, None, later), Ok(Some((9, false))));
     shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: dead, after: None, at: later }));
     assert_eq!(shop.shown(dead).pending, 27);
     for left in [3; 9] {
@@ -239,7 +242,10 @@ fn an_endpoint_that_says_gone_is_disabled_at_once() {
     let due = shop.due(endpoint, at(100_000));
     shop.attempt(endpoint, due[0].event, at(100_000), Tried::Gone { why: "answered with status 410".to_owned() });
     assert_eq!(shop.shown(endpoint).disabled, Some((at(100_000), Disabled::Gone)));
-    assert_eq!(shop.shown(endpoint).pending, 0);
+    assert_eq!(shop.due(endpoint, at(200_000)), []);
+    shop.commit(webhook(WebhookWrite::Enable { vendor: shop.vendor, endpoint }));
+    let again = shop.due(endpoint, at(200_000));
+    assert_eq!(again.iter().map(|due| (due.event, due.attempts)).collect::<Vec<_>>(), [(due[0].event, 0)], "the order holds");
 }
 
 #[test]
@@ -292,7 +298,7 @@ fn endpoints_are_their_vendors_own_and_not_too_many() {
     let change = Change { url: Some("https://evil.example".to_owned()), ..Change::default() };
     for write in [
         WebhookWrite::Change { vendor: stranger, endpoint, change },
-        WebhookWrite::Remove { vendor: stranger, endpoint },
+        WebhookWrite::Remove { vendor: stranger, endpoint, at: at(0) },
         WebhookWrite::Rotate { vendor: stranger, endpoint, secret: Secret([1; 32]), old_until: at(9) },
         WebhookWrite::Enable { vendor: stranger, endpoint },
         WebhookWrite::Test { vendor: stranger, endpoint, event: EventId::new(shop.uuid()), at: at(0) },
@@ -328,9 +334,64 @@ fn both_secrets_sign_until_the_old_ones_time_is_over() {
     let change = Change { url: None, description: Some(None), words: Some(None) };
     shop.commit(webhook(WebhookWrite::Change { vendor: shop.vendor, endpoint, change }));
     assert_eq!((shop.shown(endpoint).description, shop.shown(endpoint).words), (None, None));
-    shop.commit(webhook(WebhookWrite::Remove { vendor: shop.vendor, endpoint }));
+    shop.commit(webhook(WebhookWrite::Remove { vendor: shop.vendor, endpoint, at: at(200_000) }));
     assert_eq!(shop.store.due(at(200_000), 1), Ok(vec![]));
+    assert_eq!((shop.store.endpoint(shop.vendor, endpoint), shop.store.endpoints(shop.vendor)), (Ok(None), Ok(vec![])));
     assert_eq!(shop.all_events().len(), 9, "events stay");
+}
+
+#[test]
+fn what_is_long_over_is_forgotten_bit_by_bit_and_what_is_pending_is_not() {
+    let shop = Shop::new();
+    let (kept, deleted) = (shop.endpoint(None), shop.endpoint(None));
+    shop.whole_call();
+    let (first, month) = (shop.due(kept, at(100_000))[0].event, at(100_000) + Span::from_s(30 * 24 * 3600));
+    shop.attempt(kept, first, at(100_000), Tried::Delivered);
+    assert_eq!(shop.store.stale_deliveries(at(200_000), 100), Ok(vec![]));
+    shop.commit(webhook(WebhookWrite::Remove { vendor: shop.vendor, endpoint: deleted, at: at(200_000) }));
+    let rows = |sql: &str| Connection::open(shop.path()).unwrap().query_one(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let mut rounds = 0;
+    loop {
+        let stale = shop.store.stale_deliveries(month, 4).unwrap();
+        let is_last = stale.len() < 4;
+        shop.commit(webhook(WebhookWrite::Prune(stale)));
+        rounds += 1;
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!((rounds, rows("SELECT count(*) FROM delivery"), rows("SELECT count(*) FROM webhook_endpoint")), (3, 8, 1));
+    // Asked for in error, what is pending stays.
+    shop.commit(webhook(WebhookWrite::Prune((1..=9).map(|event| (kept, event)).collect())));
+    assert_eq!(shop.shown(kept).pending, 8);
+    // What was forgotten is not missed.
+    assert_eq!(shop.store.missed(shop.vendor, kept, None, month), Ok(Some((0, false))));
+    shop.assert_adds_up();
+}
+
+#[test]
+fn a_replay_queues_so_many_at_once_and_the_next_one_goes_on_there() {
+    let shop = Shop::new();
+    let endpoint = shop.endpoint(Some(&["call.ended"]));
+    for _ in 0..112 {
+        shop.whole_call();
+    }
+    shop.commit(webhook(WebhookWrite::Change { vendor: shop.vendor, endpoint, change: Change { words: Some(None), ..Change::default() } }));
+    let replay = || {
+        let missed = shop.store.missed(shop.vendor, endpoint, None, at(1)).unwrap();
+        shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint, after: None, at: at(1) }));
+        (missed, shop.shown(endpoint).pending)
+    };
+    assert_eq!(shop.shown(endpoint).pending, 112);
+    assert_eq!(replay(), (Some((896, false)), 1008));
+    let other = shop.endpoint(None);
+    let missed = shop.store.missed(shop.vendor, other, None, at(1)).unwrap();
+    assert_eq!(missed, Some((1000, true)));
+    for left in [1000, 1008, 1008] {
+        shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: other, after: None, at: at(1) }));
+        assert_eq!(shop.shown(other).pending, left);
+    }
+    assert_eq!(shop.due(other, at(100_000)).len(), 100, "a call each, as far as asked for");
 }
 
 #[test]
