@@ -8,11 +8,12 @@ mod bill;
 mod canonical;
 mod effect;
 mod record;
+mod recover;
 mod view;
 
 pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
 pub use effect::{Effect, SettleOrder};
-pub use record::{RecordError, receipt, record};
+pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 
 use crate::call::{self, Call, Event, Refused, State, Terms, TermsError};
@@ -75,6 +76,7 @@ impl Exchange {
             | Event::NotReserved { .. }
             | Event::HangUp { .. }
             | Event::AbuseReported
+            | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }
     }

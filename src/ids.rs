@@ -79,6 +79,8 @@ id!(/// An event a vendor's program is told of; the same over all tries to tell 
     EventId, "evt");
 id!(/// An address of a vendor's program that is told of events.
     EndpointId, "whe");
+id!(/// One start of the server: what it proves of calls is not proved by another.
+    BootId, "boot");
 
 /// How a vendor names a client: its own shop's order or customer reference, never a person's name.
 ///

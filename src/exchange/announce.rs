@@ -5,7 +5,7 @@
 
 use super::canonical;
 use crate::call::{Entry, Fact, Terms};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::ids::{CallId, EndpointId, EventId, VendorId};
 use crate::money::Money;
 use serde_json::{Map, Value, json};
@@ -48,6 +48,8 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::Lost { .. }
         | Fact::Back { .. }
         | Fact::LinkRenewed { .. }
+        | Fact::Recovered { .. }
+        | Fact::Suspended { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -66,16 +68,19 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
     match &entry.fact {
         Fact::Created { .. } => {
             add("media", terms.medium.name().into());
+            add("held", money(terms.hold));
             add("grade_paid", json!(terms.grade_paid));
             add("grade_delivered", json!(terms.grade_delivered));
         }
         Fact::Warned { left } => {
             add("remaining_s", left.whole_s().into());
         }
-        Fact::Extended { by, order_ref, hold } => {
-            add("kind", "block".into());
+        Fact::Extended { by, order_ref, hold, amount } => {
+            let block = terms.block();
+            add("kind", if block.is_some() { "block" } else { "top_up" }.into());
             add("by", by.name().into());
-            add("added_s", terms.block.whole_s().into());
+            add("added_s", json!(block.map(Span::whole_s)));
+            add("amount", money(amount.unwrap_or(terms.hold)));
             add("hold_id", hold.to_string().into());
             add("order_ref", json!(order_ref));
         }
@@ -109,6 +114,8 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::Lost { .. }
         | Fact::Back { .. }
         | Fact::LinkRenewed { .. }
+        | Fact::Recovered { .. }
+        | Fact::Suspended { .. }
         | Fact::Quality { .. } => {}
     }
     Some(Announcement { id: id_of(call, seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })

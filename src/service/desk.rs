@@ -8,7 +8,8 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, wire};
-use crate::call::{Asker, Call, Event, Limits, Medium, Side, Terms};
+use crate::billing::Kind;
+use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
@@ -102,6 +103,8 @@ pub(super) enum Step {
     Write { waiting: Waiting, writes: Vec<Write>, body: Value },
     /// The same, where the first answer shows more than repetitions get.
     Edit { waiting: Waiting, edit: super::webhook_desk::Edit },
+    /// Something for the store alone that makes nothing new.
+    Set { waiting: Waiting, writes: Vec<Write>, body: Value },
     /// A new call's plan and companion.
     Book { waiting: Waiting, booking: Box<Booking> },
     /// Something about a call.
@@ -125,6 +128,7 @@ pub(super) struct Booking {
     pub(super) client: ClientRef,
     pub(super) client_name: Option<String>,
     pub(super) medium: Medium,
+    pub(super) policy: Policy,
 }
 
 /// A request about a call.
@@ -153,6 +157,7 @@ pub(super) enum Want {
 pub(super) enum Stored {
     Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
     Edited { waiting: Waiting, status: u16, shown: Value },
+    Set { waiting: Waiting, body: Value },
     Booked { waiting: Waiting, body: Value, call: Box<Call> },
     LoggedIn { vendor_of: SecretHash, reply: Reply<rest::Session> },
     LoggedOut { reply: Reply<()> },
@@ -252,6 +257,10 @@ impl House {
                 let stored = Stored::Edited { waiting, status: edit.status, shown: edit.shown };
                 self.commit(transaction, Then::Desk(Box::new(stored)));
             }
+            Step::Set { waiting, writes, body } => {
+                let transaction = Transaction { idempotency: waiting.keep(200, &body), writes };
+                self.commit(transaction, Then::Desk(Box::new(Stored::Set { waiting, body })));
+            }
             Step::Book { waiting, booking } => self.book(waiting, *booking),
             Step::OnCall { mut waiting, call, want } => {
                 waiting.call = Some(call);
@@ -274,6 +283,9 @@ impl House {
     }
 
     fn book(&mut self, waiting: Waiting, booking: Booking) {
+        if let Some(refused) = self.takes_no_calls() {
+            return waiting.answer(Err(refused));
+        }
         let open = self.exchange.calls().filter(|call| !call.is_over()).count();
         if open >= self.rules.max_calls {
             let detail = "the server carries as many calls as it may; try again later";
@@ -285,17 +297,19 @@ impl House {
             let detail = "the media plane carries as many calls as it can; try again later";
             return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
         }
-        if booking.plan.block > self.rules.limits.max_duration {
+        if let Kind::Block { block_s, .. } = booking.plan.sold.kind()
+            && Span::from_s(*block_s) > self.rules.limits.max_duration
+        {
             return waiting.answer(Err(too_long(&self.rules.limits, "plan_id")));
         }
         let now = self.clock.now();
-        let Booking { plan, companion, client, client_name, medium } = booking;
+        let Booking { plan, companion, client, client_name, medium, policy } = booking;
         let terms = Terms {
             vendor: waiting.vendor,
             plan: plan.id,
             plan_name: plan.name,
-            block: plan.block,
-            price: plan.price,
+            sold: plan.sold,
+            hold: plan.hold,
             grade_paid: plan.grade,
             grade_delivered: companion.grade,
             client: client.clone(),
@@ -303,13 +317,14 @@ impl House {
             companion: companion.id,
             companion_name: companion.name,
             medium,
+            policy,
             shares: self.rules.shares,
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
             limits: self.rules.limits.clone(),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
-        let amount = terms.price;
+        let amount = terms.hold;
         let (call, entry) = match exchange::book(id, terms, hold, now) {
             Ok(booked) => booked,
             Err(why) => return waiting.answer(Err(wire::refused(Code::InvalidRequest, why.to_string(), Some("plan_id")))),
@@ -342,6 +357,10 @@ impl House {
                     other => answer_of(other, Value::Null),
                 });
                 waiting.answer(answer);
+            }
+            Stored::Set { waiting, body } => {
+                let made = outcome.and_then(|outcome| answer_of(outcome, body));
+                waiting.answer(made.map(|answered| Answered { status: 200, ..answered }));
             }
             Stored::Booked { waiting, body, call } => match outcome {
                 Ok(Outcome::Committed) => {
@@ -400,11 +419,22 @@ impl House {
                 let answer = wire::receipt(call, Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
                 self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
             }
+            // What the disk refuses now would be said long after the request.
+            Want::Extend(_) if self.store.trouble().is_some() => {
+                let error = self.store.trouble().unwrap_or(StoreError::Full);
+                waiting.answer(Err(wire::of_store_error(&error)));
+            }
             Want::Extend(extend) => {
+                let amount = match extend.amount.map(|amount| wire::money(&amount, "amount.currency")).transpose() {
+                    Ok(amount) => amount,
+                    Err(refused) => return waiting.answer(Err(refused)),
+                };
                 let request = self.request(Requester::Desk(waiting));
                 let event = match extend.gift_s {
                     Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
-                    None => Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request },
+                    None => {
+                        Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), amount, order_ref: extend.order_ref, request }
+                    }
                 };
                 self.tell_core(id, event);
             }

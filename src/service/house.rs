@@ -2,18 +2,21 @@
 //!
 //! It decides nothing: events go to the core, errands to `desk` and `line`, and what the core wants to `carry`.
 
-use super::carry::{Said, Then};
+use super::carry::{Said, Then, Waiting};
 use super::desk::Desk;
+use super::heartbeat::Pulse;
 use super::line::Place;
 use super::parties::Parties;
-use super::{Parts, Rules, ServiceError, wire};
-use crate::call::{Call, Event, RequestId, Side};
+use super::recovery::Guard;
+use super::{Parts, Rules, ServiceError, heartbeat, wire};
+use crate::billing::Kind;
+use crate::call::{Call, Event, RequestId, Side, State};
 use crate::clock::{Clock, Moment, Span};
 use crate::exchange::Exchange;
-use crate::ids::CallId;
+use crate::ids::{BootId, CallId};
 use crate::media::{Media, Report};
 use crate::money::Money;
-use crate::store::{Outcome, Store, StoreError};
+use crate::store::{Finding, Outcome, Store, StoreError};
 use serde_json::Value;
 use signaling::auth::TokenKey;
 use signaling::code::Code;
@@ -33,6 +36,10 @@ pub(super) const KEEP_SETTLED: Span = Span::from_s(60);
 /// How often `/readyz` learns whether the media plane has room.
 const LOOK_AT_MEDIA: Duration = Duration::from_millis(500);
 
+/// A metered call's page learns at least this often what the call has cost so far and what a minute costs now; a part of the
+/// calls each second.
+const SHOW_SPENT_S: i64 = 20;
+
 /// The owner of everything that is alive.
 pub(super) struct House {
     pub(super) clock: Clock,
@@ -49,7 +56,7 @@ pub(super) struct House {
     next_request: u64,
     /// Requests whose order was credited before the core answered them; said if they are then refused.
     pub(super) credited: BTreeSet<RequestId>,
-    pub(super) pending: VecDeque<(u64, Then)>,
+    pub(super) pending: VecDeque<Waiting>,
     pub(super) last_ticket: u64,
     /// Work that came back from other tasks. Unbounded, but every note answers something that was bounded on its way in:
     /// the store's queue, the door's queue, a leg.
@@ -57,8 +64,12 @@ pub(super) struct House {
     inbox: Option<Inbox>,
     pub(super) forget: VecDeque<(Moment, CallId)>,
     ready: watch::Sender<Ready>,
+    /// See [`SHOW_SPENT_S`].
+    shown_spent: i64,
     pub(super) failure: Option<ServiceError>,
     pub(super) stopping: bool,
+    pub(super) pulse: Pulse,
+    pub(super) guard: Guard,
 }
 
 struct Inbox {
@@ -79,6 +90,8 @@ pub(super) enum Note {
     Loaded { id: CallId, found: Result<Option<Box<Call>>, WireRefused>, errand: Errand },
     /// What a wallet has left to spend.
     Wallet { call: CallId, available: Money },
+    /// The audit of all that is on disk.
+    Audited(Result<Vec<Finding>, StoreError>),
 }
 
 /// What is to be done with a call once it is at hand.
@@ -103,7 +116,7 @@ pub(super) fn fresh() -> Uuid {
 }
 
 impl House {
-    /// Takes the parts and settles what an earlier process left open.
+    /// Takes the parts and takes up what an earlier process left open.
     pub(super) async fn open(parts: Parts) -> Result<Self, ServiceError> {
         let (notes, inbox) = mpsc::unbounded_channel();
         let mut house = Self {
@@ -125,25 +138,14 @@ impl House {
             inbox: Some(Inbox { notes: inbox, reports: parts.reports, inbound: parts.inbound }),
             forget: VecDeque::new(),
             ready: parts.ready,
+            shown_spent: 0,
             failure: None,
             stopping: false,
+            pulse: Pulse::new(BootId::new(fresh()), parts.lease),
+            guard: Guard::new(parts.wall_must_pass),
         };
-        house.settle_left_over().await?;
+        house.take_up().await?;
         Ok(house)
-    }
-
-    async fn settle_left_over(&mut self) -> Result<(), ServiceError> {
-        let store = self.store.clone();
-        let journals = tokio::task::spawn_blocking(move || store.unfinished_calls()).await.map_err(|_| ServiceError::Panicked)??;
-        for journal in journals {
-            let id = journal.call;
-            let call = Call::replay(&journal).map_err(|why| ServiceError::Journal { call: id.to_string(), why: why.to_string() })?;
-            let proved_until = journal.entries.last().map_or(call.created_at(), |entry| entry.at);
-            self.exchange.insert(call);
-            self.tell_core_as_of(id, Event::ServerStops, proved_until);
-            tracing::warn!(call.id = %id, "call {id} was cut off by a stop of the server; it ends as of {proved_until}");
-        }
-        Ok(())
     }
 
     /// Runs until `stopped`, then ends what is open and returns once it is on disk.
@@ -152,6 +154,10 @@ impl House {
         let _ = self.ready.send(Ready::Yes);
         let mut look = tokio::time::interval(LOOK_AT_MEDIA);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut show = tokio::time::interval(Duration::from_secs(1));
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = tokio::time::interval(heartbeat::TICK);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.do_due();
             if let Some(failure) = self.failure.take() {
@@ -172,9 +178,12 @@ impl House {
                 biased;
                 () = timer => {}
                 _ = look.tick(), if !self.stopping => self.look_at_media(),
+                _ = show.tick(), if !self.stopping => self.show_spent(),
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
                 Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
+                // Behind all that was reported: what is proved is known by then.
+                _ = pulse.tick() => self.beat(),
                 _ = &mut stopped, if !self.stopping => self.begin_stop(),
             }
         }
@@ -187,6 +196,7 @@ impl House {
     }
 
     fn do_due(&mut self) {
+        self.look_at_clock();
         let now = self.clock.now();
         if self.exchange.poll_timeout().is_some_and(|due| due <= now) {
             let mut out = Vec::new();
@@ -200,13 +210,18 @@ impl House {
             } else {
                 self.exchange.forget(call);
                 self.parties.remove(&call);
+                self.pulse.forget(call);
             }
         }
     }
 
     /// Without room for a new call this process wants none: a balancer asks another.
     fn look_at_media(&mut self) {
-        let now = if self.media.room() > 0 { Ready::Yes } else { Ready::No("the media plane is full".to_owned()) };
+        let now = match self.not_ready() {
+            Some(why) => Ready::No(why),
+            None if self.media.room() > 0 => Ready::Yes,
+            None => Ready::No("the media plane is full".to_owned()),
+        };
         self.ready.send_if_modified(|ready| {
             let differs = *ready != now;
             if differs {
@@ -215,6 +230,21 @@ impl House {
             }
             differs
         });
+    }
+
+    /// Tells the pages of some metered calls how they stand.
+    fn show_spent(&mut self) {
+        self.shown_spent += 1;
+        let turn = self.shown_spent % SHOW_SPENT_S;
+        let is_due = |call: &&Call| {
+            let is_metered = matches!(call.terms().sold.kind(), Kind::PerMinute(_) | Kind::UntilAsleep { .. });
+            is_metered && matches!(call.state(), State::Live { .. }) && call.created_at().unix_ms() / 1000 % SHOW_SPENT_S == turn
+        };
+        let due: Vec<CallId> = self.exchange.calls().filter(is_due).map(Call::id).collect();
+        for call in due.into_iter().filter(|call| self.parties.get(call).is_some_and(Parties::is_watched)).collect::<Vec<_>>() {
+            self.tell_state(call, Side::Client);
+            self.tell_state(call, Side::Companion);
+        }
     }
 
     fn begin_stop(&mut self) {
@@ -262,6 +292,7 @@ impl House {
                 Ok(None) => errand.refuse(wire::not_found("call")),
                 Err(refused) => errand.refuse(refused),
             },
+            Note::Audited(findings) => self.audited(findings),
             Note::Wallet { call, available } => {
                 if let Some(parties) = self.parties_of(call)
                     && parties.available != Some(available)
@@ -309,10 +340,7 @@ impl House {
 
     /// Hands an event to the core, now.
     pub(super) fn tell_core(&mut self, call: CallId, event: Event) {
-        self.tell_core_as_of(call, event, self.clock.now());
-    }
-
-    fn tell_core_as_of(&mut self, call: CallId, event: Event, now: Moment) {
+        let now = self.clock.now();
         let mut out = Vec::new();
         self.exchange.handle(call, event, now, &mut out);
         self.carry_out(out, now);
@@ -343,7 +371,7 @@ impl House {
     /// Looks up what the client has left to spend; her page is told when it differs.
     pub(super) fn read_wallet(&self, call: CallId) {
         let Some(terms) = self.exchange.call(call).map(Call::terms) else { return };
-        let (vendor, client, currency) = (terms.vendor, terms.client.clone(), terms.price.currency);
+        let (vendor, client, currency) = (terms.vendor, terms.client.clone(), terms.hold.currency);
         let (store, notes) = (self.store.clone(), self.notes.clone());
         tokio::task::spawn_blocking(move || match store.balances(vendor, &client) {
             Ok(balances) => {
@@ -376,3 +404,6 @@ pub(super) fn read_call(store: &Store, id: CallId) -> Result<Option<Call>, WireR
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,9 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, outbox};
+use super::{
+    Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, heartbeat, journal, ledger, outbox, policy_row, sold_row,
+};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -136,12 +138,19 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.id.to_string(),
                 plan.vendor.to_string(),
                 plan.name,
-                plan.block.ms(),
-                plan.price.amount,
-                plan.price.currency.code(),
+                sold_row::encode(&plan.sold),
+                plan.hold.amount,
+                plan.hold.currency.code(),
                 plan.grade,
                 plan.created_at.unix_ms()
             ])?;
+        }
+        Write::SetPolicy { vendor, policy, at } => {
+            let mut set = connection.prepare_cached(
+                "INSERT INTO settlement_policy VALUES (?, ?, ?)
+                 ON CONFLICT DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at",
+            )?;
+            set.execute(params![vendor.to_string(), policy_row::encode(policy), at.unix_ms()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;
@@ -167,6 +176,9 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
+        Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
+        Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
+        Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
         Write::Settle(settlement) => {
             let captured = ledger::settle(connection, settlement)?;
             finish(connection, settlement)?;
@@ -184,6 +196,7 @@ fn finish(connection: &Connection, settlement: &Settlement) -> Result<(), Halt> 
     if settle.execute(params![settlement.at.unix_ms(), call])? != 1 {
         return Err(Halt::broken(format!("{call} is unknown or settled before")));
     }
+    heartbeat::forget(connection, settlement.call)?;
     connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![call, settlement.record])?;
     Ok(())
 }

@@ -3,7 +3,10 @@
 //! It only reads, in one snapshot, so it may run beside a server. What it finds it says and never mends.
 
 mod calls;
+mod early;
 mod outbox;
+
+pub use early::Background;
 
 use super::ledger::Transfer;
 use super::{Store, StoreError, rows};
@@ -36,18 +39,26 @@ impl Store {
     /// the audit early, and is then among the findings.
     pub fn audit(&self, rebuild: &dyn Fn(&Journal) -> Option<String>) -> Result<Vec<Finding>, StoreError> {
         let reader = self.0.readers.take()?;
-        let snapshot = reader.unchecked_transaction()?;
-        let mut findings = Findings::default();
-        check_file(&snapshot, &mut findings)?;
-        let damaged = !findings.0.is_empty();
-        match check_rows(&snapshot, rebuild, &mut findings) {
-            // Said already by the check of the file.
-            Err(StoreError::Database(_)) if damaged => (),
-            Err(StoreError::Broken(text)) => findings.add("readable", "database", text),
-            other => other?,
-        }
-        Ok(findings.0)
+        check_all(&reader, rebuild)
     }
+}
+
+/// Makes a call's record from its journal, as far as it is settled.
+type Rebuild<'a> = &'a dyn Fn(&Journal) -> Option<String>;
+
+/// All of it, in one snapshot.
+fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Vec<Finding>, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut findings = Findings::default();
+    check_file(&snapshot, &mut findings)?;
+    let damaged = !findings.0.is_empty();
+    match check_rows(&snapshot, rebuild, &mut findings) {
+        // Said already by the check of the file.
+        Err(StoreError::Database(_)) if damaged => (),
+        Err(StoreError::Broken(text)) => findings.add("readable", "database", text),
+        other => other?,
+    }
+    Ok(findings.0)
 }
 
 fn check_rows(connection: &Connection, rebuild: &dyn Fn(&Journal) -> Option<String>, findings: &mut Findings) -> Result<(), StoreError> {

@@ -1,7 +1,8 @@
 //! Sending to real receivers on this machine: good ones, slow ones, broken ones, and ones that want more than an answer.
 
 use super::*;
-use crate::call::{Entry, Fact, Limits, Medium, Shares, Terms};
+use crate::billing::{Conditions, Kind, Plan};
+use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
 use crate::clock::Moment;
 use crate::ids::{CallId, CompanionId, EndpointId, EventId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::Money;
@@ -244,8 +245,8 @@ impl House {
             vendor: self.vendor,
             plan: PlanId::new(id()),
             plan_name: "a quarter".to_owned(),
-            block: Span::from_s(900),
-            price: amount,
+            sold: Plan::new(amount.currency, Kind::Block { block_s: 900, price: 2000 }, Conditions::default()).unwrap(),
+            hold: amount,
             grade_paid: None,
             grade_delivered: None,
             client: "wei".parse().unwrap(),
@@ -253,6 +254,7 @@ impl House {
             companion: self.companion,
             companion_name: "Lin".to_owned(),
             medium: Medium::Audio,
+            policy: Policy::default(),
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             client_token: TokenId::new(id()),
             companion_token: TokenId::new(id()),

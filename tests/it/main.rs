@@ -3,11 +3,13 @@
 mod bench;
 mod bot;
 mod calls;
+mod crash;
 mod media;
 mod overload;
 mod page;
 mod peer;
 mod places;
+mod plans;
 mod rate;
 mod rest;
 mod running;

@@ -1,15 +1,16 @@
 //! Runs a call that is written as text. The grammar is in `fixtures/calls/README.md`.
 
-use super::{BOOKED, Books, call_id, hold_id, terms};
+use super::booking::terms_of;
+use super::{BOOKED, Books, call_id, cny, hold_id};
 use crate::call::{Answered, Asker, Call, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, SettleOrder, book, receipt};
-use crate::ids::{HoldId, LegId, TokenId};
+use crate::ids::{BootId, HoldId, LegId, TokenId};
 use crate::money::Money;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-type Outcome<T> = Result<T, String>;
+pub(super) type Outcome<T> = Result<T, String>;
 
 /// Runs a script and returns it with the lines below its commands as they came out.
 pub(super) fn run(text: &str) -> Outcome<String> {
@@ -50,18 +51,7 @@ struct Stage {
 
 impl Stage {
     fn book(settings: &[&str]) -> Outcome<Stage> {
-        let mut terms = terms(Span::from_s(900), 2000);
-        for setting in settings {
-            let (name, value) = setting.split_once('=').ok_or("a setting is name=value")?;
-            match name {
-                "block" => terms.block = length(value)?,
-                "price" => terms.price.amount = number(value)?,
-                "max_duration" => terms.limits.max_duration = length(value)?,
-                "gift_limit" => terms.limits.gift_limit = length(value)?,
-                _ => return Err(format!("unknown setting {name}")),
-            }
-        }
-        let (call, created) = book(call_id(), terms, hold_id(1), BOOKED).map_err(|error| error.to_string())?;
+        let (call, created) = book(call_id(), terms_of(settings)?, hold_id(1), BOOKED).map_err(|error| error.to_string())?;
         let mut exchange = Exchange::new();
         exchange.insert(call);
         Ok(Stage { exchange, books: Books::new(created), legs: BTreeMap::new(), holds: vec!["h1".into()], requests: 0 })
@@ -70,7 +60,9 @@ impl Stage {
     /// Wakes the exchange at every due moment until the command's, then gives the command.
     fn on_time(&mut self, at: Moment, command: &[&str]) -> Outcome<Vec<String>> {
         let mut said = Vec::new();
-        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at) {
+        // A server that is down or asleep wakes for nothing.
+        let was_away = matches!(command, ["server", "recovers", ..] | ["machine", "slept", ..]);
+        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at && !was_away) {
             let mut out = Vec::new();
             self.exchange.handle_timeout(due, &mut out);
             said.extend(self.report(&out, at));
@@ -106,6 +98,24 @@ impl Stage {
                 let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
                 return fields(&receipt(&journal).map_err(|error| error.to_string())?);
             }
+            ["server", "recovers", proved @ ..] => {
+                let proved = match proved {
+                    ["proved", at] => Some(moment(at)?),
+                    _ => None,
+                };
+                let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
+                self.exchange = Exchange::new();
+                let mut out = Vec::new();
+                let boot = BootId::new(Uuid::from_u128(0xb007));
+                self.exchange.recover(&journal, proved, boot, at, &mut out).map_err(|error| error.to_string())?;
+                return Ok(self.report(&out, at));
+            }
+            ["machine", "slept", "since", since] => {
+                let mut out = Vec::new();
+                self.exchange.suspend(moment(since)?, at, &mut out);
+                return Ok(self.report(&out, at));
+            }
+            ["proof", seen @ ..] => return Ok(vec![self.proof(seen, at)?]),
             ["server", "restarts"] => {
                 let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
                 self.exchange = Exchange::new();
@@ -124,7 +134,7 @@ impl Stage {
         let event = match command {
             ["reserved", hold] => Event::Reserved { hold: self.hold(hold) },
             ["not", "reserved", hold, "funds", amount] => {
-                let available = Money::new(number(amount)?, "CNY".parse().map_err(|_| "no such currency")?);
+                let available = Money::new(number(amount)?, cny());
                 Event::NotReserved { hold: self.hold(hold), why: Refused::Funds { available } }
             }
             ["vendor", "withdraws", side] => {
@@ -134,10 +144,21 @@ impl Stage {
             ["vendor", "ends"] => Event::VendorEnds { request: self.request() },
             ["abuse", "reported"] => Event::AbuseReported,
             ["server", "stops"] => Event::ServerStops,
-            [by, "extends", hold] => Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), order_ref: None, request: self.request() },
-            [by, "extends", hold, "order", order] => {
-                Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), order_ref: Some((*order).into()), request: self.request() }
+            ["lease", "lapses", "proved", proved] => Event::LeaseLapsed { proved: moment(proved)? },
+            [by, "extends", hold] => {
+                Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), amount: None, order_ref: None, request: self.request() }
             }
+            [by, "extends", hold, "by", amount] => {
+                let amount = Some(Money::new(number(amount)?, cny()));
+                Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), amount, order_ref: None, request: self.request() }
+            }
+            [by, "extends", hold, "order", order] => Event::ExtendAsked {
+                by: asker(by)?,
+                hold: self.hold(hold),
+                amount: None,
+                order_ref: Some((*order).into()),
+                request: self.request(),
+            },
             [by, "gives", time] => Event::GiftAsked { by: asker(by)?, length: length(time)?, request: self.request() },
             [side, rest @ ..] => {
                 let side = side.parse::<Side>().map_err(|error| error.to_string())?;
@@ -162,6 +183,17 @@ impl Stage {
             [] => return Err("no command".into()),
         };
         Ok(event)
+    }
+
+    /// `client TIME companion TIME`: when each was seen last.
+    fn proof(&self, seen: &[&str], now: Moment) -> Outcome<String> {
+        let ["client", client, "companion", companion] = seen else { return Err("expected when each side was seen".into()) };
+        let seen = [moment(client)?, moment(companion)?];
+        let call = self.exchange.call(call_id()).ok_or("the call is gone")?;
+        Ok(match call.proof(|side, _| Some(seen[side as usize]), now) {
+            Some(proof) => format!("proved until {}, {} delivered", offset(proof.until), seconds(proof.delivered)),
+            None => "nothing to prove".into(),
+        })
     }
 
     fn request(&mut self) -> RequestId {
@@ -249,12 +281,15 @@ impl Stage {
             Fact::Paused { cause, since } => format!("paused by {cause} since {}", offset(*since)),
             Fact::Resumed => "resumed".into(),
             Fact::Warned { left } => format!("warned {} s", left.whole_s()),
-            Fact::Extended { by, hold, order_ref } => {
+            Fact::Extended { by, hold, order_ref, amount } => {
                 let order = order_ref.as_ref().map(|order| format!(", order {order}")).unwrap_or_default();
-                format!("extended by {by}, {}{order}", self.hold_name(*hold))
+                let amount = amount.map(|amount| format!(", {amount}")).unwrap_or_default();
+                format!("extended by {by}, {}{amount}{order}", self.hold_name(*hold))
             }
             Fact::Gifted { by, length } => format!("gifted by {by}, {} s", length.whole_s()),
             Fact::LinkRenewed { side, .. } => format!("link renewed of {side}"),
+            Fact::Recovered { proved_until, .. } => format!("recovered, proved until {}", offset(*proved_until)),
+            Fact::Suspended { since } => format!("slept since {}", offset(*since)),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
             Fact::Ended { reason, at_fault } => format!("ended {reason}, at fault {at_fault}"),
             Fact::Settled { charge, refund } => format!("settled, charge {charge}, refund {refund}"),
@@ -268,9 +303,13 @@ impl Stage {
             State::Paused { cause, since, .. } => format!(" by {cause} since {}", offset(since)),
             State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => String::new(),
         };
+        let spent = match view.rate {
+            Some((label, rate)) => format!(", spent {} of {}, {label} {}", view.spent.amount, view.held.amount, rate.amount),
+            None => String::new(),
+        };
         let there = |side: Side| format!("{side} {}", if view.presence(side).connected { "there" } else { "away" });
         Ok(format!(
-            "{}{why}: delivered {}, left {}{}{}, {}, {}",
+            "{}{why}: delivered {}, left {}{}{}{spent}, {}, {}",
             view.state.name(),
             seconds(view.delivered),
             seconds(view.remaining),
@@ -287,7 +326,7 @@ fn notice_words(notice: &Notice) -> String {
         Notice::Changed => "changed".into(),
         Notice::Started => "started".into(),
         Notice::Warning { left } => format!("{} s left", left.whole_s()),
-        Notice::Extended { by } => format!("extended by {by}"),
+        Notice::Extended { by, .. } => format!("extended by {by}"),
         Notice::Gifted { by, length } => format!("{} s given by {by}", length.whole_s()),
         Notice::Paused { cause } => format!("paused by {cause}"),
         Notice::Resumed => "resumed".into(),
@@ -305,12 +344,12 @@ fn asker(text: &str) -> Outcome<Asker> {
     text.parse().map_err(|_| format!("nobody is called {text}"))
 }
 
-fn number(text: &str) -> Outcome<i64> {
+pub(super) fn number(text: &str) -> Outcome<i64> {
     text.parse().map_err(|_| format!("expected a number, not {text}"))
 }
 
 /// `90s`, `15min`, `12h`, `250ms`.
-fn length(text: &str) -> Outcome<Span> {
+pub(super) fn length(text: &str) -> Outcome<Span> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let count = number(&text[..digits])?;
     match &text[digits..] {
