@@ -1,5 +1,7 @@
 //! What this machine carries: a media plane of our own and a crowd of pages on loopback, step by step until it is full.
 //!
+//! With [`run_money`] it measures the store instead, on a throw-away database.
+//!
 //! It measures the media plane alone, which is nearly all of a call's cost; what HTTP and database take at a join comes on
 //! top. It opens no way in from outside and keeps nothing. Invariant: a step that the crowd itself could not keep up with is
 //! never shown as a limit of the server.
@@ -7,11 +9,13 @@
 
 pub mod crowd;
 mod histogram;
+mod money;
 
 use crate::clock::Clock;
 use crate::media::{self, JoinGuard, Media, StartError};
 pub use crowd::{Crowd, CrowdError, Pace, Tally};
 pub use histogram::Histogram;
+pub use money::{MoneyError, MoneyReport, MoneySettings, run_money};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;

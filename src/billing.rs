@@ -11,6 +11,7 @@ mod meter;
 mod plan;
 mod rates;
 mod rating;
+mod refund;
 mod split;
 
 pub use capture::capture;
@@ -18,4 +19,5 @@ pub use meter::{Cause, Mark, Segment, SegmentKind, delivered, segments};
 pub use plan::{Conditions, HoldError, Increments, Kind, LONGEST_S, Plan, PlanError, Rounding};
 pub use rates::{Rates, RatesError, WindowTerms, ZONES_VERSION};
 pub use rating::{Line, Rating, Settlement, Unit, max_usage, rate};
+pub use refund::{Bearer, Parts, RefundError, Returned};
 pub use split::split;

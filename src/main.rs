@@ -50,7 +50,7 @@ enum Command {
     /// Measure what this machine carries: calls on loopback until it is full, or as many as asked for
     ///
     /// A media plane and its pages run in this process and speak over 127.0.0.1; nothing is stored and nothing is opened to
-    /// the network. Shows CPU for each packet sent on, latency from page to page, loss and set-up, and estimates the calls a
+    /// the network; with --money the store is measured, on a throw-away database. Shows CPU for each packet sent on, latency from page to page, loss and set-up, and estimates the calls a
     /// core carries. Run it on a machine that does nothing else.
     Bench {
         #[command(flatten)]

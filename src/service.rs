@@ -12,6 +12,7 @@
 //! | `line` | sockets, legs and what parties say |
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
 //! | `webhook_desk` | REST requests about webhooks |
+//! | `refunds` | money that goes back, statements, orders |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `plans` | plans and settlement policies on the wire |
@@ -29,6 +30,7 @@ mod look_up;
 mod parties;
 mod plans;
 mod recovery;
+mod refunds;
 mod webhook_desk;
 mod window;
 mod wire;

@@ -11,6 +11,8 @@
 //! | `writer` | the thread and its groups |
 //! | `apply` | one transaction: all or nothing |
 //! | `ledger`, `journal` | money and facts, with what must hold about them |
+//! | `refund` | money that goes back: out of a wallet, of a settled call |
+//! | `statement` | orders, a client's transfers, what went back of a call |
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `outbox`, `webhooks` | events of facts, in the facts' transaction; endpoints and what was sent to them |
 //! | `read` | what others may look up |
@@ -32,9 +34,11 @@ mod open;
 mod outbox;
 mod policy_row;
 mod read;
+mod refund;
 mod rows;
 mod schema;
 mod sold_row;
+mod statement;
 mod webhooks;
 mod writer;
 
@@ -45,6 +49,8 @@ pub use audit::{Background, Finding};
 pub use heartbeat::Beat;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
+pub use statement::{Adjustment, Charged, Line, Order, Paid};
 pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Outcome as Tried, Secret, Target, Traffic, WebhookWrite};
 
 use crate::billing;
@@ -246,6 +252,11 @@ pub enum Write {
     Settle(Box<Settlement>),
     /// Endpoints of vendors' programs and what is sent to them.
     Webhook(WebhookWrite),
+    /// Money out of a client's wallet. Conditions: the available amount covers it, and this vendor has not seen the refund's own
+    /// order reference before.
+    RefundWallet(Box<WalletRefund>),
+    /// Money of a settled call back to its client, or from her again. Conditions: see [`Return`].
+    Return(Box<Return>),
 }
 
 /// What settles a call.
@@ -325,6 +336,10 @@ pub enum Refusal {
     TooManyEndpoints { most: u32 },
     /// The webhook endpoint is disabled.
     EndpointDisabled,
+    /// The order reference was refunded before.
+    OrderRefunded,
+    /// What was returned of the call is no longer what the command was made for: look again.
+    Stale,
 }
 
 /// A wallet's state.

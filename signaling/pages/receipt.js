@@ -63,6 +63,9 @@ function money(receipt) {
   row(t('receipt_held'), receipt.held, 'held');
   row(t('receipt_charge'), receipt.charge, 'charge', 'sum');
   row(t('receipt_refund'), receipt.refund, 'refund');
+  for (const one of receipt.adjustments ?? []) {
+    row(`${t(one.direction === 'to_client' ? 'receipt_back' : 'receipt_again')} · ${tTime(one.at)}`, one.amount, 'adjustment');
+  }
   row(t('receipt_earned'), receipt.earned, 'earned', 'sum');
   return make('table', {}, make('caption', { class: 'unseen' }, t('receipt_money')), body);
 }

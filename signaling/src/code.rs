@@ -50,6 +50,10 @@ pub enum Code {
     InsufficientFunds,
     /// This order reference was credited before.
     OrderCredited,
+    /// This order reference was refunded before.
+    OrderRefunded,
+    /// More would go back than was charged, or come again than went back; the figures stand beside.
+    RefundExceeds,
     /// The login link was used before, is too old or is not ours.
     LoginInvalid,
     /// The SDP offer cannot be answered.

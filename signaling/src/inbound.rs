@@ -18,6 +18,8 @@ pub struct Refused {
     pub detail: String,
     /// The field at fault, where there is one.
     pub field: Option<&'static str>,
+    /// Further members of the problem: an object with the figures a refusal goes by.
+    pub figures: Option<serde_json::Value>,
 }
 
 /// SHA-256 of a secret that a caller showed; the secret itself stays at the door.

@@ -6,7 +6,7 @@ use crate::code::Code;
 use crate::inbound::Refused;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// A refusal on its way out.
@@ -20,13 +20,15 @@ pub(crate) struct Problem {
     pub(crate) field: Option<Cow<'static, str>>,
     /// When to come back, in seconds.
     pub(crate) retry_after_s: Option<u64>,
+    /// Members beside those of RFC 9457 (its section 3.2), an object.
+    pub(crate) figures: Option<Value>,
 }
 
 impl Problem {
     /// A problem without a field.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = matches!(code, Code::Overloaded | Code::RateLimited | Code::Storage).then_some(1);
-        Self { code, detail: detail.into(), field: None, retry_after_s }
+        Self { code, detail: detail.into(), field: None, retry_after_s, figures: None }
     }
 
     /// `invalid_request` at a field.
@@ -55,7 +57,7 @@ impl Problem {
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        Self { field: refused.field.map(Cow::Borrowed), ..Self::new(refused.code, refused.detail) }
+        Self { field: refused.field.map(Cow::Borrowed), figures: refused.figures, ..Self::new(refused.code, refused.detail) }
     }
 }
 
@@ -70,7 +72,8 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::OriginForbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::CallState | Code::Replaced | Code::OrderCredited | Code::LimitReached | Code::EndpointDisabled => StatusCode::CONFLICT,
+        Code::CallState | Code::Replaced | Code::OrderCredited | Code::LimitReached => StatusCode::CONFLICT,
+        Code::OrderRefunded | Code::RefundExceeds | Code::EndpointDisabled => StatusCode::CONFLICT,
         Code::CallEnded => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -96,6 +99,9 @@ impl IntoResponse for Problem {
         });
         if let Some(field) = self.field {
             body["field"] = json!(field);
+        }
+        if let (Some(Value::Object(figures)), Value::Object(members)) = (self.figures, &mut body) {
+            members.extend(figures);
         }
         let content_type: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (status, [content_type], body.to_string()).into_response();

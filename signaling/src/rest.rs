@@ -11,6 +11,7 @@ mod fields;
 pub(crate) mod fuzzing;
 mod json;
 mod plans;
+mod refunds;
 mod session;
 mod settlement;
 mod webhooks;
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .merge(calls::routes())
         .merge(session::routes())
         .merge(webhooks::routes())
+        .merge(refunds::routes())
         .merge(settlement::routes())
 }
 
@@ -41,7 +43,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// `POST /v1/plans`
-    CreatePlan(CreatePlan),
+    CreatePlan(Box<CreatePlan>),
     /// `GET /v1/plans`
     ListPlans(Page),
     /// `GET /v1/plans/{id}`
@@ -82,6 +84,16 @@ pub enum Request {
     WhoAmI,
     /// Endpoints of webhooks and events.
     Webhooks(Webhooks),
+    /// `POST /v1/clients/{ref}/refunds`
+    RefundClient { client_ref: String, refund: RefundClient },
+    /// `GET /v1/clients/{ref}/transfers`
+    ListTransfers { client_ref: String, currency: Option<String>, page: Page },
+    /// `GET /v1/orders/{order_ref}`
+    GetOrder { order_ref: String },
+    /// `POST /v1/calls/{id}/refunds`
+    RefundCall { id: String, refund: RefundCall },
+    /// `POST /v1/calls/{id}/adjustments`
+    AdjustCall { id: String, adjust: AdjustCall },
 }
 
 /// The answer to a request.
@@ -240,6 +252,70 @@ pub struct Credit {
     pub amount: Amount,
     /// The shop's order, 1 to 100 characters; each counts once.
     pub order_ref: String,
+}
+
+/// Money out of a client's wallet, which the vendor pays back outside.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundClient {
+    /// Above zero, and at most what the wallet has available.
+    pub amount: Amount,
+    /// The refund's own reference in the shop, 1 to 100 characters; each counts once. It may be that of the order paid back.
+    pub order_ref: String,
+    /// Why, 1 to 500 characters.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Who bears what goes back of a settled call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundBearer {
+    /// Companion and vendor, as they shared the charge.
+    Shares,
+    /// The vendor alone.
+    Vendor,
+}
+
+/// Money of a settled call back into its client's wallet.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundCall {
+    /// Above zero; by default all that is left of the charge.
+    #[serde(default)]
+    pub amount: Option<Amount>,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
+    /// Default: the shares.
+    #[serde(default)]
+    pub from: Option<RefundBearer>,
+}
+
+/// Which way an adjustment goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Into the client's wallet.
+    ToClient,
+    /// What was returned before is taken from her again.
+    FromClient,
+}
+
+/// What came of a dispute about a settled call.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustCall {
+    /// Above zero.
+    pub amount: Amount,
+    /// Which way.
+    pub direction: Direction,
+    /// A code of the list in `rest/refunds.rs`.
+    pub reason: String,
+    /// Why, 1 to 500 characters.
+    pub text: String,
+    /// Default: the shares.
+    #[serde(default)]
+    pub from: Option<RefundBearer>,
 }
 
 /// What a call may carry.

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use lull::bench::{Report, Settings, Step, Verdict, run as measure};
+use lull::bench::{MoneyReport, MoneySettings, Report, Settings, Step, Verdict, run as measure, run_money};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Steps without `--calls`: each twice the last, from this many.
@@ -28,12 +29,54 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "N", default_value_t = 3200, conflicts_with = "calls",
         value_parser = clap::value_parser!(u64).range(FIRST_STEP as u64..=MOST_CALLS as u64))]
     most: u64,
+    /// Measure the store instead: money commands beside live calls (10,000 without --calls) that prove life every 5 s
+    #[arg(long, conflicts_with_all = ["video", "shards", "most"])]
+    money: bool,
+    /// Money commands a second
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "money", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    commands: u32,
+    /// Where the throw-away database lies, so that the disk in question is measured [default: here]
+    #[arg(long, value_name = "PATH", requires = "money")]
+    folder: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
 }
 
+/// How often a live call proves life.
+const BEAT: Duration = Duration::from_secs(5);
+
+fn money(flags: &BenchFlags) -> Result<()> {
+    let settings = MoneySettings {
+        calls: flags.calls.map_or(MOST_CALLS, |calls| calls as usize),
+        beat: BEAT,
+        commands_per_second: flags.commands,
+        length: Duration::from_secs(flags.seconds),
+        folder: flags.folder.clone().unwrap_or_else(|| PathBuf::from(".")),
+    };
+    let report = run_money(&settings)?;
+    if flags.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    let MoneyReport { calls, seconds, commands, command_p50_ms, command_p99_ms, command_max_ms, beats, kept_up, cores, .. } = report;
+    println!(
+        "{calls} live calls that prove life every {} s, {} money commands a second, for {seconds:.0} s:",
+        BEAT.as_secs(),
+        flags.commands
+    );
+    println!(
+        "{commands} commands were on disk after {command_p50_ms:.1} ms (p50), {command_p99_ms:.1} ms (p99), {command_max_ms:.1} ms (max)."
+    );
+    println!("{beats} proofs of life, {:.1} % of them in time; {:.1} % of a core in all.", kept_up * 100.0, cores * 100.0);
+    println!("The disk itself keeps 4 KiB in {:.1} ms (p50), {:.1} ms (p99).", report.disk_p50_ms, report.disk_p99_ms);
+    Ok(())
+}
+
 pub(crate) fn run(flags: &BenchFlags) -> Result<()> {
+    if flags.money {
+        return money(flags);
+    }
     let steps = match flags.calls {
         Some(calls) => vec![calls as usize],
         None => std::iter::successors(Some(FIRST_STEP), |calls| Some(calls * 2)).take_while(|calls| *calls as u64 <= flags.most).collect(),

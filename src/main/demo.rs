@@ -123,7 +123,7 @@ async fn furnish(server: &Server) -> Result<Value> {
         grade: grade.clone(),
         ..CreatePlan::default()
     };
-    let plan = ask(server, caller, Request::CreatePlan(plan)).await?;
+    let plan = ask(server, caller, Request::CreatePlan(Box::new(plan))).await?;
     let companion = ask(server, caller, Request::CreateCompanion(CreateCompanion { name: "Lin".to_owned(), grade })).await?;
     let credit = Credit { amount: yuan(100), order_ref: "demo-order".to_owned() };
     ask(server, caller, Request::Credit { client_ref: "demo-client".to_owned(), credit }).await?;

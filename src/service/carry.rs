@@ -216,7 +216,7 @@ impl House {
             Said::JoinRefused { reply, refused } => drop(reply.send(Err(refused))),
             Said::HungUp { reply } => drop(reply.send(Ok(()))),
             Said::Refused { work, refused } => work.refuse(refused),
-            Said::Receipt { reply, receipt } => drop(reply.send(receipt)),
+            Said::Receipt { reply, receipt } => super::refunds::send_receipt(self.store.clone(), reply, receipt),
             Said::Withdrawn { call, side } => self.turn_out(call, side),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));

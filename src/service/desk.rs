@@ -7,20 +7,20 @@
 use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
-use super::{links, wire};
+use super::{links, refunds, wire};
 use crate::billing::Kind;
 use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
-use crate::store::{self, Companion, Outcome, Plan, Refusal, Store, StoreError, Transaction, Vendor, Write};
+use crate::store::{self, Adjustment, Companion, Outcome, Plan, Refusal, Return, Store, StoreError, Transaction, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
 use signaling::inbound::{Caller, Idempotency, Refused, Reply, SecretHash};
 use signaling::rest::{self, Answered, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a session of the vendor's page lasts.
 const SESSION: Span = Span::from_s(12 * 3600);
@@ -80,9 +80,17 @@ pub(super) struct Waiting {
     reply: Reply<Answered>,
     /// The call it is about.
     call: Option<CallId>,
+    /// By which way its sender came in.
+    actor: store::Actor,
+    /// Times it was looked up again.
+    tries: u8,
 }
 
 impl Waiting {
+    pub(super) fn vendor(&self) -> VendorId {
+        self.vendor
+    }
+
     pub(super) fn answer(self, answer: Result<Answered, Refused>) {
         // Who went away asks again with the same key.
         let _ = self.reply.send(answer);
@@ -109,8 +117,25 @@ pub(super) enum Step {
     Book { waiting: Waiting, booking: Box<Booking> },
     /// Something about a call.
     OnCall { waiting: Waiting, call: CallId, want: Want },
+    /// Money of a settled call, for the store alone; `again` is for when another one comes first.
+    Return { waiting: Waiting, wanted: Box<Return>, client: ClientRef, body: Value, again: Box<Again> },
     /// Calls of a list: those that are settled were read, the others are at hand.
-    Listed { waiting: Waiting, rows: Vec<(CallId, Option<Call>)>, next: Option<CallId> },
+    Listed { waiting: Waiting, rows: Vec<Listed>, next: Option<CallId> },
+}
+
+/// What a command is looked up again by.
+pub(super) struct Again {
+    pub(super) vendor: Vendor,
+    pub(super) request: Request,
+}
+
+/// A call of a list.
+pub(super) struct Listed {
+    pub(super) id: CallId,
+    /// One that is settled, as it was read.
+    pub(super) read: Option<Box<Call>>,
+    /// What went back of it.
+    pub(super) adjustments: Value,
 }
 
 /// A request whose caller is not known yet.
@@ -139,14 +164,19 @@ pub(super) struct OnCall {
 
 /// What is wanted of a call.
 pub(super) enum Want {
-    Show,
+    Show {
+        /// What went back of it.
+        adjustments: Value,
+    },
     Links,
     /// The first reply to a command that shows links again: as kept, and with the links.
     Replay {
         status: u16,
         body: Value,
     },
-    Receipt,
+    Receipt {
+        adjustments: Vec<Adjustment>,
+    },
     Extend(rest::Extend),
     /// Withdraws a party's link.
     RenewLink(Side),
@@ -157,6 +187,7 @@ pub(super) enum Want {
 pub(super) enum Stored {
     Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
     Edited { waiting: Waiting, status: u16, shown: Value },
+    Returned { waiting: Waiting, body: Value, client: ClientRef, again: Box<Again> },
     Set { waiting: Waiting, body: Value },
     Booked { waiting: Waiting, body: Value, call: Box<Call> },
     LoggedIn { vendor_of: SecretHash, reply: Reply<rest::Session> },
@@ -195,7 +226,7 @@ impl House {
 
     /// One vendor's request: takes its key, then looks up what it names.
     fn admit(&mut self, vendor: Vendor, ask: Ask) {
-        let Ask { idempotency, request, reply, .. } = ask;
+        let Ask { idempotency, request, reply, caller } = ask;
         let key = match &idempotency {
             None => None,
             Some(used) => match self.desk.in_use.take((vendor.id, used.key.clone())) {
@@ -210,12 +241,18 @@ impl House {
         let (Ok(permit), true) = (permit, self.store.backlog() < MAX_BACKLOG) else {
             return drop(reply.send(Err(wire::refused(Code::Overloaded, "the server is busy; nothing was done, try again", None))));
         };
-        let waiting = Waiting { vendor: vendor.id, idempotency, _key: key, reply, call: None };
+        let actor = refunds::actor(caller);
+        let waiting = Waiting { vendor: vendor.id, idempotency, _key: key, reply, call: None, actor, tries: 0 };
+        self.look_up(vendor, waiting, request, Some(permit));
+    }
+
+    /// Looks up what a request names, on another thread.
+    fn look_up(&self, vendor: Vendor, waiting: Waiting, request: Request, permit: Option<OwnedSemaphorePermit>) {
         let (store, notes, now, limits) = (self.store.clone(), self.notes.clone(), self.clock.now(), self.rules.limits.clone());
         let webhooks = self.rules.webhooks;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let search = Search { store: &store, vendor: &vendor, limits: &limits, webhooks, now };
+            let search = Search { store: &store, vendor: &vendor, limits: &limits, webhooks, now, actor: waiting.actor };
             if let Some(step) = search.look_up(waiting, request) {
                 // As above.
                 let _ = notes.send(Note::Desk(Box::new(step)));
@@ -247,6 +284,7 @@ impl House {
             Step::Write { waiting, writes, body } => {
                 let credited = writes.iter().find_map(|write| match write {
                     Write::Credit { client, .. } => Some(client.clone()),
+                    Write::RefundWallet(refund) => Some(refund.client.clone()),
                     _ => None,
                 });
                 let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
@@ -256,6 +294,10 @@ impl House {
                 let transaction = Transaction { idempotency: waiting.keep(edit.status, &edit.kept), writes: edit.writes };
                 let stored = Stored::Edited { waiting, status: edit.status, shown: edit.shown };
                 self.commit(transaction, Then::Desk(Box::new(stored)));
+            }
+            Step::Return { waiting, wanted, client, body, again } => {
+                let transaction = Transaction { idempotency: waiting.keep(201, &body), writes: vec![Write::Return(wanted)] };
+                self.commit(transaction, Then::Desk(Box::new(Stored::Returned { waiting, body, client, again })));
             }
             Step::Set { waiting, writes, body } => {
                 let transaction = Transaction { idempotency: waiting.keep(200, &body), writes };
@@ -270,9 +312,14 @@ impl House {
                 let now = self.clock.now();
                 let items: Vec<Value> = rows
                     .into_iter()
-                    .filter_map(|(id, read)| match read {
-                        Some(call) => Some(exchange::View::of(&call, now)).map(|view| wire::call(&view)),
-                        None => self.exchange.view(id, now).map(|view| wire::call(&view)),
+                    .filter_map(|Listed { id, read, adjustments }| {
+                        let view = match &read {
+                            Some(call) => Some(exchange::View::of(call, now)),
+                            None => self.exchange.view(id, now),
+                        };
+                        let mut call = wire::call(&view?);
+                        call["adjustments"] = adjustments;
+                        Some(call)
                     })
                     .collect();
                 let next = next.map(|id| id.to_string());
@@ -344,11 +391,14 @@ impl House {
         match stored {
             Stored::Reply { waiting, body, credited } => {
                 let vendor = waiting.vendor;
+                if let Ok(Outcome::Refused(refusal @ (Refusal::OrderCredited | Refusal::OrderRefunded))) = &outcome
+                    && let Some(order_ref) = body["order_ref"].as_str()
+                {
+                    return refunds::refuse_with_first(self.store.clone(), waiting, refusal.clone(), order_ref.to_owned());
+                }
                 waiting.answer(outcome.and_then(|outcome| answer_of(outcome, body)));
                 if let Some(client) = credited {
-                    let concerned = |call: &&Call| call.terms().vendor == vendor && call.terms().client == client && !call.is_over();
-                    let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
-                    calls.into_iter().for_each(|call| self.read_wallet(call));
+                    self.read_wallets(vendor, &client);
                 }
             }
             Stored::Edited { waiting, status, shown } => {
@@ -358,6 +408,17 @@ impl House {
                 });
                 waiting.answer(answer);
             }
+            Stored::Returned { mut waiting, body, client, again } => match outcome {
+                Ok(Outcome::Refused(Refusal::Stale)) if waiting.tries < refunds::TRIES => {
+                    waiting.tries += 1;
+                    self.look_up(again.vendor, waiting, again.request, None);
+                }
+                outcome => {
+                    let vendor = waiting.vendor;
+                    waiting.answer(outcome.and_then(|outcome| answer_of(outcome, body)));
+                    self.read_wallets(vendor, &client);
+                }
+            },
             Stored::Set { waiting, body } => {
                 let made = outcome.and_then(|outcome| answer_of(outcome, body));
                 waiting.answer(made.map(|answered| Answered { status: 200, ..answered }));
@@ -399,6 +460,13 @@ impl House {
         }
     }
 
+    /// Looks at a client's wallet for her pages of open calls.
+    fn read_wallets(&self, vendor: VendorId, client: &ClientRef) {
+        let concerned = |call: &&Call| call.terms().vendor == vendor && call.terms().client == *client && !call.is_over();
+        let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
+        calls.into_iter().for_each(|call| self.read_wallet(call));
+    }
+
     /// A request about a call, with the call at hand. Another vendor's call is not there.
     pub(super) fn desk_on_call(&mut self, id: CallId, work: OnCall) {
         let OnCall { waiting, want } = work;
@@ -406,8 +474,11 @@ impl House {
             return waiting.answer(Err(wire::not_found("call")));
         };
         match want {
-            Want::Show => {
-                let answer = self.call_reply(&waiting, self.clock.now());
+            Want::Show { adjustments } => {
+                let answer = self.call_reply(&waiting, self.clock.now()).map(|mut answered| {
+                    answered.body["adjustments"] = adjustments;
+                    answered
+                });
                 self.reply_after_all(waiting, answer);
             }
             Want::Links => waiting.answer(ok(200, links::links(&self.tokens, &self.rules, call))),
@@ -415,9 +486,9 @@ impl House {
                 let body = with_links(body, links::links(&self.tokens, &self.rules, call));
                 waiting.answer(Ok(Answered { status, body, replayed: true }));
             }
-            Want::Receipt => {
+            Want::Receipt { adjustments } => {
                 let answer = wire::receipt(call, Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
-                self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
+                self.reply_after_all(waiting, answer.and_then(|body| ok(200, refunds::with_adjustments(body, &adjustments))));
             }
             // What the disk refuses now would be said long after the request.
             Want::Extend(_) if self.store.trouble().is_some() => {

@@ -38,7 +38,7 @@ const LOOK_AT_MEDIA: Duration = Duration::from_millis(500);
 
 /// A metered call's page learns at least this often what the call has cost so far and what a minute costs now; a part of the
 /// calls each second.
-const SHOW_SPENT_S: i64 = 20;
+const SHOW_SPENT_S: i64 = 10;
 
 /// The owner of everything that is alive.
 pub(super) struct House {

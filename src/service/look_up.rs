@@ -2,15 +2,15 @@
 //!
 //! It runs on a thread that may block, changes nothing, and answers by itself what needs no loop.
 
-use super::desk::{Booking, Step, Waiting, Want, kept_body, ok, too_long};
+use super::desk::{Again, Booking, Listed, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
 use super::webhook_desk::{Edit, WebhookRules};
-use super::{plans, wire};
-use crate::call::{Call, Limits, Medium, Policy};
+use super::{plans, refunds, wire};
+use crate::call::{Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
 use crate::money::Money;
-use crate::store::{self, Companion, Plan, Refusal, Store, StoreError, Vendor, Write};
+use crate::store::{self, Actor, Companion, Plan, Refusal, Return, Store, StoreError, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
 use signaling::inbound::Refused;
@@ -26,6 +26,8 @@ pub(super) struct Search<'a> {
     pub(super) limits: &'a Limits,
     pub(super) webhooks: WebhookRules,
     pub(super) now: Moment,
+    /// By which way the caller came in.
+    pub(super) actor: Actor,
 }
 
 impl Search<'_> {
@@ -39,7 +41,12 @@ impl Search<'_> {
                 return None;
             }
         }
+        let again = matches!(request, Request::RefundCall { .. } | Request::AdjustCall { .. }).then(|| request.clone());
         match self.find(request) {
+            Ok(Found::Return(wanted, client, body)) => {
+                let again = Box::new(Again { vendor: self.vendor.clone(), request: again? });
+                Some(Step::Return { waiting, wanted, client, body, again })
+            }
             Ok(Found::Answer(body)) => {
                 waiting.answer(ok(200, body));
                 None
@@ -164,17 +171,28 @@ impl Search<'_> {
                 let next = (rows.len() >= limit).then(|| rows.last().map(|row| row.id)).flatten();
                 let mut found = Vec::with_capacity(rows.len());
                 for row in rows {
-                    let read = if row.record.is_some() { read_call(store, row.id)? } else { None };
-                    found.push((row.id, read));
+                    let read = match row.record {
+                        Some(_) => read_call(store, row.id)?.map(Box::new),
+                        None => None,
+                    };
+                    let adjustments = if read.is_some() { store.adjustments(vendor, row.id).map_err(failed)? } else { Vec::new() };
+                    found.push(Listed { id: row.id, read, adjustments: refunds::adjustments(&adjustments) });
                 }
                 Found::Listed(found, next)
             }
-            Request::GetCall { id } => Found::OnCall(call_of(&id)?, Want::Show),
+            Request::GetCall { id } => {
+                Found::OnCall(call_of(&id)?, Want::Show { adjustments: refunds::adjustments(&self.adjustments(&id)?) })
+            }
             Request::GetLinks { id } => Found::OnCall(call_of(&id)?, Want::Links),
             Request::Extend { id, extend } => Found::OnCall(call_of(&id)?, Want::Extend(extend)),
             Request::RenewLink { id, party } => Found::OnCall(call_of(&id)?, Want::RenewLink(wire::side(party))),
             Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
-            Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt),
+            Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt { adjustments: self.adjustments(&id)? }),
+            Request::RefundClient { client_ref, refund } => self.refund_client(&client_ref, refund)?,
+            Request::ListTransfers { client_ref, currency, page } => self.transfers(&client_ref, currency, &page)?,
+            Request::GetOrder { order_ref } => self.order(&order_ref)?,
+            Request::RefundCall { id, refund } => self.refund_call(&id, refund)?,
+            Request::AdjustCall { id, adjust } => self.adjust_call(&id, adjust)?,
             Request::GetRecord { id } => {
                 let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
                 let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
@@ -202,18 +220,19 @@ pub(super) enum Found {
     Answer(Value),
     Edit(Edit),
     Write(Vec<Write>, Value),
+    Return(Box<Return>, ClientRef, Value),
     /// The same for what is not made but set.
     Set(Vec<Write>, Value),
     Book(Box<Booking>),
     OnCall(CallId, Want),
-    Listed(Vec<(CallId, Option<Call>)>, Option<CallId>),
+    Listed(Vec<Listed>, Option<CallId>),
 }
 
 fn call_of(id: &str) -> Result<CallId, Refused> {
     id.parse().map_err(|_| wire::not_found("call"))
 }
 
-fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
+pub(super) fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
     client_ref.parse().map_err(|error| wire::refused(Code::InvalidRequest, format!("{error}"), Some("client_ref")))
 }
 

@@ -51,7 +51,7 @@ pub(super) fn money(amount: &Amount, field: &'static str) -> Result<Money, Refus
 }
 
 pub(super) fn refused(code: Code, detail: impl Into<String>, field: Option<&'static str>) -> Refused {
-    Refused { code, detail: detail.into(), field }
+    Refused { code, detail: detail.into(), field, figures: None }
 }
 
 pub(super) fn not_found(what: &str) -> Refused {
@@ -93,6 +93,8 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
         Refusal::Funds { available } => funds(*available),
         Refusal::NameTaken => refused(Code::InvalidRequest, "this name is taken", Some("name")),
         Refusal::OrderCredited => refused(Code::OrderCredited, "this order was credited before; each order counts once", Some("order_ref")),
+        Refusal::OrderRefunded => refused(Code::OrderRefunded, "this order was refunded before; each order counts once", Some("order_ref")),
+        Refusal::Stale => refused(Code::Overloaded, "others refund the same call at the same moment; nothing was done, try again", None),
         Refusal::LoginCode => refused(Code::LoginInvalid, "this login link was used before or is too old; make a new one", None),
         Refusal::TooLarge => {
             refused(Code::InvalidRequest, "the amount is larger than the ledger keeps exact (2^53 - 1 minor units)", Some("amount"))

@@ -2,9 +2,8 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{
-    Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, heartbeat, journal, ledger, outbox, policy_row, sold_row,
-};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
+use super::{heartbeat, journal, ledger, outbox, policy_row, refund, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -185,6 +184,8 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             touched.settled.insert(settlement.call, captured);
         }
         Write::Webhook(write) => outbox::apply(connection, write)?,
+        Write::RefundWallet(wanted) => refund::wallet(connection, wanted)?,
+        Write::Return(wanted) => refund::of_call(connection, wanted)?,
     }
     Ok(())
 }

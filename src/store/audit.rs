@@ -5,10 +5,11 @@
 mod calls;
 mod early;
 mod outbox;
+mod returns;
 
 pub use early::Background;
 
-use super::ledger::Transfer;
+use super::ledger::{Details, Transfer};
 use super::{Store, StoreError, rows};
 use crate::call::Journal;
 use rusqlite::{Connection, ErrorCode, Row};
@@ -64,6 +65,7 @@ fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Vec<Findin
 fn check_rows(connection: &Connection, rebuild: &dyn Fn(&Journal) -> Option<String>, findings: &mut Findings) -> Result<(), StoreError> {
     check_references(connection, findings)?;
     check_ledger(connection, findings)?;
+    returns::check(connection, findings)?;
     calls::check(connection, rebuild, findings)?;
     check_replies(connection, findings)
 }
@@ -117,7 +119,8 @@ type PostingRow = (Transfer, [u8; 32], Option<(i64, i64, String)>);
 fn check_ledger(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
     let mut posted = BTreeMap::<i64, i128>::new();
     let mut select = connection.prepare(
-        "SELECT transfer.id, transfer.kind, transfer.vendor, call, order_ref, at, hash, posting.account, amount, currency FROM transfer
+        "SELECT transfer.id, transfer.kind, transfer.vendor, call, order_ref, at, hash, posting.account, amount, currency,
+                bearer, reason, note, actor FROM transfer
          LEFT JOIN posting ON transfer = transfer.id LEFT JOIN account ON account.id = posting.account ORDER BY transfer.id, posting.account",
     )?;
     let mut open: Option<(Transfer, [u8; 32], BTreeMap<String, i128>)> = None;
@@ -142,7 +145,7 @@ fn check_ledger(connection: &Connection, findings: &mut Findings) -> Result<(), 
 }
 
 fn posting_row(row: &Row<'_>) -> rusqlite::Result<PostingRow> {
-    let transfer = Transfer {
+    let mut transfer = Transfer {
         id: row.get(0)?,
         kind: row.get(1)?,
         vendor: row.get(2)?,
@@ -150,7 +153,13 @@ fn posting_row(row: &Row<'_>) -> rusqlite::Result<PostingRow> {
         order_ref: row.get(4)?,
         at: rows::moment(row, 5)?,
         postings: BTreeMap::new(),
+        details: None,
     };
+    let of_first_layout = matches!(transfer.kind.as_str(), "credit" | "capture");
+    let details = Details { bearer: row.get(10)?, reason: row.get(11)?, note: row.get(12)?, actor: row.get(13)? };
+    let is_bare = [&details.bearer, &details.reason, &details.note, &details.actor].iter().all(|text| text.is_none());
+    // What does not belong there breaks the hash.
+    transfer.details = (!(of_first_layout && is_bare)).then_some(details);
     let posting = match row.get::<_, Option<i64>>(7)? {
         Some(account) => Some((account, row.get(8)?, row.get::<_, Option<String>>(9)?.unwrap_or_default())),
         None => None,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// Whose account.
 #[derive(Clone, Copy)]
-enum Owner<'a> {
+pub(super) enum Owner<'a> {
     CashIn,
     Client(&'a str),
     Companion(&'a str),
@@ -34,10 +34,19 @@ impl Owner<'_> {
 }
 
 /// An account's row, as far as writing needs it.
-struct Account {
-    id: i64,
-    posted: i64,
-    held: i64,
+pub(super) struct Account {
+    pub(super) id: i64,
+    pub(super) posted: i64,
+    pub(super) held: i64,
+}
+
+/// What a transfer that goes back says of itself: all absent for other kinds.
+#[derive(Default)]
+pub(super) struct Details {
+    pub(super) bearer: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) note: Option<String>,
+    pub(super) actor: Option<String>,
 }
 
 /// A transfer as it lies in the table, with its postings by account.
@@ -49,45 +58,72 @@ pub(super) struct Transfer {
     pub(super) order_ref: Option<String>,
     pub(super) at: Moment,
     pub(super) postings: BTreeMap<i64, i64>,
+    /// None for the kinds of the first layout, `credit` and `capture`.
+    pub(super) details: Option<Details>,
 }
 
 impl Transfer {
     /// SHA-256 over the texts, each behind its length and an absent one like an empty one, then `at`, then account and amount of each
-    /// posting by account; all numbers big-endian in 8 bytes.
+    /// posting by account; all numbers big-endian in 8 bytes. Then, for kinds that have them, the texts of the
+    /// details, where an absent one has the length 2^64 - 1.
     pub(super) fn expected_hash(&self) -> [u8; 32] {
         let mut sha = Sha256::new();
         let optional = |text: &Option<String>| text.clone().unwrap_or_default();
-        for text in [&self.id, &self.kind, &self.vendor, &optional(&self.call), &optional(&self.order_ref)] {
+        let add = |sha: &mut Sha256, text: &str| {
             sha.update((text.len() as u64).to_be_bytes());
             sha.update(text);
+        };
+        for text in [&self.id, &self.kind, &self.vendor, &optional(&self.call), &optional(&self.order_ref)] {
+            add(&mut sha, text);
         }
         sha.update(self.at.unix_ms().to_be_bytes());
         for (account, amount) in &self.postings {
             sha.update(account.to_be_bytes());
             sha.update(amount.to_be_bytes());
         }
+        if let Some(Details { bearer, reason, note, actor }) = &self.details {
+            for text in [bearer, reason, note, actor] {
+                match text {
+                    Some(text) => add(&mut sha, text),
+                    None => sha.update(u64::MAX.to_be_bytes()),
+                }
+            }
+        }
         sha.finalize().into()
     }
 
-    fn write(&self, connection: &Connection) -> Result<(), Halt> {
+    /// Keeps it and posts it. Accounts keep their own checks; what is set aside must be freed before.
+    pub(super) fn write(&self, connection: &Connection) -> Result<(), Halt> {
         let sum: i128 = self.postings.values().map(|amount| i128::from(*amount)).sum();
         if sum != 0 {
             return Err(Halt::broken(format!("the postings of {} sum to {sum}", self.id)));
         }
-        let mut insert = connection.prepare_cached("INSERT INTO transfer VALUES (?, ?, ?, ?, ?, ?, ?)")?;
-        insert.execute(params![self.id, self.kind, self.vendor, self.call, self.order_ref, self.at.unix_ms(), self.expected_hash()])?;
-        let mut insert = connection.prepare_cached("INSERT INTO posting VALUES (?, ?, ?)")?;
-        let mut post = connection.prepare_cached("UPDATE account SET posted = posted + ? WHERE id = ?")?;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO transfer (id, kind, vendor, call, order_ref, at, hash, bearer, reason, note, actor)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        let none = Details::default();
+        let Details { bearer, reason, note, actor } = self.details.as_ref().unwrap_or(&none);
+        let (at, hash) = (self.at.unix_ms(), self.expected_hash());
+        insert.execute(params![self.id, self.kind, self.vendor, self.call, self.order_ref, at, hash, bearer, reason, note, actor])?;
+        let mut post = connection.prepare_cached("UPDATE account SET posted = posted + ? WHERE id = ? RETURNING posted")?;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO posting (transfer, account, amount, number, balance)
+             SELECT ?1, ?2, ?3, coalesce(max(number), 0) + 1, ?4 FROM posting WHERE account = ?2",
+        )?;
         for (account, amount) in &self.postings {
-            insert.execute(params![self.id, account, amount])?;
-            post.execute([amount, account])?;
+            // Read to its end, or the row would stay.
+            let balances = post.query_map([amount, account], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+            let balance =
+                balances.first().ok_or_else(|| Halt::broken(format!("{} posts to account {account}, which is not there", self.id)))?;
+            insert.execute(params![self.id, account, amount, balance])?;
         }
         Ok(())
     }
 }
 
 /// Finds an account, or makes an empty one.
-fn account(connection: &Connection, vendor: &str, owner: Owner<'_>, currency: Currency) -> Result<Account, Halt> {
+pub(super) fn account(connection: &Connection, vendor: &str, owner: Owner<'_>, currency: Currency) -> Result<Account, Halt> {
     let (kind, name) = owner.columns();
     let find = "SELECT id, posted, held FROM account WHERE vendor = ? AND kind = ? AND owner = ? AND currency = ?";
     let read = |row: &Row<'_>| Ok(Account { id: row.get(0)?, posted: row.get(1)?, held: row.get(2)? });
@@ -100,8 +136,14 @@ fn account(connection: &Connection, vendor: &str, owner: Owner<'_>, currency: Cu
     Ok(Account { id: connection.last_insert_rowid(), posted: 0, held: 0 })
 }
 
+/// An account that is there.
+pub(super) fn account_of(connection: &Connection, id: i64) -> Result<Account, Halt> {
+    let mut find = connection.prepare_cached("SELECT id, posted, held FROM account WHERE id = ?")?;
+    Ok(find.query_one([id], |row| Ok(Account { id: row.get(0)?, posted: row.get(1)?, held: row.get(2)? }))?)
+}
+
 /// Refuses what the ledger could not keep exact.
-fn check_amount(amount: Money) -> Result<(), Halt> {
+pub(super) fn check_amount(amount: Money) -> Result<(), Halt> {
     match amount.amount {
         1..=Money::MAX_AMOUNT => Ok(()),
         ..=0 => Err(Halt::broken(format!("{amount} is not an amount to move"))),
@@ -121,18 +163,22 @@ pub(super) fn credit(
 ) -> Result<(), Halt> {
     check_amount(amount)?;
     let vendor = vendor.to_string();
-    if connection.prepare_cached("SELECT 1 FROM transfer WHERE vendor = ? AND order_ref = ?")?.exists([vendor.as_str(), order_ref])? {
+    if connection
+        .prepare_cached("SELECT 1 FROM transfer WHERE vendor = ? AND kind = 'credit' AND order_ref = ?")?
+        .exists([vendor.as_str(), order_ref])?
+    {
         return Err(Refusal::OrderCredited.into());
     }
     let cash_in = account(connection, &vendor, Owner::CashIn, amount.currency)?;
     let wallet = account(connection, &vendor, Owner::Client(client.as_str()), amount.currency)?;
-    // All other accounts of this vendor and currency together are worth -cash_in, so this bounds each of them too.
-    if cash_in.posted < amount.amount - Money::MAX_AMOUNT {
+    // All other accounts of this vendor and currency together are worth -cash_in, so this bounds the vendor's own too, unless she
+    // bore refunds with more than she has: then it is the wallet that must stay in range.
+    if cash_in.posted < amount.amount - Money::MAX_AMOUNT || wallet.posted > Money::MAX_AMOUNT - amount.amount {
         return Err(Refusal::TooLarge.into());
     }
     let postings = BTreeMap::from([(cash_in.id, -amount.amount), (wallet.id, amount.amount)]);
     let (id, order_ref) = (transfer.to_string(), Some(order_ref.to_owned()));
-    Transfer { id, kind: "credit".to_owned(), vendor, call: None, order_ref, at, postings }.write(connection)
+    Transfer { id, kind: "credit".to_owned(), vendor, call: None, order_ref, at, postings, details: None }.write(connection)
 }
 
 /// Money set aside.
@@ -184,7 +230,8 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result
         }
     }
     let (id, call) = (settlement.transfer.to_string(), Some(call.to_string()));
-    Transfer { id, kind: "capture".to_owned(), vendor, call, order_ref: None, at: settlement.at, postings }.write(connection)?;
+    Transfer { id, kind: "capture".to_owned(), vendor, call, order_ref: None, at: settlement.at, postings, details: None }
+        .write(connection)?;
     Ok(charge)
 }
 

@@ -8,9 +8,10 @@ mod model;
 mod opening;
 mod outbox;
 mod recovery;
+mod refunds;
 
 use super::*;
-use crate::billing::{Conditions, Kind};
+use crate::billing::{Bearer, Conditions, Kind, Returned};
 use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Terms};
 use crate::clock::Span;
 use crate::ids::TokenId;
@@ -135,6 +136,49 @@ impl Shop {
         let transfer = TransferId::new(self.uuid());
         let order_ref = format!("order-{transfer}");
         Write::Credit { transfer, vendor: self.vendor, client: client(name), amount: cny(amount), order_ref, at: at(0) }
+    }
+
+    fn wallet_refund(&self, name: &str, amount: i64) -> Write {
+        let transfer = TransferId::new(self.uuid());
+        Write::RefundWallet(Box::new(WalletRefund {
+            transfer,
+            vendor: self.vendor,
+            client: client(name),
+            amount: cny(amount),
+            order_ref: format!("refund-{transfer}"),
+            note: None,
+            actor: Actor::ApiKey,
+            at: at(2000),
+        }))
+    }
+
+    fn give_back(&self, call: CallId, amount: i64, before: Returned, bearer: Bearer, kind: ReturnKind) -> Write {
+        Write::Return(Box::new(Return {
+            transfer: TransferId::new(self.uuid()),
+            vendor: self.vendor,
+            call,
+            kind,
+            amount: cny(amount),
+            before,
+            bearer,
+            note: "the line was bad".to_owned(),
+            actor: Actor::Page,
+            at: at(3000),
+        }))
+    }
+
+    /// A client's whole statement, newest line first, read in pages.
+    fn statement(&self, name: &str, limit: u32) -> Vec<Line> {
+        let mut lines = Vec::new();
+        loop {
+            let after = lines.last().map(|line: &Line| line.number);
+            let page = Page { after, limit };
+            let more = self.store.statement(self.vendor, &client(name), cny(0).currency, page).unwrap();
+            if more.is_empty() {
+                return lines;
+            }
+            lines.extend(more);
+        }
     }
 
     fn hold(&self, call: CallId, name: &str, amount: i64) -> (HoldId, Write) {

@@ -77,7 +77,12 @@ export class ClientPage extends CallPage {
     await this.tab.body('screen', 'call');
   }
 
-  /** Buys one more block. */
+  /** What a metered call has cost so far, as the page words it. */
+  spent() {
+    return this.tab.shown('#spent', /\d/);
+  }
+
+  /** Buys one more block, or tops up. */
   extend() {
     return this.tab.click('#extend');
   }
@@ -161,6 +166,43 @@ export class VendorPage {
     await this.tab.shown('#plan-note');
   }
 
+  /**
+   * Makes a plan by the minute, counted by the second.
+   * @param {{ name: string, rate: string, hold: string }} plan amounts as a person writes them
+   */
+  async makeMeteredPlan({ name, rate, hold }) {
+    await this.show('setup');
+    await this.tab.fill('#plan-name', name);
+    await this.tab.fill('#plan-kind', 'per_minute');
+    await this.tab.fill('#plan-rate', rate);
+    await this.tab.fill('#plan-count', '1/1');
+    await this.tab.fill('#plan-hold', hold);
+    await this.tab.click('#plan-submit');
+    await this.tab.shown('#plan-note');
+  }
+
+  /**
+   * Makes a plan until asleep with two rates a day.
+   * @param {{ name: string, day: string, night: string, cap: string }} plan amounts as a person writes them
+   */
+  async makeNightPlan({ name, day, night, cap }) {
+    await this.show('setup');
+    await this.tab.fill('#plan-name', name);
+    await this.tab.fill('#plan-kind', 'until_asleep');
+    await this.tab.click('#plan-by-time');
+    const rows = [['day', '08:00', '23:00', day], ['night', '23:00', '08:00', night]];
+    for (const [at, [label = '', start = '', end = '', rate = '']] of rows.entries()) {
+      const row = `#plan-windows li:nth-child(${at + 1})`;
+      await this.tab.fill(`${row} [data-testid=window-label]`, label);
+      await this.tab.fill(`${row} [data-testid=window-start]`, start);
+      await this.tab.fill(`${row} [data-testid=window-end]`, end);
+      await this.tab.fill(`${row} [data-testid=window-rate]`, rate);
+    }
+    await this.tab.fill('#plan-zone', 'Asia/Shanghai');
+    await this.tab.fill('#plan-hold', cap);
+    await this.tab.fill('#plan-cap-hours', '9');
+  }
+
   /** @param {{ name: string, grade?: string }} companion */
   async makeCompanion({ name, grade = '' }) {
     await this.show('setup');
@@ -218,6 +260,38 @@ export class VendorPage {
   async endCall() {
     await this.tab.click('[data-testid=call] [data-testid=call-end]');
     await this.tab.click('#confirm-yes');
+  }
+
+  /**
+   * Gives back some of the newest settled call; gives what its card then says.
+   * @param {{ amount: string, reason: string, from?: 'shares' | 'vendor' }} refund `amount` as a person writes it
+   */
+  async refund({ amount, reason, from = 'shares' }) {
+    await this.show('settled');
+    await this.tab.click('[data-testid=settled-refund] summary');
+    await this.tab.fill('[data-testid=refund-amount]', amount);
+    await this.tab.fill('[data-testid=refund-reason]', reason);
+    await this.tab.fill('[data-testid=refund-from]', from);
+    await this.tab.click('[data-testid=settled-refund-submit]');
+  }
+
+  /** Looks a client's wallet up. @param {string} client */
+  async wallet(client) {
+    await this.show('credit');
+    await this.tab.fill('#wallet-client', client);
+    await this.tab.click('#wallet-submit');
+    return money(await this.tab.shown('[data-testid=wallet-available]', /\d/));
+  }
+
+  /**
+   * Pays back some of the wallet that is shown.
+   * @param {{ amount: string, order: string }} refund
+   */
+  async payBack({ amount, order }) {
+    await this.tab.click('[data-testid=wallet-refund] summary');
+    await this.tab.fill('[data-testid=wallet-refund-amount]', amount);
+    await this.tab.fill('[data-testid=wallet-refund-order]', order);
+    await this.tab.click('[data-testid=wallet-refund-submit]');
   }
 
   /** Opens the newest receipt and gives its text. */

@@ -101,6 +101,37 @@ scene('every screen can be read, on a phone and on a desk, in English and Chines
   await look(scene, stranger.tab, 'client-problem');
 }, { alone: true });
 
+scene('a metered call and the form of its plan can be read too', async (scene) => {
+  const server = await scene.server();
+  const browser = await scene.browser();
+  const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
+  await vendor.signIn(await server.loginLink());
+  await vendor.makeNightPlan({ name: 'Night', day: '3', night: '1.80', cap: '600' });
+  await look(scene, vendor.tab, 'vendor-plan');
+
+  const windows = [{ label: 'day', start: '08:00', end: '23:00', rate_minor_per_min: 300 }, { label: 'night', start: '23:00', end: '08:00', rate_minor_per_min: 180 }];
+  const increments = { first_increment_s: 60, increment_s: 60, tz: 'Asia/Shanghai', windows };
+  const call = await server.sell({ plan: '陪到睡着', sold: { kind: 'until_asleep', ...increments, cap_minor: 60000, hold: { amount: 6000, currency: 'CNY' } }, credit: 20000, media: 'audio' });
+  const client = new ClientPage(await scene.tab(browser, 'client'));
+  const companion = new CompanionPage(await scene.tab(await scene.browser({ who: 'companion' }), 'companion'));
+  await client.open(call.client.url);
+  await look(scene, client.tab, 'client-check-metered');
+  await client.join();
+  await companion.open(call.companion.url);
+  await look(scene, companion.tab, 'companion-ring-metered');
+  await companion.accept();
+  await client.tab.body('state', 'live');
+  await client.spent();
+  await look(scene, client.tab, 'client-call-metered');
+  await look(scene, companion.tab, 'companion-call-metered');
+  await vendor.show('live');
+  await vendor.onBoard('live');
+  await look(scene, vendor.tab, 'vendor-live-metered');
+  await client.hangUp();
+  await client.bill();
+  await look(scene, client.tab, 'client-end-metered');
+}, { alone: true });
+
 if (process.env.UPDATE_PICTURE) {
   scene('the picture of the README is taken of a call with the built-in companion', async (scene) => {
     const demo = await scene.demo();

@@ -63,6 +63,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @property {number} [credit] minor units paid in before; default enough for two blocks
  * @property {'audio' | 'video'} [media]
  * @property {string} [plan] its name
+ * @property {Record<string, unknown>} [sold] the plan's fields but its name, for one that is not sold in blocks
  * @property {string} [grade]
  * @property {string} [companion] her name
  * @property {string} [client] the name her page shows
@@ -101,6 +102,14 @@ class Program {
     if (this.#failed || exitCode !== null || signalCode) {
       throw new GiveUp(`the program ended: ${this.#failed?.message ?? exitCode ?? signalCode}\n${this.log()}`);
     }
+  }
+
+  /** Ends it without a chance to do anything about it. */
+  async kill() {
+    const ended = new Promise((done) => this.#child.once('exit', done));
+    this.#child.kill('SIGKILL');
+    await ended;
+    closeSync(this.#log);
   }
 
   /** Ends it in order; one that does not end is killed and that is an error. */
@@ -166,6 +175,8 @@ export class Demo {
 export class Server {
   /** @type {Program | null} */
   #program = null;
+  /** @type {((again: string) => Program) | null} */
+  #launch = null;
   #key = '';
   #vendor = '';
 
@@ -202,16 +213,24 @@ export class Server {
     server.#vendor = vendor;
     server.#key = await orStop(server, server.command('vendor', 'add', vendor));
     const flags = at ? [] : publicIps.flatMap((ip) => ['--public-ip', ip]);
-    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder, at?.within);
-    server.#program = program;
-    await orStop(
-      server,
-      until('the server is ready', async () => {
-        program.assertRunning();
-        return (await fetch(`${server.url}/readyz`)).ok;
-      }),
-    );
+    server.#launch = (again) => new Program(`${name}${again}`, ['serve', '--config', server.config, ...flags], server.folder, at?.within);
+    server.#program = server.#launch('');
+    await orStop(server, server.#isReady());
     return server;
+  }
+
+  async #isReady() {
+    await until('the server is ready', async () => {
+      this.#program?.assertRunning();
+      return (await fetch(`${this.url}/readyz`)).ok;
+    });
+  }
+
+  /** Kills the server and starts it again on the same database and the same ports. */
+  async crash() {
+    await this.#program?.kill();
+    this.#program = this.#launch?.(' after the crash') ?? null;
+    await this.#isReady();
   }
 
   /**
@@ -254,11 +273,11 @@ export class Server {
    * @param {Sale} [sale]
    * @returns {Promise<{ id: string, client: Link, companion: Link, client_ref: string }>}
    */
-  async sell({ block_s = 900, price = 2000, credit = price * 2, media = 'video', plan = 'Evening', grade, companion = 'Mei', client = 'Lin' } = {}) {
+  async sell({ block_s = 900, price = 2000, credit = price * 2, media = 'video', plan = 'Evening', sold, grade, companion = 'Mei', client = 'Lin' } = {}) {
     const money = (/** @type {number} */ amount) => ({ amount, currency: 'CNY' });
     const client_ref = `client-${randomUUID()}`;
     const graded = grade === undefined ? {} : { grade };
-    const { id: plan_id } = await this.ask('POST', '/plans', { name: plan, kind: 'block', block_s, price: money(price), ...graded });
+    const { id: plan_id } = await this.ask('POST', '/plans', { name: plan, ...(sold ?? { kind: 'block', block_s, price: money(price) }), ...graded });
     const { id: companion_id } = await this.ask('POST', '/companions', { name: companion, ...graded });
     await this.ask('POST', `/clients/${client_ref}/credits`, { amount: money(credit), order_ref: randomUUID() });
     const call = await this.ask('POST', '/calls', { plan_id, client_ref, companion_id, media, client_name: client });

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
+import { until } from './patience.mjs';
 import { scene } from './scene.mjs';
 import { tap, tapped } from './sockets.mjs';
 
@@ -40,6 +41,33 @@ scene('an operator sells a call, watches it, ends it and reads the receipt', asy
   assert.equal(receipt.end_reason, 'vendor_ended');
   assert.ok(receipt.charge.amount + receipt.refund.amount === 2000, 'charge and refund are what was held');
   assert.match(await vendor.receipt(), /Evening/);
+});
+
+scene('an operator gives back money of a settled call, and pays back a balance', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ price: 2000, credit: 4000 });
+  const { client } = await scene.live(call);
+  await until('a second is delivered: what is less is not charged', async () => (await server.call(call.id)).delivered_ms >= 1200);
+  await client.hangUp();
+  await client.end();
+  await server.receipt(call.id);
+  const vendor = new VendorPage(await scene.tab(await scene.browser(), 'vendor'));
+  await vendor.signIn(await server.loginLink());
+
+  await vendor.refund({ amount: '20.01', reason: 'too much' });
+  assert.match(await vendor.tab.shown('[data-testid=settled-refund-error]', /\w/), /cannot go back/);
+  await vendor.tab.fill('[data-testid=refund-amount]', '3.33');
+  await vendor.tab.fill('[data-testid=refund-reason]', 'the line <b>was</b> bad');
+  await vendor.tab.click('[data-testid=settled-refund-submit]');
+  const back = await vendor.tab.shown('[data-testid=settled-adjustment]', /3\.33/);
+  assert.match(back, /the line <b>was<\/b> bad/, 'words are text');
+  assert.match(await vendor.receipt(), /Given back later[^]*3\.33/);
+  await vendor.tab.click('#view-close');
+
+  assert.equal(await vendor.wallet(call.client_ref), 2333);
+  await vendor.payBack({ amount: '23.33', order: 'back-1' });
+  await vendor.tab.shown('[data-testid=wallet-available]', /\D0\.00/);
+  assert.match(await vendor.tab.shown('[data-testid=wallet-line]', /./), /Paid back.*23\.33.*back-1/);
 });
 
 scene('a link that is withdrawn puts out who came in by it, and the new one opens', async (scene) => {

@@ -68,7 +68,7 @@ impl Talk {
     }
 
     /// Waits for the end; the call, its record, and the charge, which must be in the ledger.
-    fn settled(&self, reason: &str, at_fault: &str) -> (Value, Value, i64) {
+    pub(crate) fn settled(&self, reason: &str, at_fault: &str) -> (Value, Value, i64) {
         let call = self.vendor.until(&self.call, "settled");
         assert_eq!((call["end_reason"].as_str(), call["at_fault"].as_str()), (Some(reason), Some(at_fault)), "{call}");
         let record = self.vendor.record(&self.call);

@@ -5,6 +5,8 @@ mod bot;
 mod calls;
 mod crash;
 mod media;
+mod money;
+mod opening;
 mod overload;
 mod page;
 mod peer;

@@ -90,6 +90,7 @@ export const VERSION = 1;
  * @property {string} [settlement] `as_rated`, `exact_delivered` or `free`
  * @property {{ by: Asker, at: string, added_s: number | null, kind?: 'block' | 'top_up' | 'gift', free?: boolean, amount?: Amount }[]} [extensions]
  * @property {Amount} [earned]
+ * @property {{ kind: 'refund' | 'adjustment', direction: 'to_client' | 'from_client', amount: Amount, at: string }[]} [adjustments] what went back later
  */
 
 /**

@@ -51,6 +51,27 @@ import { newKey } from '../call/wire.js';
  * @property {string | null} at_fault
  * @property {Amount | null} charge
  * @property {Amount | null} refund
+ * @property {Adjustment[]} [adjustments] what went back after it was settled
+ */
+
+/**
+ * @typedef {object} Adjustment
+ * @property {'refund' | 'adjustment'} kind
+ * @property {'to_client' | 'from_client'} direction
+ * @property {Amount} amount
+ * @property {string} reason a refund's words, or an adjustment's code
+ * @property {string | null} text an adjustment's words
+ * @property {string} at
+ */
+
+/**
+ * @typedef {object} Line a movement of a wallet
+ * @property {'credit' | 'capture' | 'wallet_refund' | 'call_refund' | 'adjustment'} kind
+ * @property {Amount} amount
+ * @property {Amount} balance after it
+ * @property {string | null} order_ref
+ * @property {string | null} text
+ * @property {string} at
  */
 
 /** @typedef {{ client: { url: string }, companion: { url: string } }} Links */

@@ -1,11 +1,12 @@
-// Calls that are over and paid: a list, and for each its receipt and its record as they were kept.
+// Calls that are over and paid: a list, for each its receipt and its record as they were kept, and giving money back.
 
 import { byId, make, setText } from '../dom.js';
 import { onLanguage, t, tLength, tMoney, tTime } from '../i18n.js';
 import { drawReceipt } from '../receipt.js';
 import { endWords } from '../call/words.js';
-import { get } from './api.js';
+import { get, Submission } from './api.js';
 import { trouble, words } from './form.js';
+import { adjustments, refundOfCall } from './refund.js';
 
 /** @typedef {import('./api.js').Call} Call */
 
@@ -13,6 +14,9 @@ import { trouble, words } from './form.js';
 let calls = [];
 /** @type {string | null} */
 let next = null;
+
+/** Of each call, so that a repeated press is the same refund. @type {Map<string, Submission>} */
+const submissions = new Map();
 
 /** Reads the newest part of the list. */
 export async function load() {
@@ -55,7 +59,23 @@ function row(call) {
     make('p', { class: 'hint' }, [call.plan_name, call.ended_at && tTime(call.ended_at), tLength(call.delivered_ms / 1000)].filter(Boolean).join(' · ')),
     make('p', {}, endWords(call.end_reason ?? '', call.at_fault ?? 'none', 'vendor')),
     make('p', {}, money),
+    ...adjustments(call),
+    ...refundOfCall(call, submission(call.id), () => reload(call.id)),
     make('div', { class: 'controls' }, receipt, record));
+}
+
+/** @param {string} id */
+function submission(id) {
+  const one = submissions.get(id) ?? new Submission();
+  submissions.set(id, one);
+  return one;
+}
+
+/** Reads one call of the list again. @param {string} id */
+async function reload(id) {
+  const fresh = /** @type {Call} */ (await get(`/calls/${id}`));
+  calls = calls.map((call) => (call.id === id ? fresh : call));
+  draw();
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { byId, make, setText } from '../dom.js';
 import { onLanguage, t, tLength, tMoney } from '../i18n.js';
-import { all, available, get, Submission } from './api.js';
+import { all, available, Submission } from './api.js';
 import { amount, onSubmit, value } from './form.js';
 
 /** @typedef {import('./api.js').Plan} Plan */
@@ -12,8 +12,6 @@ import { amount, onSubmit, value } from './form.js';
 export let plans = [];
 /** @type {Companion[]} */
 export let companions = [];
-/** @type {import('./api.js').Wallet[] | null} */
-let wallets = null;
 let changed = () => {};
 
 /** Reads plans and companions anew. */
@@ -54,19 +52,6 @@ function draw() {
   byId('plans', HTMLElement).replaceChildren(...(plans.length ? plans.map((plan) => make('li', {}, planWords(plan))) : [none()]));
   const names = companions.map((companion) => make('li', {}, companionWords(companion)));
   byId('companions', HTMLElement).replaceChildren(...(names.length ? names : [none()]));
-  drawWallets();
-}
-
-function drawWallets() {
-  const place = byId('wallets', HTMLElement);
-  if (!wallets) return place.replaceChildren();
-  if (wallets.length === 0) return place.replaceChildren(make('p', {}, t('wallet_empty')));
-  place.replaceChildren(
-    ...wallets.map((wallet) =>
-      make('dl', { class: 'facts' },
-        make('div', {}, make('dt', {}, t('wallet_available')), make('dd', { 'data-testid': 'wallet-available' }, tMoney(wallet.available))),
-        make('div', {}, make('dt', {}, t('wallet_held')), make('dd', {}, tMoney(wallet.held))))),
-  );
 }
 
 const companion = new Submission();
@@ -88,13 +73,6 @@ onSubmit('credit', async () => {
   byId('credit-form', HTMLFormElement).reset();
   const left = await available(client, body.amount.currency);
   setText(byId('credit-note', HTMLElement), left ? t('credited', { client, available: tMoney(left) }) : t('credited_only'));
-});
-
-onSubmit('wallet', async () => {
-  wallets = null;
-  drawWallets();
-  wallets = (await get(`/clients/${encodeURIComponent(value('wallet-client'))}`)).wallets;
-  drawWallets();
 });
 
 onLanguage(draw);

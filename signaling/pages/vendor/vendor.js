@@ -10,6 +10,7 @@ import './plan.js';
 import * as settled from './settled.js';
 import * as setup from './setup.js';
 import * as webhooks from './webhooks.js';
+import './wallet.js';
 
 const VIEWS = /** @type {const} */ (['live', 'settled', 'setup', 'credit']);
 

@@ -36,7 +36,7 @@ async fn one(State(front): State<Arc<Front>>, client: Result<Path<String>, PathR
 }
 
 /// A credit makes its client, so a reference that cannot be one is the caller's mistake and not merely unknown.
-fn client_ref(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub(super) fn client_ref(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     match path {
         Ok(Path(text)) if Text::ClientRef.fits(&text) => Ok(text),
         _ => Err(Problem::field("client_ref", "the client in the path must be 1 to 64 characters of A-Z a-z 0-9 . _ : @ -")),

@@ -217,6 +217,8 @@ impl Place {
             Request::CreateCall(_) => Self::Under("/v1/calls/"),
             Request::Webhooks(Webhooks::Create(_)) => Self::Under("/v1/webhook-endpoints/"),
             Request::Credit { client_ref, .. } => Self::At(format!("/v1/clients/{client_ref}")),
+            Request::RefundClient { client_ref, .. } => Self::At(format!("/v1/clients/{client_ref}/transfers")),
+            Request::RefundCall { id, .. } | Request::AdjustCall { id, .. } => Self::At(format!("/v1/calls/{id}")),
             _ => Self::Nowhere,
         }
     }

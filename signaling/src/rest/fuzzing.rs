@@ -2,8 +2,8 @@
 
 use super::command::{Asked, idempotency_key, page};
 use super::fields::Text;
-use super::{CreateCall, CreateCompanion, CreatePlan, Credit, Extend, PlanKind};
-use super::{calls, clients, companions, json, plans, settlement};
+use super::{AdjustCall, CreateCall, CreateCompanion, CreatePlan, Credit, Extend, PlanKind, RefundCall, RefundClient};
+use super::{calls, clients, companions, json, plans, refunds, settlement};
 use crate::fuzzing::{Input, piece};
 use crate::inbound::Caller;
 use crate::message::Amount;
@@ -48,11 +48,29 @@ fn body(data: &[u8]) {
     if let Some(CreateCall { client_ref, .. }) = same(&value, calls::read(value.clone())) {
         assert!(Text::ClientRef.fits(&client_ref));
     }
+    refund(&value);
     if let Some(Extend { order_ref, amount, gift_s }) = same(&value, calls::read_extend(value.clone())) {
         amount.iter().for_each(money);
         assert!(
             (order_ref.is_none() && amount.is_none() || gift_s.is_none()) && gift_s.is_none_or(|gift_s| (60..=3_600).contains(&gift_s))
         );
+    }
+}
+
+/// The same of what goes back.
+fn refund(value: &Value) {
+    let money = |amount: &Amount| assert!(amount.amount > 0 && amount.amount < 1 << 53 && amount.currency.len() == 3);
+    if let Some(RefundClient { amount, order_ref, .. }) = same(value, refunds::read_client(value.clone())) {
+        money(&amount);
+        assert!(Text::Free { max: 100 }.fits(&order_ref));
+    }
+    if let Some(RefundCall { amount, reason, .. }) = same(value, refunds::read_call(value.clone())) {
+        amount.iter().for_each(money);
+        assert!(Text::Free { max: 500 }.fits(&reason));
+    }
+    if let Some(AdjustCall { amount, reason, .. }) = same(value, refunds::read_adjust(value.clone())) {
+        money(&amount);
+        assert!(refunds::REASONS.iter().any(|(word, _)| *word == reason));
     }
 }
 
@@ -116,6 +134,9 @@ fn bodies() -> Vec<Vec<u8>> {
         r#"{"plan_id":"plan_1","client_ref":"tb-1","client_name":"月亮","companion_id":"cmp_1","media":"video"}"#,
         r#"{"order_ref":"tb-2"}"#,
         r#"{"gift_s":60}"#,
+        r#"{"amount":{"amount":500,"currency":"CNY"},"order_ref":"tb-1","reason":"not used"}"#,
+        r#"{"amount":null,"reason":"the line was bad","from":"vendor"}"#,
+        r#"{"amount":{"amount":1,"currency":"CNY"},"direction":"to_client","reason":"quality","text":"it was","from":"shares"}"#,
         r#"{"amount":{"amount":3000,"currency":"CNY"}}"#,
         r#"{"b":[1,{"y":null,"x":true}],"a":-2.5e3,"c":18446744073709551615}"#,
         r#"{"amount":1,"amount":2}"#,

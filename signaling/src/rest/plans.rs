@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<Arc<Front>> {
 }
 
 async fn create(State(front): State<Arc<Front>>, command: Command) -> Result<Response, Problem> {
-    let request = Request::CreatePlan(read(command.body)?);
+    let request = Request::CreatePlan(Box::new(read(command.body)?));
     ask(&front, command.caller, Some(command.idempotency), request).await
 }
 

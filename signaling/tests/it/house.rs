@@ -122,7 +122,7 @@ fn dead<T>() -> tokio::sync::oneshot::Sender<T> {
 }
 
 pub(crate) fn refused(code: Code) -> Refused {
-    Refused { code, detail: "the house says no".into(), field: None }
+    Refused { code, detail: "the house says no".into(), field: None, figures: None }
 }
 
 /// A `state` message, as long as its plan's name.

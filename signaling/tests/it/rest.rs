@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use signaling::inbound::{Caller, Inbound};
 use signaling::message::Amount;
 use signaling::rest::{
-    CallFilter, CreateCall, CreateCompanion, CreatePlan, Credit, Extend, Media, Page, PlanKind, PlanRounding, RateWindow, Request,
-    SetSettlement,
+    AdjustCall, CallFilter, CreateCall, CreateCompanion, CreatePlan, Credit, Direction, Extend, Media, Page, PlanKind, PlanRounding,
+    RateWindow, RefundBearer, RefundCall, RefundClient, Request, SetSettlement,
 };
 
 fn plan() -> Value {
@@ -86,6 +86,9 @@ async fn every_field_of_every_body_is_checked_and_named() {
     let extend_gift = json!({"gift_s": 60});
     let extend_order = json!({"order_ref": "o-1"});
     let companion = json!({"name": "晚风", "grade": "gold"});
+    let refund_client = json!({"amount": {"amount": 2000, "currency": "CNY"}, "order_ref": "tb-1", "reason": "not used"});
+    let refund_call = json!({"amount": {"amount": 2000, "currency": "CNY"}, "reason": "the line was bad", "from": "vendor"});
+    let adjust = json!({"amount": {"amount": 2000, "currency": "CNY"}, "direction": "to_client", "reason": "quality", "text": "bad", "from": "shares"});
     type Row<'a> = (&'a str, &'a Value, &'a str, Vec<Value>, bool);
     let (plan, talk, night, call) = (plan(), talk(), night(), call());
     let table: Vec<Row> = vec![
@@ -136,6 +139,26 @@ async fn every_field_of_every_body_is_checked_and_named() {
         ("/v1/calls/call_1/extend", &extend_order, "amount", vec![json!(3000), json!([])], false),
         ("/v1/calls/call_1/extend", &extend_order, "amount.amount", whole(vec![]), false),
         ("/v1/calls/call_1/end", &Value::Null, "reason", vec![json!("x")], false),
+        ("/v1/clients/c-1/refunds", &refund_client, "amount", vec![json!(2000), json!(null)], true),
+        ("/v1/clients/c-1/refunds", &refund_client, "amount.amount", whole(vec![json!(null)]), true),
+        ("/v1/clients/c-1/refunds", &refund_client, "amount.currency", currencies(), true),
+        ("/v1/clients/c-1/refunds", &refund_client, "order_ref", none(texts(100)), true),
+        ("/v1/clients/c-1/refunds", &refund_client, "reason", texts(500), false),
+        ("/v1/clients/c-1/refunds", &refund_client, "to", vec![json!("x")], false),
+        ("/v1/calls/call_1/refunds", &refund_call, "amount", vec![json!(2000), json!("all")], false),
+        ("/v1/calls/call_1/refunds", &refund_call, "amount.amount", whole(vec![json!(null)]), true),
+        ("/v1/calls/call_1/refunds", &refund_call, "amount.currency", currencies(), true),
+        ("/v1/calls/call_1/refunds", &refund_call, "reason", none(texts(500)), true),
+        ("/v1/calls/call_1/refunds", &refund_call, "from", vec![json!("companion"), json!(1), json!("")], false),
+        ("/v1/calls/call_1/refunds", &refund_call, "text", vec![json!("x")], false),
+        ("/v1/calls/call_1/adjustments", &adjust, "amount", vec![json!(2000), json!(null)], true),
+        ("/v1/calls/call_1/adjustments", &adjust, "amount.amount", whole(vec![json!(null)]), true),
+        ("/v1/calls/call_1/adjustments", &adjust, "amount.currency", currencies(), true),
+        ("/v1/calls/call_1/adjustments", &adjust, "direction", vec![json!("up"), json!(1), json!(null)], true),
+        ("/v1/calls/call_1/adjustments", &adjust, "reason", vec![json!("mood"), json!(1), json!(null), json!("")], true),
+        ("/v1/calls/call_1/adjustments", &adjust, "text", none(texts(500)), true),
+        ("/v1/calls/call_1/adjustments", &adjust, "from", vec![json!("companion")], false),
+        ("/v1/calls/call_1/adjustments", &adjust, "note", vec![json!("x")], false),
     ];
     for (path, base, field, bad, required) in table {
         let base = if base.is_null() { &json!({}) } else { base };
@@ -164,23 +187,28 @@ async fn good_requests_arrive_as_values() {
         (
             "/v1/plans",
             json!({"name": "n", "kind": "block", "block_s": 43_200, "price": largest, "grade": null}),
-            Request::CreatePlan(CreatePlan { name: "n".into(), block_s: Some(43_200), price: Some(money()), ..CreatePlan::default() }),
+            Request::CreatePlan(Box::new(CreatePlan {
+                name: "n".into(),
+                block_s: Some(43_200),
+                price: Some(money()),
+                ..CreatePlan::default()
+            })),
         ),
         (
             "/v1/plans",
             json!({"name": "n", "kind": "flat", "price": largest, "grace_s": 30}),
-            Request::CreatePlan(CreatePlan {
+            Request::CreatePlan(Box::new(CreatePlan {
                 name: "n".into(),
                 kind: PlanKind::Flat,
                 price: Some(money()),
                 grace_s: Some(30),
                 ..CreatePlan::default()
-            }),
+            })),
         ),
         (
             "/v1/plans",
             night(),
-            Request::CreatePlan(CreatePlan {
+            Request::CreatePlan(Box::new(CreatePlan {
                 name: "整夜".into(),
                 kind: PlanKind::UntilAsleep,
                 first_increment_s: Some(60),
@@ -192,7 +220,7 @@ async fn good_requests_arrive_as_values() {
                 currency: Some("CNY".into()),
                 rounding: Some(PlanRounding::HalfEven),
                 ..CreatePlan::default()
-            }),
+            })),
         ),
         (
             "/v1/companions",
@@ -227,6 +255,33 @@ async fn good_requests_arrive_as_values() {
             Request::Extend { id: "call_1".into(), extend: Extend { amount: Some(money()), order_ref: Some("o-1".into()), gift_s: None } },
         ),
         ("/v1/calls/call_1/end", json!({}), Request::End { id: "call_1".into() }),
+        (
+            "/v1/clients/a@b/refunds",
+            json!({"amount": largest, "order_ref": "订单 1", "reason": null}),
+            Request::RefundClient {
+                client_ref: "a@b".into(),
+                refund: RefundClient { amount: money(), order_ref: "订单 1".into(), reason: None },
+            },
+        ),
+        (
+            "/v1/calls/call_1/refunds",
+            json!({"reason": "线路不好", "amount": null}),
+            Request::RefundCall { id: "call_1".into(), refund: RefundCall { amount: None, reason: "线路不好".into(), from: None } },
+        ),
+        (
+            "/v1/calls/call_1/adjustments",
+            json!({"amount": largest, "direction": "from_client", "reason": "correction", "text": "t", "from": "vendor"}),
+            Request::AdjustCall {
+                id: "call_1".into(),
+                adjust: AdjustCall {
+                    amount: money(),
+                    direction: Direction::FromClient,
+                    reason: "correction".into(),
+                    text: "t".into(),
+                    from: Some(RefundBearer::Vendor),
+                },
+            },
+        ),
     ];
     for (path, body, expected) in posts {
         assert_eq!(post(&app, path, &body.to_string()).await.status, 201, "{path}");
@@ -240,6 +295,11 @@ async fn good_requests_arrive_as_values() {
         ("/v1/companions?after=abc&limit=200", Request::ListCompanions(page.clone())),
         ("/v1/companions/thing_1", Request::GetCompanion { id: id() }),
         ("/v1/clients/a%40b", Request::GetClient { client_ref: "a@b".into() }),
+        (
+            "/v1/clients/a%40b/transfers?currency=CNY&limit=200&after=abc",
+            Request::ListTransfers { client_ref: "a@b".into(), currency: Some("CNY".into()), page: page.clone() },
+        ),
+        ("/v1/orders/%E8%AE%A2%E5%8D%95%2F1%20a", Request::GetOrder { order_ref: "订单/1 a".into() }),
         ("/v1/calls?state=open", Request::ListCalls { page: Page::default(), state: Some(CallFilter::Open) }),
         ("/v1/calls?state=settled&limit=200&after=abc", Request::ListCalls { page, state: Some(CallFilter::Settled) }),
         ("/v1/calls/thing_1", Request::GetCall { id: id() }),
@@ -278,6 +338,10 @@ async fn queries_are_checked_like_bodies() {
         ("/v1/companions?limt=5", "limt"),
         ("/v1/companions?after=", "after"),
         ("/v1/companions?after=a%20b", "after"),
+        ("/v1/clients/c/transfers?currency=cny", "currency"),
+        ("/v1/clients/c/transfers?currency=", "currency"),
+        ("/v1/clients/c/transfers?kind=credit", "kind"),
+        ("/v1/orders/x?limit=1", "limit"),
         ("/v1/calls?state=live", "state"),
         ("/v1/calls?state=", "state"),
     ] {
@@ -375,7 +439,17 @@ async fn commands_need_one_idempotency_key_in_either_spelling() {
             (expected, asked) => panic!("{keys:?}: expected {expected:?}, the house was asked {asked:?}"),
         }
     }
-    for path in ["/v1/plans", "/v1/companions", "/v1/clients/c/credits", "/v1/calls", "/v1/calls/c/extend", "/v1/calls/c/end"] {
+    for path in [
+        "/v1/plans",
+        "/v1/companions",
+        "/v1/clients/c/credits",
+        "/v1/clients/c/refunds",
+        "/v1/calls",
+        "/v1/calls/c/extend",
+        "/v1/calls/c/end",
+        "/v1/calls/c/refunds",
+        "/v1/calls/c/adjustments",
+    ] {
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         let answer = send(&app, request("POST", path, &headers, "{}")).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "idempotency_key_missing"), "{path}");
@@ -441,6 +515,8 @@ async fn answers_say_where_the_new_thing_is_and_whether_they_were_given_before()
         ("/v1/calls", call(), "/v1/calls/thing_1"),
         ("/v1/clients/c-1/credits", json!({"amount": {"amount": 1, "currency": "CNY"}, "order_ref": "o"}), "/v1/clients/c-1"),
         ("/v1/calls/call_1/end", json!({}), ""),
+        ("/v1/calls/call_1/refunds", json!({"reason": "r"}), "/v1/calls/call_1"),
+        ("/v1/clients/c-1/refunds", json!({"amount": {"amount": 1, "currency": "CNY"}, "order_ref": "o"}), "/v1/clients/c-1/transfers"),
     ] {
         let answer = post(&house.app, path, &body.to_string()).await;
         assert_eq!((answer.status.as_u16(), answer.header("location")), (201, location));

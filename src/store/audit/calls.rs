@@ -179,11 +179,11 @@ fn check_hold(call: &Call, id: &HoldId, hold: &Hold, is_named: bool, findings: &
     });
 }
 
-/// What was posted for a call: account and its kind, amount.
+/// What was posted when a call was settled: account and its kind, amount.
 fn postings_of(connection: &Connection, call: &str) -> Result<Vec<(i64, String, i64)>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT account.id, account.kind, amount FROM transfer JOIN posting ON transfer = transfer.id JOIN account ON account.id = posting.account
-         WHERE transfer.call = ?",
+         WHERE transfer.call = ? AND transfer.kind = 'capture'",
     )?;
     let postings = select.query_map([call], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(postings.collect::<rusqlite::Result<_>>()?)

@@ -5,7 +5,7 @@ use super::*;
 use rusqlite::Connection;
 use std::fs;
 
-/// A closed database with a settled call of two holds, a free one, an open one, and a reply.
+/// A closed database with a settled call of two holds, of which some went back, a free one, an open one, and a reply.
 fn shop() -> Shop {
     let shop = Shop::new();
     let idempotency = Idempotency { vendor: shop.vendor, key: "k".to_owned(), request_hash: [1; 32], status: 201, body: "{}".to_owned() };
@@ -17,6 +17,10 @@ fn shop() -> Shop {
     settled.seq += 1;
     settled.holds.push((hold, 1000));
     shop.commit(shop.settle(&settled, &[2000, 10]));
+    shop.commit(of(vec![shop.give_back(settled.call, 101, Returned::default(), Bearer::Shares, ReturnKind::Refund)]));
+    let adjustment = ReturnKind::Adjustment { direction: Direction::ToClient, reason: "quality".to_owned() };
+    let before = Returned { by_shares: 101, by_vendor: 0 };
+    shop.commit(of(vec![shop.give_back(settled.call, 7, before, Bearer::Vendor, adjustment), shop.wallet_refund("d", 50)]));
     let free = shop.start_now("c", 500);
     shop.commit(shop.settle(&free, &[0]));
     shop.start_now("d", 700);
@@ -68,6 +72,24 @@ fn every_tampering_is_found() {
         ),
         ("UPDATE transfer SET order_ref = 'x' || order_ref WHERE kind = 'credit'", "transfer_hash"),
         ("UPDATE transfer SET at = at + 1", "transfer_hash"),
+        ("UPDATE transfer SET note = note || '!' WHERE note NOT NULL", "transfer_hash"),
+        ("UPDATE transfer SET actor = 'api_key' WHERE actor = 'page'", "transfer_hash"),
+        ("UPDATE transfer SET reason = 'other' WHERE reason NOT NULL", "transfer_hash"),
+        ("UPDATE transfer SET bearer = 'vendor' WHERE bearer = 'shares'", "return_parts"),
+        ("UPDATE transfer SET note = '' WHERE kind = 'credit'", "transfer_hash"),
+        ("UPDATE transfer SET reason = '' WHERE kind = 'call_refund'", "transfer_hash"),
+        ("UPDATE posting SET number = 99 WHERE number = 1 AND account = 1", "posting_number"),
+        ("UPDATE posting SET balance = balance + 1 WHERE number = 2 AND account = 1", "posting_balance"),
+        ("UPDATE returned SET by_shares = by_shares + 1", "returned"),
+        ("UPDATE returned SET by_shares = by_shares - 1, by_vendor = by_vendor + 1", "returned"),
+        ("UPDATE returned SET captured = captured + 1", "returned"),
+        ("DELETE FROM returned", "returned"),
+        ("UPDATE returned SET call = (SELECT max(id) FROM call)", "returned"),
+        (
+            "DELETE FROM posting WHERE transfer IN (SELECT id FROM transfer WHERE bearer NOT NULL); DELETE FROM transfer WHERE bearer NOT NULL",
+            "returned",
+        ),
+        ("UPDATE posting SET amount = amount * 30 WHERE transfer IN (SELECT id FROM transfer WHERE bearer NOT NULL)", "returned"),
         ("UPDATE account SET posted = posted + 1 WHERE kind = 'client' AND owner = 'c'", "balance"),
         ("UPDATE account SET posted = posted + 1 WHERE kind = 'vendor'", "account_sum"),
         ("UPDATE account SET held = held + 1 WHERE owner = 'd'", "held"),
