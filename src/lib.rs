@@ -12,6 +12,7 @@
 //! | 4 | [`exchange`] | the core: calls and their money; events in, effects out |
 //! | 5 | [`media`] [`store`] | sockets and shards; SQLite; no edges between them |
 //! | 6 | [`service`] [`config`] | the loop, wire to core, carrying effects out |
+//! | 6 | [`webhooks`] | events to vendors' programs: what the store has due goes out, what came of it goes back |
 //! | 6 | [`bot`] | the companion of `lull demo --bot`; uses `media::client` only |
 //! | 6 | [`bench`] | what this machine carries: a media plane and a crowd of `media::client`s |
 //! | 7 | `main` | serve, demo, bench, audit, rate, config, vendor |
@@ -35,3 +36,4 @@ pub mod money;
 pub mod relay;
 pub mod service;
 pub mod store;
+pub mod webhooks;

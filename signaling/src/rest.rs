@@ -14,8 +14,10 @@ mod plans;
 mod refunds;
 mod session;
 mod settlement;
+mod webhooks;
 
 pub(crate) use command::Id;
+pub use webhooks::{ChangeEndpoint, CreateEndpoint, EVENTS, Webhooks};
 
 use crate::endpoint::Front;
 use crate::inbound::Role;
@@ -32,6 +34,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .merge(clients::routes())
         .merge(calls::routes())
         .merge(session::routes())
+        .merge(webhooks::routes())
         .merge(refunds::routes())
         .merge(settlement::routes())
 }
@@ -79,6 +82,8 @@ pub enum Request {
     GetReceipt { id: String },
     /// `GET /v1/session`: whose key or cookie this is.
     WhoAmI,
+    /// Endpoints of webhooks and events.
+    Webhooks(Webhooks),
     /// `POST /v1/clients/{ref}/refunds`
     RefundClient { client_ref: String, refund: RefundClient },
     /// `GET /v1/clients/{ref}/transfers`

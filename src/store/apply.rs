@@ -3,7 +3,7 @@
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
 use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
-use super::{heartbeat, journal, ledger, policy_row, refund, sold_row};
+use super::{heartbeat, journal, ledger, outbox, policy_row, refund, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -94,6 +94,7 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
     for write in &transaction.writes {
         write_one(connection, write, &mut touched)?;
     }
+    outbox::append(connection, &transaction.writes)?;
     check(connection, &touched)?;
     if let Some(Idempotency { vendor, key, request_hash, status, body }) = &transaction.idempotency {
         let mut insert = connection.prepare_cached("INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)")?;
@@ -182,6 +183,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             finish(connection, settlement)?;
             touched.settled.insert(settlement.call, captured);
         }
+        Write::Webhook(write) => outbox::apply(connection, write)?,
         Write::RefundWallet(wanted) => refund::wallet(connection, wanted)?,
         Write::Return(wanted) => refund::of_call(connection, wanted)?,
     }

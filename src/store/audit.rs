@@ -4,6 +4,7 @@
 
 mod calls;
 mod early;
+mod outbox;
 mod returns;
 
 pub use early::Background;

@@ -6,6 +6,7 @@ mod format;
 mod groups;
 mod model;
 mod opening;
+mod outbox;
 mod recovery;
 mod refunds;
 

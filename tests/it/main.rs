@@ -18,3 +18,4 @@ mod running;
 mod server;
 mod tidy;
 mod ways;
+mod webhooks;

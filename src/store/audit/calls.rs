@@ -110,6 +110,7 @@ fn check_call(connection: &Connection, call: &Call, rebuild: Rebuild<'_>, findin
         }
         _ => findings.expect(paid.is_empty(), "charge", &call.id, || "money was captured and the call is not settled".to_owned()),
     }
+    super::outbox::check(connection, &journal, record.as_deref(), findings)?;
     let rebuilt = rebuild(&journal);
     findings.expect(rebuilt == record, "record_rebuilt", &call.id, || match (&rebuilt, &record) {
         (Some(rebuilt), Some(_)) => format!("its journal gives another record: {rebuilt}"),
