@@ -6,10 +6,14 @@
 mod bill;
 mod canonical;
 mod effect;
+mod month;
+pub mod proof;
 mod record;
+pub mod sheet;
 mod view;
 
 pub use effect::{Effect, SettleOrder};
+pub use month::{MonthError, month};
 pub use record::{RecordError, receipt, record};
 pub use view::{Presence, View};
 

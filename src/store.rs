@@ -12,6 +12,8 @@
 //! | `ledger`, `journal` | money and facts, with what must hold about them |
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `read` | what others may look up |
+//! | `signatures` | keys, and what they signed |
+//! | `row_hash` | hashes of rows that stand alone |
 //! | `audit` | whether all of it still adds up |
 
 mod apply;
@@ -24,16 +26,19 @@ mod journal;
 mod ledger;
 mod open;
 mod read;
+mod row_hash;
 mod rows;
 mod schema;
+mod signatures;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use audit::Finding;
+pub use audit::{Audited, Book, Finding};
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use signatures::SignedRecord;
 
 use crate::call::{Entry, Medium};
 use crate::clock::{Moment, Span};
@@ -190,6 +195,8 @@ pub enum Write {
     Facts { call: CallId, entries: Vec<Entry> },
     /// A secret under a name, kept for ever. Does nothing if the name has one.
     KeepSecret { name: String, secret: [u8; 32] },
+    /// Ends the key that signs records and goes on with the one of this secret.
+    RotateKey { secret: [u8; 32], at: Moment },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
 }

@@ -8,6 +8,7 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, wire};
+use crate::billing::ZONES_VERSION;
 use crate::call::{Asker, Call, Event, Limits, Medium, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
@@ -298,6 +299,7 @@ impl House {
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
             limits: self.rules.limits.clone(),
+            zones: Some(ZONES_VERSION.to_owned()),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
         let amount = terms.price;

@@ -2,7 +2,8 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger};
+use super::row_hash::{self, Table};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, signatures};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -95,8 +96,10 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
     }
     check(connection, &touched)?;
     if let Some(Idempotency { vendor, key, request_hash, status, body }) = &transaction.idempotency {
-        let mut insert = connection.prepare_cached("INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)")?;
+        let mut insert =
+            connection.prepare_cached("INSERT INTO idempotency (vendor, key, request_hash, status, body) VALUES (?, ?, ?, ?, ?)")?;
         insert.execute(params![vendor.to_string(), key, request_hash, status, body])?;
+        row_hash::keep(connection, Table::Reply, &[&vendor.to_string(), key])?;
     }
     Ok(())
 }
@@ -130,7 +133,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             connection.prepare_cached("DELETE FROM session WHERE session_hash = ?")?.execute([session_hash])?;
         }
         Write::AddPlan(plan) => {
-            let mut insert = connection.prepare_cached("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+            let mut insert = connection.prepare_cached("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)")?;
             insert.execute(params![
                 plan.id.to_string(),
                 plan.vendor.to_string(),
@@ -141,6 +144,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.grade,
                 plan.created_at.unix_ms()
             ])?;
+            row_hash::keep(connection, Table::Plan, &[&plan.id.to_string()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;
@@ -166,6 +170,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
+        Write::RotateKey { secret, at } => signatures::rotate(connection, secret, *at)?,
         Write::Settle(settlement) => {
             let captured = ledger::settle(connection, settlement)?;
             finish(connection, settlement)?;
@@ -183,7 +188,7 @@ fn finish(connection: &Connection, settlement: &Settlement) -> Result<(), Halt> 
         return Err(Halt::broken(format!("{call} is unknown or settled before")));
     }
     connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![call, settlement.record])?;
-    Ok(())
+    signatures::sign(connection, &call, &settlement.record)
 }
 
 /// What can only be judged when all writes are done.

@@ -83,6 +83,9 @@ struct TermsRow {
     client_token: String,
     companion_token: String,
     limits: LimitsRow,
+    /// Rows before version 4 of the layout have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zones: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -230,6 +233,7 @@ impl From<&Terms> for TermsRow {
             client_token: terms.client_token.to_string(),
             companion_token: terms.companion_token.to_string(),
             limits: (&terms.limits).into(),
+            zones: terms.zones.clone(),
         }
     }
 }
@@ -255,6 +259,7 @@ impl TryFrom<TermsRow> for Terms {
             client_token: read(&row.client_token)?,
             companion_token: read(&row.companion_token)?,
             limits: row.limits.into(),
+            zones: row.zones,
         })
     }
 }

@@ -206,12 +206,22 @@ impl Store {
         self.one("SELECT value FROM meta WHERE name = ?", [name], |row| row.get(0))
     }
 
-    fn one<T>(&self, sql: &str, params: impl Params, read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
         let reader = self.0.readers.take()?;
         Ok(reader.prepare_cached(sql)?.query_one(params, read).optional()?)
     }
 
-    fn all<T>(&self, sql: &str, params: impl Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, StoreError> {
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let reader = self.0.readers.take()?;
         let items = reader.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<_>>()?;
         Ok(items)

@@ -2,10 +2,12 @@
 
 mod audit;
 mod commands;
+mod flips;
 mod format;
 mod groups;
 mod model;
 mod opening;
+mod signatures;
 
 use super::*;
 use crate::call::{EndReason, Fact, Fault, Journal, Limits, Shares, Terms};
@@ -151,6 +153,7 @@ impl Shop {
             client_token: TokenId::new(self.uuid()),
             companion_token: TokenId::new(self.uuid()),
             limits: limits(),
+            zones: Some("2026a".to_owned()),
         }
     }
 

@@ -26,6 +26,7 @@ fn every_fact() -> Vec<Fact> {
         client_token: TokenId::new(uuid(6)),
         companion_token: TokenId::new(uuid(7)),
         limits: limits(),
+        zones: None,
     };
     let video = Terms {
         medium: Medium::Video,
