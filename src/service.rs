@@ -11,6 +11,7 @@
 //! | `carry` | the core's effects, commits in order, what is said after them |
 //! | `line` | sockets, legs and what parties say |
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
+//! | `records` | records as they are given out, and the keys that check them |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `wire` | the one place where wire types meet those of the core |
@@ -22,6 +23,7 @@ mod line;
 mod links;
 mod look_up;
 mod parties;
+mod records;
 mod window;
 mod wire;
 

@@ -97,6 +97,8 @@ pub enum Inbound {
     HangUp { claims: Claims, leg: String, reply: Reply<()> },
     /// `GET /v1/join/receipt`: the client's receipt, or for a companion what she earned.
     Receipt { claims: Claims, reply: Reply<serde_json::Value> },
+    /// `GET /.well-known/lull-keys.json`: the keys that check records, a JWK set.
+    Keys { reply: Reply<serde_json::Value> },
     /// A page's socket said a valid `hello`; `page` is the load of the page it named. Until this is answered the door passes nothing on.
     SocketOpened { socket: SocketId, claims: Claims, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
     /// A message of an opened socket.
@@ -116,7 +118,7 @@ impl Inbound {
             Self::LogOut { reply, .. } | Self::HangUp { reply, .. } | Self::SocketOpened { reply, .. } => drop(reply.send(Err(refused))),
             Self::Join { reply, .. } => drop(reply.send(Err(refused))),
             Self::Patch { reply, .. } => drop(reply.send(Err(refused))),
-            Self::Receipt { reply, .. } => drop(reply.send(Err(refused))),
+            Self::Receipt { reply, .. } | Self::Keys { reply } => drop(reply.send(Err(refused))),
             Self::SocketMessage { .. } | Self::SocketClosed { .. } => {}
         }
     }

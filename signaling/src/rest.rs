@@ -11,9 +11,11 @@ mod fields;
 pub(crate) mod fuzzing;
 mod json;
 mod plans;
+mod records;
 mod session;
 
 pub(crate) use command::Id;
+pub use json::parse as parse_json;
 
 use crate::endpoint::Front;
 use crate::inbound::Role;
@@ -24,7 +26,12 @@ use std::sync::Arc;
 
 /// All REST routes.
 pub(crate) fn routes() -> Router<Arc<Front>> {
-    plans::routes().merge(companions::routes()).merge(clients::routes()).merge(calls::routes()).merge(session::routes())
+    plans::routes()
+        .merge(companions::routes())
+        .merge(clients::routes())
+        .merge(calls::routes())
+        .merge(records::routes())
+        .merge(session::routes())
 }
 
 /// A well-formed REST request. Ids are still texts: whether they name anything is the house's business.
@@ -64,6 +71,8 @@ pub enum Request {
     GetRecord { id: String },
     /// `GET /v1/calls/{id}/receipt`
     GetReceipt { id: String },
+    /// `GET /v1/records`: a part of the file; the answer is `{text, next_cursor}`.
+    ExportRecords(Export),
     /// `GET /v1/session`: whose key or cookie this is.
     WhoAmI,
 }
@@ -86,6 +95,28 @@ pub struct Page {
     pub limit: Option<u32>,
     /// The `next_cursor` of the page before.
     pub after: Option<String>,
+}
+
+/// The records of a month as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Like `2026-11`.
+    pub month: String,
+    /// The time zone of the month: an IANA name.
+    pub zone: String,
+    /// How they are written.
+    pub format: ExportFormat,
+    /// Behind this place; from the start if none.
+    pub after: Option<String>,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A row each below a row of headings (RFC 4180).
+    Csv,
+    /// A line of canonical JSON each, as `GET /v1/calls/{id}/record` gives it.
+    Jsonl,
 }
 
 /// Which calls to list.

@@ -4,7 +4,7 @@
 
 use super::desk::{Booking, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
-use super::wire;
+use super::{records, wire};
 use crate::call::{Call, Limits, Medium};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
@@ -168,10 +168,11 @@ impl Search<'_> {
             Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
             Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt),
             Request::GetRecord { id } => {
-                let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
+                let record = store.signed_record(vendor, call_of(&id)?).map_err(failed)?;
                 let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
-                Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
+                Found::Answer(records::given(&record)?)
             }
+            Request::ExportRecords(export) => Found::Answer(records::part(store, vendor, &export)?),
         })
     }
 

@@ -9,6 +9,7 @@ mod page;
 mod peer;
 mod places;
 mod rate;
+mod records;
 mod rest;
 mod running;
 mod server;

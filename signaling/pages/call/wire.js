@@ -80,6 +80,9 @@ export const VERSION = 1;
  * @property {Amount} [held] all that was set aside: charge and refund together
  * @property {string} [settlement] `as_rated`, `exact_delivered` or `free`
  * @property {{ by: Asker, at: string, added_s: number, kind?: 'block' | 'gift', free?: boolean }[]} [extensions]
+ * @property {{ client: number, companion: number, platform: number }} [paused_ms] how long the clock stood, by whose line
+ * @property {{ rounding?: string }} [plan] the rules it was rated by
+ * @property {string} [record_hash] SHA-256 of the call's record
  * @property {Amount} [earned]
  */
 
