@@ -5,7 +5,7 @@
 //! or SDP; money enters only as "this hold was granted".
 //!
 //! This file has the words that are kept on disk; `event` what comes in and goes out, `state` how facts add up,
-//! `machine` what is decided, `names` how it is all spelled.
+//! `machine` what is decided, `recover` what a crash leaves of a call, `names` how it is all spelled.
 
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -13,16 +13,18 @@ mod event;
 pub mod fuzzing;
 mod machine;
 mod names;
+mod recover;
 mod state;
 mod terms;
 
 pub use event::{Answered, Effect, Event, Notice, Refused, RequestId};
 pub use names::NameError;
+pub use recover::Proof;
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
 
 use crate::clock::{Moment, Span};
-use crate::ids::{CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
+use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
 use crate::money::Money;
 
 /// One of the two parties.
@@ -197,6 +199,11 @@ pub enum Fact {
     Gifted { by: Asker, length: Span },
     /// The vendor withdrew a side's link: from now on only this token counts.
     LinkRenewed { side: Side, token: TokenId },
+    /// The server `boot` took the call up from disk: both legs are gone, and nothing after `proved_until` is proved. It is our
+    /// outage until each side is back.
+    Recovered { boot: BootId, proved_until: Moment },
+    /// The machine slept since then, and with it every limit that ran.
+    Suspended { since: Moment },
     /// What the media plane measured of one side until now.
     Quality { side: Side, quality: Quality },
     /// The call is over.

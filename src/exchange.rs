@@ -9,6 +9,7 @@ mod effect;
 mod month;
 pub mod proof;
 mod record;
+mod recover;
 pub mod sheet;
 mod view;
 
@@ -77,6 +78,7 @@ impl Exchange {
             | Event::NotReserved { .. }
             | Event::HangUp { .. }
             | Event::AbuseReported
+            | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }
     }

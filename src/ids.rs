@@ -75,6 +75,8 @@ id!(/// A movement of money: postings that sum to zero.
     TransferId, "trf");
 id!(/// The `jti` of a join token.
     TokenId, "jti");
+id!(/// One start of the server: what it proves of calls is not proved by another.
+    BootId, "boot");
 
 /// How a vendor names a client: its own shop's order or customer reference, never a person's name.
 ///

@@ -34,6 +34,9 @@ enum Command {
     Serve {
         #[command(flatten)]
         flags: Flags,
+        /// Take new calls although the wall clock is behind what was written before: it is right now, and was not then
+        #[arg(long)]
+        accept_clock: bool,
     },
     /// Try it: a throw-away database, and links for client, companion and vendor
     Demo {
@@ -94,7 +97,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve { flags } => serve::run(&flags),
+        Command::Serve { flags, accept_clock } => serve::run(&flags, accept_clock),
         Command::Demo { flags, bot, lan } => demo::run(flags, bot, lan),
         Command::Bench { flags } => bench::run(&flags),
         Command::Vendor { command } => tools::vendor(command),

@@ -103,6 +103,8 @@ pub enum Report {
     Hushed { call: CallId, side: Side, leg: LegId, since: Moment },
     /// A text arrived on the leg's data channel `control`.
     Control { call: CallId, side: Side, leg: LegId, text: String },
+    /// Every 2 s while a leg is neither faltering nor lost: its last proof of life (for a side that must send audio: of its audio).
+    Alive { call: CallId, side: Side, leg: LegId, at: Moment },
     /// Every 10 s, and once at the end of a leg: totals since the side's first leg.
     Measured { call: CallId, side: Side, quality: Quality },
     /// A leg never came up within 30 s of its offer, or its DTLS failed for good.

@@ -14,21 +14,25 @@
 //! | `records` | records as they are given out, and the keys that check them |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
+//! | `heartbeat` | what is proved of calls that run, kept on disk; what happens when it is not |
+//! | `recovery` | taking up what a crash left, the audit behind it, the clocks |
 //! | `wire` | the one place where wire types meet those of the core |
 
 mod carry;
 mod desk;
+mod heartbeat;
 mod house;
 mod line;
 mod links;
 mod look_up;
 mod parties;
 mod records;
+mod recovery;
 mod window;
 mod wire;
 
 use crate::call::{Limits, Shares};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, Span};
 use crate::media::{Media, Report};
 use crate::store::{Store, StoreError};
 use house::House;
@@ -56,6 +60,10 @@ pub struct Parts {
     pub rules: Rules,
     /// Says `/readyz`.
     pub ready: watch::Sender<Ready>,
+    /// Without a proof on disk for so long a call ends as of its last one.
+    pub lease: Span,
+    /// New calls are refused until the wall clock has passed this: it was put back behind what is on disk.
+    pub wall_must_pass: Option<Moment>,
 }
 
 /// What new calls are made on, beside their plan.
@@ -80,6 +88,9 @@ pub enum ServiceError {
     /// A journal on disk is not what this version writes.
     #[error("the journal of {call} cannot be read: {why}")]
     Journal { call: String, why: String },
+    /// Calls that are to be taken up do not add up on disk. Nothing was changed.
+    #[error("the calls that are not over do not add up, so nothing was started; first of {count}: {first}")]
+    Audit { count: usize, first: String },
     /// Our mistake.
     #[error("the service's task failed")]
     Panicked,
@@ -126,10 +137,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// Settles what an earlier process left open, then runs.
+    /// Takes up what an earlier process left open, once that is audited, then runs; all else is audited in the background.
     ///
-    /// Calls that a crash cut off end as `server_fault` at the last fact on disk: what came later is not proved, so it is
-    /// not charged.
+    /// Calls that a crash cut off go on when their legs return within the pause limit: what came after their last proof on disk is a
+    /// pause at our cost. The others end as `server_fault`.
     pub async fn start(parts: Parts) -> Result<Self, ServiceError> {
         let (stop, stopped) = oneshot::channel();
         let house = House::open(parts).await?;

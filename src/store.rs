@@ -6,6 +6,7 @@
 //!
 //! | file | |
 //! |---|---|
+//! | `heartbeat`, `ballast` | what a crash leaves proved; room for the last words on a full disk |
 //! | `open` | the file, its lock, version and settings |
 //! | `writer` | the thread and its groups |
 //! | `apply` | one transaction: all or nothing |
@@ -18,10 +19,14 @@
 
 mod apply;
 mod audit;
+mod ballast;
 mod fact_row;
+#[cfg(test)]
+pub(crate) mod faults;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heartbeat;
 mod journal;
 mod ledger;
 mod open;
@@ -35,14 +40,15 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Audited, Book, Finding};
+pub use audit::{Audited, Background, Book, Finding};
+pub use heartbeat::Beat;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 pub use signatures::SignedRecord;
 
 use crate::call::{Entry, Medium};
-use crate::clock::{Moment, Span};
-use crate::ids::{CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
+use crate::clock::{Moment, Reading, Span};
+use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -61,7 +67,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Transactions that wait at most; a further [`Store::submit`] waits until there is room.
+    /// Transactions that should wait at most. Nobody is kept waiting here, so that no call's end ever waits for the disk: who takes
+    /// commands from outside looks at [`Store::backlog`] first.
     pub const QUEUE: usize = 4096;
 
     /// Opens a database file, and makes it (mode 0600) if it is missing, unless as [`Role::Auditor`].
@@ -73,7 +80,7 @@ impl Store {
     }
 
     fn start(opened: open::Opened) -> std::io::Result<Self> {
-        let writer = opened.writer.map(writer::Writer::start).transpose()?;
+        let writer = opened.writer.map(|connection| writer::Writer::start(connection, opened.ballast)).transpose()?;
         let readers = read::Readers::new(opened.path.clone());
         Ok(Self(Arc::new(Inner { path: opened.path, readers, writer, _lock: opened.lock })))
     }
@@ -83,10 +90,11 @@ impl Store {
         &self.0.path
     }
 
-    /// Queues a transaction. `on_done` is called once it is on disk or known not to be, in the order of submitting, on the
-    /// writer's thread: it must not wait (an unbounded channel is safe: no more than [`Store::QUEUE`] and a group are under way).
+    /// Queues a transaction, without waiting. `on_done` is called once it is on disk or known not to be, on the writer's thread: it must not
+    /// wait. What is on disk is told in the order of submitting. While the disk is full or busy the facts of running calls are tried again,
+    /// in their order, until they are on disk; anything else is told so and may be told before facts that wait.
     ///
-    /// Waits while the queue is full. On a closed store `on_done` is called at once.
+    /// On a closed store `on_done` is called at once.
     pub fn submit(&self, transaction: Transaction, on_done: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static) {
         match &self.0.writer {
             Some(writer) => writer.submit(transaction, Box::new(on_done)),
@@ -97,6 +105,11 @@ impl Store {
     /// Transactions submitted whose outcome is not yet known. A server that sees this grow refuses new commands.
     pub fn backlog(&self) -> usize {
         self.0.writer.as_ref().map_or(0, writer::Writer::backlog)
+    }
+
+    /// What keeps the writer from writing at present, or new money commands from being taken; none if all is well.
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.0.writer.as_ref().and_then(writer::Writer::trouble)
     }
 
     /// Submits a transaction and waits for its outcome: for the command line and tests, never from the service's loop.
@@ -131,7 +144,7 @@ impl Store {
 /// Why a transaction's outcome is not to be had. Nothing of it was written, except perhaps after [`StoreError::Database`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// No room. What was acknowledged is safe, and writing works again once there is room.
+    /// No room. What was acknowledged is safe, and writing works again once there is room. Facts of running calls are never told this.
     #[error("the disk is full")]
     Full,
     /// Another process kept the database for longer than five seconds.
@@ -193,6 +206,12 @@ pub enum Write {
     Hold { hold: HoldId, call: CallId, vendor: VendorId, client: ClientRef, amount: Money, at: Moment },
     /// Facts of a call, each continuing the journal without a gap. `Created` also makes the call's row.
     Facts { call: CallId, entries: Vec<Entry> },
+    /// A server begins. Heartbeats of earlier ones are refused from now on.
+    Boot { boot: BootId, at: Moment },
+    /// What is proved of live and paused calls, in place of what was before; and the server lives. Condition: `boot` is the last one.
+    Heartbeats { boot: BootId, at: Moment, clocks: Reading, beats: Vec<Beat> },
+    /// Releases what is on hold for an open call and is not among these, which its facts name.
+    ReleaseStray { call: CallId, known: Vec<HoldId>, at: Moment },
     /// A secret under a name, kept for ever. Does nothing if the name has one.
     KeepSecret { name: String, secret: [u8; 32] },
     /// Ends the key that signs records and goes on with the one of this secret.

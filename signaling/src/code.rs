@@ -62,6 +62,10 @@ pub enum Code {
     SlowReader,
     /// The server is stopping or full; see `Retry-After`.
     Overloaded,
+    /// What is on the server's disk does not add up: no new calls, those that are on go on.
+    AuditFailed,
+    /// The server's wall clock is behind what it wrote before: no new calls until it has caught up.
+    ClockBehind,
     /// The server's disk is full or failing; nothing was changed.
     Storage,
     /// Our mistake; it is in our log.

@@ -79,7 +79,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::IdempotencyKeyInUse => StatusCode::CONFLICT,
         Code::RateLimited | Code::SlowReader => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Overloaded | Code::AuditFailed | Code::ClockBehind => StatusCode::SERVICE_UNAVAILABLE,
         Code::Storage => StatusCode::INSUFFICIENT_STORAGE,
     }
 }

@@ -54,6 +54,8 @@ pub enum Event {
     AbuseReported,
     /// lull is going down in order.
     ServerStops,
+    /// The store has not kept a proof of this call for too long; what is on disk proves it until `proved`.
+    LeaseLapsed { proved: Moment },
 }
 
 /// An order to the shell. New entries of the call must be on disk before any but `StopMedia` is carried out.

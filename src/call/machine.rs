@@ -43,6 +43,7 @@ impl Call {
 
     fn handle_open(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
         match event {
+            Event::LeaseLapsed { proved } => self.lapse(proved, now, out),
             Event::Joined { side, leg } => self.joined(side, leg, now, out),
             Event::Connected { side, leg, at } => {
                 self.faltering[side as usize] = None;
@@ -128,7 +129,9 @@ impl Call {
             match due {
                 Due::ListensOnly => self.start(at, out),
                 Due::NoShow => {
-                    let (reason, at_fault) = match (self.client.joined_at, self.companion.joined_at) {
+                    let (reason, at_fault) = match (self.client.here_since, self.companion.here_since) {
+                        // She was here before our outage, and did not come a second time.
+                        _ if self.lost_who_waited() => (EndReason::ServerFault, Fault::Platform),
                         (None, None) => (EndReason::NoAnswer, Fault::None),
                         (None, Some(_)) => (EndReason::ClientNoShow, Fault::Client),
                         (Some(_), _) => (EndReason::CompanionNoShow, Fault::Companion),
@@ -146,7 +149,8 @@ impl Call {
                 Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
                 Due::MediaTimeout => {
                     let at_fault = self.away().map_or(Fault::Platform, |(cause, _)| cause);
-                    self.end(EndReason::MediaTimeout, at_fault, at, out);
+                    let reason = if self.is_cut_off() { EndReason::ServerFault } else { EndReason::MediaTimeout };
+                    self.end(reason, at_fault, at, out);
                 }
             }
         }
@@ -173,16 +177,22 @@ impl Call {
                     Some(_) | None => Some(end),
                 }
             }
-            State::Paused { .. } => self.away().map(|(_, first)| (first + limits.pause_limit, Due::MediaTimeout)),
+            // Nobody could return while the server was away.
+            State::Paused { .. } => {
+                self.away().map(|(_, first)| (Some(first).max(self.stood_until).unwrap_or(first) + limits.pause_limit, Due::MediaTimeout))
+            }
             State::Ended { .. } | State::Settled { .. } => None,
         }
     }
 
     /// When and how a call that does not become live ends.
     fn gives_up(&self) -> (Moment, Due) {
-        match (self.client.joined_at, self.companion.joined_at) {
-            (Some(client), Some(companion)) => (client.max(companion) + self.terms.limits.connect_limit, Due::ConnectFailed),
-            (None, _) | (_, None) => (self.created_at() + self.terms.limits.no_show_limit, Due::NoShow),
+        match (self.client.here_since, self.companion.here_since) {
+            (Some(client), Some(companion)) => {
+                let both = client.max(companion);
+                (Some(both).max(self.stood_until).unwrap_or(both) + self.terms.limits.connect_limit, Due::ConnectFailed)
+            }
+            (None, _) | (_, None) => (self.created_at() + self.terms.limits.no_show_limit + self.stood, Due::NoShow),
         }
     }
 
@@ -288,6 +298,8 @@ impl Call {
     fn away(&self) -> Option<(Fault, Moment)> {
         match (self.client.down, self.companion.down) {
             (None, None) => None,
+            (Some(client), Some(companion)) if self.is_cut_off() => Some((Fault::Platform, client.min(companion))),
+            (Some(only), None) | (None, Some(only)) if self.is_cut_off() => Some((Fault::Platform, only)),
             (Some(client), None) => Some((Fault::Client, client)),
             (None, Some(companion)) => Some((Fault::Companion, companion)),
             (Some(client), Some(companion)) => {
@@ -389,7 +401,7 @@ impl Call {
         taken
     }
 
-    fn end(&mut self, reason: EndReason, at_fault: Fault, at: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn end(&mut self, reason: EndReason, at_fault: Fault, at: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::StopMedia);
         self.record(at, Fact::Ended { reason, at_fault });
         for (side, quality) in [(Side::Client, self.measured[0]), (Side::Companion, self.measured[1])] {
@@ -404,11 +416,11 @@ impl Call {
     }
 
     /// An instant somebody else noted, kept between the last fact and now: facts are in order of time.
-    fn within(&self, at: Moment, now: Moment) -> Moment {
+    pub(super) fn within(&self, at: Moment, now: Moment) -> Moment {
         at.min(now).max(self.last_at())
     }
 
-    fn record(&mut self, at: Moment, fact: Fact) {
+    pub(super) fn record(&mut self, at: Moment, fact: Fact) {
         let entry = Entry { seq: self.last_seq() + 1, at, fact };
         let applied = self.apply(&entry);
         assert!(applied.is_ok(), "the machine recorded what does not fit: {entry:?} in {:?}", self.state);
@@ -438,6 +450,7 @@ fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
         | Event::Measured { .. }
         | Event::HangUp { .. }
         | Event::AbuseReported
+        | Event::LeaseLapsed { .. }
         | Event::ServerStops => {}
     }
 }

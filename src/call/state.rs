@@ -66,6 +66,10 @@ pub struct Party {
     pub heard_at: Option<Moment>,
     /// She is away since this moment; none also before her first leg is connected.
     pub down: Option<Moment>,
+    /// When she joined first since the server was started: a limit that waits for her counts from there.
+    pub here_since: Option<Moment>,
+    /// She is away because the server was: whose fault her staying away is cannot be said.
+    pub cut_off: bool,
 }
 
 impl Party {
@@ -129,6 +133,9 @@ pub struct Call {
     pub(super) companion_token: TokenId,
     /// Warnings still to come, longest first.
     pub(super) armed: Vec<Span>,
+    /// How long the server stood still before the call was live, and until when it last did: nobody could come or return.
+    pub(super) stood: Span,
+    pub(super) stood_until: Option<Moment>,
     /// In flight, so not facts: after a crash their holds are released by the settlement.
     pub(super) asks: Vec<Ask>,
     /// Legs that are silent, too short yet to be lost, since when. In flight: it becomes a fact only if the call ends meanwhile.
@@ -153,6 +160,8 @@ impl PartialEq for Call {
             && self.client_token == other.client_token
             && self.companion_token == other.companion_token
             && self.armed == other.armed
+            && self.stood == other.stood
+            && self.stood_until == other.stood_until
     }
 }
 
@@ -177,6 +186,8 @@ impl Call {
             holds: vec![hold],
             gifted: Span::ZERO,
             armed: Vec::new(),
+            stood: Span::ZERO,
+            stood_until: None,
             asks: Vec::new(),
             faltering: [None, None],
             measured: [None, None],
@@ -224,6 +235,8 @@ impl Call {
                 | Fact::Lost { .. }
                 | Fact::Back { .. }
                 | Fact::LinkRenewed { .. }
+                | Fact::Recovered { .. }
+                | Fact::Suspended { .. }
                 | Fact::Ended { .. },
             ) => true,
             (State::Connecting, Fact::Started) => true,
@@ -249,6 +262,8 @@ impl Call {
                 | Fact::Extended { .. }
                 | Fact::Gifted { .. }
                 | Fact::LinkRenewed { .. }
+                | Fact::Recovered { .. }
+                | Fact::Suspended { .. }
                 | Fact::Ended { .. },
             ) => false,
             (State::Settled { .. }, _) => false,
@@ -264,6 +279,7 @@ impl Call {
             Fact::Joined { side, leg } => {
                 let party = self.party_mut(*side);
                 party.joined_at.get_or_insert(at);
+                party.here_since.get_or_insert(at);
                 party.joined_leg = Some(*leg);
             }
             Fact::Connected { side, leg } => {
@@ -271,6 +287,7 @@ impl Call {
                 let live = matches!(self.state, State::Live { .. });
                 let party = self.party_mut(*side);
                 party.joined_at.get_or_insert(at);
+                party.here_since.get_or_insert(at);
                 party.leg = Some(*leg);
                 party.up_at = Some(at);
                 if !live {
@@ -279,17 +296,22 @@ impl Call {
                 // A client who is connected is there, she may listen only. A companion is there when she is heard.
                 if *side == Side::Client {
                     party.down = None;
+                    party.cut_off = false;
                 }
             }
             Fact::Heard { from } => {
                 let party = self.party_mut(*from);
                 party.heard_at = Some(at);
                 party.down = None;
+                party.cut_off = false;
             }
+            Fact::Recovered { proved_until, .. } => self.lose_both(*proved_until, at),
+            Fact::Suspended { since } => self.stand_still(*since, at),
             Fact::Lost { side, since, .. } => self.party_mut(*side).down = Some(*since),
             Fact::Back { side, .. } => {
                 let party = self.party_mut(*side);
                 party.down = None;
+                party.cut_off = false;
                 party.up_at = Some(at);
                 if *side == Side::Companion {
                     party.heard_at = Some(at);

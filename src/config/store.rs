@@ -1,6 +1,7 @@
 //! `[store]`: where lull keeps what must not be lost.
 
 use super::reader::Reader;
+use crate::clock::Span;
 use std::path::PathBuf;
 
 /// The database.
@@ -10,6 +11,9 @@ pub struct Store {
     /// `-shm`) belong on a local disk that keeps what it acknowledged; on a network file system SQLite's locks do not hold. Another file is
     /// another world: its vendors, keys and calls are its own.
     pub db: PathBuf,
+    /// `store.lease_s`: a call of which nothing could be written for so long (a full or failing disk) ends as of what is on disk. Default 60;
+    /// heartbeats come every 5 s. Too small, and a slow minute of the disk ends calls; too large, and time is given that is never charged.
+    pub lease: Span,
 }
 
 impl Store {
@@ -21,6 +25,7 @@ impl Store {
             |text| text.strip_prefix("sqlite:").filter(|path| !path.is_empty() && !path.starts_with(':')).map(PathBuf::from),
             |path| format!("sqlite:{}", path.display()),
         );
-        Self { db }
+        let lease = Span::from_s(reader.whole("store.lease_s", 60, 15..=3600));
+        Self { db, lease }
     }
 }

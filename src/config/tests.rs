@@ -295,6 +295,7 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
 
         [store]
         db = "sqlite:lull.db" # default
+        lease_s = 60 # default
 
         [call]
         media_timeout_s = 5 # default

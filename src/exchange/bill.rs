@@ -94,6 +94,8 @@ fn marks(call: &Call) -> impl Iterator<Item = Mark> {
         | Fact::Extended { .. }
         | Fact::Gifted { .. }
         | Fact::LinkRenewed { .. }
+        | Fact::Recovered { .. }
+        | Fact::Suspended { .. }
         | Fact::Quality { .. }
         | Fact::Settled { .. } => None,
     })

@@ -195,6 +195,8 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
             | Fact::Resumed
             | Fact::Warned { .. }
             | Fact::LinkRenewed { .. }
+            | Fact::Recovered { .. }
+            | Fact::Suspended { .. }
             | Fact::Quality { .. }
             | Fact::Ended { .. }
             | Fact::Settled { .. } => {}

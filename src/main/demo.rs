@@ -55,7 +55,7 @@ pub(crate) fn run(mut flags: Flags, bot: bool, lan: bool) -> Result<()> {
     let config = Config::load(&flags)?;
     log(&config)?;
     runtime()?.block_on(async {
-        let server = Server::start(&config, certificate).await?;
+        let server = Server::start(&config, certificate, false).await?;
         let links = furnish(&server).await?;
         let link = |party: &str| links[party]["url"].as_str().unwrap_or_default().to_owned();
         println!("\nlull demo: open these in two windows (or on two devices), allow the microphone, and join.\n");

@@ -5,7 +5,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use lull::clock::Clock;
+use lull::clock::{Clock, Span};
 use lull::config::{Config, Flags, PublicUrl, Tls};
 use lull::media;
 use lull::service::{Parts, Rules, Service};
@@ -33,11 +33,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Open connections get this long to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-pub(crate) fn run(flags: &Flags) -> Result<()> {
+/// A wall clock that is behind by less is none: two processes read it.
+const BEHIND: Span = Span::from_s(2);
+
+pub(crate) fn run(flags: &Flags, accept_clock: bool) -> Result<()> {
     let config = Config::load(flags)?;
     log(&config)?;
     runtime()?.block_on(async {
-        let server = Server::start(&config, None).await?;
+        let server = Server::start(&config, None, accept_clock).await?;
         tracing::info!("lull serves {}", server.public_url);
         server.run_until_signal().await
     })
@@ -84,12 +87,19 @@ pub(crate) struct Server {
 
 impl Server {
     /// Opens what can fail first: port, database, media; then the door.
-    pub(crate) async fn start(config: &Config, certificate: Option<Certificate>) -> Result<Self> {
+    pub(crate) async fn start(config: &Config, certificate: Option<Certificate>, accept_clock: bool) -> Result<Self> {
         let listener = listen(config.http.listen)?;
         let bound = listener.local_addr()?;
         let tls = tls(config.http.tls.as_ref(), certificate).await?;
         let store = Store::open(&config.store.db, Role::Server)?;
-        let clock = Clock::start();
+        let last = store.last_moment()?;
+        let clock = Clock::start_after(last);
+        let wall_must_pass = last.filter(|last| *last > Clock::read().wall + BEHIND && !accept_clock);
+        if let Some(last) = wall_must_pass {
+            tracing::error!(
+                "the wall clock is behind {last}, when something was written before; no new calls until it has passed (or --accept-clock)"
+            );
+        }
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (media, media_guard) = media::start(media_settings(config), clock, reports_in)?;
         let tokens = TokenKey::new(store.secret("join_token", rand::random())?);
@@ -111,6 +121,8 @@ impl Server {
                 max_calls: config.call.max_open,
             },
             ready: ready_in.clone(),
+            lease: config.store.lease,
+            wall_must_pass,
         })
         .await?;
         let door = Door {

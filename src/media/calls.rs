@@ -178,6 +178,11 @@ impl Calls {
             return None;
         };
         let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([place, other]) else { return None };
+        // Before the packet is sealed: what is sealed and then not sent would leave a gap that nobody counted.
+        let Some(path) = to.path else {
+            self.counts.lose(Loss::Alone);
+            return None;
+        };
         let key_frame = match received {
             Received::Rtp(packet) if packet.lane == Lane::Video && from.wants_key_frame() => begins_key_frame(&buffer[packet.payload()]),
             _ => false,
@@ -189,7 +194,6 @@ impl Calls {
                 return None;
             }
         };
-        let path = to.path?;
         self.counts.forwarded += 1;
         match lane {
             Some(Lane::Audio) if !from.reached => {

@@ -122,6 +122,8 @@ pub(crate) struct Cold {
     pub(crate) life: Life,
     pub(crate) opened: Instant,
     pub(crate) measured: Instant,
+    /// When its life was reported last.
+    pub(crate) told: Instant,
     /// The earliest entry in the shard's timer queue; later ones are stale.
     pub(crate) timer: Option<Instant>,
     /// Its pieces of work in line.
@@ -180,6 +182,7 @@ impl Leg {
                 life: Life::Present,
                 opened: now,
                 measured: now,
+                told: now,
                 timer: None,
                 chores: 0,
                 sending: None,
@@ -261,12 +264,7 @@ impl Leg {
         if !self.is_connected() {
             return None;
         }
-        let patience = self.cold.patience;
-        let (proof, limit, is_sending) = match self.voice_proof {
-            Some(voice) if patience.audio_required => (voice, patience.media_timeout, true),
-            _ if self.has_sent => (self.proof, patience.media_timeout, true),
-            _ => (self.proof, patience.quiet_timeout, false),
-        };
+        let (proof, limit, is_sending) = self.last_proof();
         match self.cold.life {
             Life::Faltering(since) if proof > since => {
                 self.cold.life = Life::Present;
@@ -285,6 +283,21 @@ impl Leg {
                 Some(Turn::Faltered(proof))
             }
             Life::Present | Life::Faltering(_) | Life::Lost(_) => None,
+        }
+    }
+
+    /// Its last proof of life, while it is neither faltering nor lost.
+    pub(crate) fn alive(&self) -> Option<Instant> {
+        (self.is_connected() && self.cold.life == Life::Present).then(|| self.last_proof().0)
+    }
+
+    /// The last proof of life that counts, how long it may be ago, and whether media is expected.
+    fn last_proof(&self) -> (Instant, Span, bool) {
+        let patience = self.cold.patience;
+        match self.voice_proof {
+            Some(voice) if patience.audio_required => (voice, patience.media_timeout, true),
+            _ if self.has_sent => (self.proof, patience.media_timeout, true),
+            _ => (self.proof, patience.quiet_timeout, false),
         }
     }
 

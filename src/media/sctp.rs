@@ -43,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) out: VecDeque<Bytes>,
     /// Texts the page sent.
     pub(crate) heard: VecDeque<String>,
+    /// The library panicked over what this page sent: its channel is no more.
+    is_broken: bool,
 }
 
 impl Control {
@@ -67,31 +69,51 @@ impl Control {
             waiting: VecDeque::new(),
             out: VecDeque::new(),
             heard: VecDeque::new(),
+            is_broken: false,
+        }
+    }
+
+    /// Lets SCTP work. The library has panicked on packets of pages before (what `chunks` keeps away); should it do so again, this
+    /// page loses its channel, and nobody on the shard a call. Tests and fuzzing see the panic.
+    fn work(&mut self, work: impl FnOnce(&mut Self)) {
+        if cfg!(any(test, fuzzing)) { work(self) } else { self.contain(work) }
+    }
+
+    fn contain(&mut self, work: impl FnOnce(&mut Self)) {
+        if self.is_broken {
+            return;
+        }
+        // What it may have left half-done is thrown away.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(self))).is_err() {
+            *self = Self { is_broken: true, ..Self::new() };
         }
     }
 
     /// DTLS is up: from now on packets can pass.
     pub(crate) fn begin(&mut self, now: Instant) {
-        self.opens = Some(now + PAGE_OPENS);
+        self.opens = (!self.is_broken).then_some(now + PAGE_OPENS);
     }
 
     /// Queues a text; it is sent once the channel is open. The oldest goes if too many wait.
     pub(crate) fn send(&mut self, text: String, now: Instant) {
-        if text.is_empty() || text.len() > MESSAGE_LIMIT {
+        if text.is_empty() || text.len() > MESSAGE_LIMIT || self.is_broken {
             return;
         }
         if self.waiting.len() == QUEUE_LIMIT {
             self.waiting.pop_front();
         }
         self.waiting.push_back(text);
-        self.pump(now);
+        self.work(|control| control.pump(now));
     }
 
     /// A decrypted record of the page.
     pub(crate) fn read(&mut self, record: Bytes, now: Instant) {
-        if !self.guard.admits(&record) {
-            return;
+        if self.guard.admits(&record) {
+            self.work(|control| control.take(record, now));
         }
+    }
+
+    fn take(&mut self, record: Bytes, now: Instant) {
         match self.endpoint.handle(now, nowhere(), None, record) {
             Some((handle, DatagramEvent::NewAssociation(association))) => {
                 self.opens = None;
@@ -125,6 +147,10 @@ impl Control {
 
     /// Runs SCTP's timers.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.work(|control| control.do_due(now));
+    }
+
+    fn do_due(&mut self, now: Instant) {
         if self.opens.is_some_and(|opens| opens <= now) {
             self.opens = None;
             if self.association.is_none() {
@@ -217,4 +243,21 @@ impl Control {
 /// SCTP runs inside DTLS: addresses mean nothing to it.
 fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_library_ends_the_channel_and_nothing_else() {
+        #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
+        let now = Instant::now();
+        let mut control = Control::new();
+        control.begin(now);
+        control.send("kept for the channel".to_owned(), now);
+        control.contain(|_| panic!("as a library would"));
+        assert_eq!((control.due(), control.waiting.len()), (None, 0));
+        control.contain(|_| unreachable!("nothing is asked of it any more"));
+    }
 }

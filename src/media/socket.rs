@@ -15,7 +15,7 @@ pub(crate) const BATCH: usize = 64;
 /// Octets of a buffer. Longer datagrams (no page sends any: path MTUs are 1500) are cut by the kernel and dropped.
 pub(crate) const SLOT: usize = 2048;
 
-/// For so many batches nothing is cut up by the kernel after it refused to: some seconds, and then one refused call.
+/// For so many batches nothing is cut up by the kernel after it said that it cannot: some seconds, and then one refused call.
 const UNSEGMENTED: u32 = 10_000;
 /// Datagrams of one message at most: fewer than any kernel takes (64 before Linux 6.9), and together less than 64 KB.
 const LONGEST_RUN: usize = 32;
@@ -195,9 +195,15 @@ impl Socket {
     /// Sends buffers of the last batch on; `list` names buffer, length and path. Returns how many the kernel refused.
     pub(crate) fn send_batch(&mut self, list: &[(usize, usize, Path)]) -> u64 {
         let (mut refused, mut from) = (0, 0);
+        // Up to here each datagram goes by itself: the path is too narrow for some of them.
+        let mut singly_until = 0;
+        if list.is_empty() {
+            return 0;
+        }
         self.unsegmented = self.unsegmented.saturating_sub(1);
         while from < list.len() {
-            let count = self.lay_out(&list[from..]);
+            let count =
+                if from < singly_until { self.lay_out(&list[from..singly_until], false) } else { self.lay_out(&list[from..], true) };
             // SAFETY: as in `receive`; the count is that of the headers just written.
             let sent =
                 unsafe { libc::sendmmsg(self.socket.as_raw_fd(), self.send.messages.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT) };
@@ -210,10 +216,18 @@ impl Socket {
                         return refused + (list.len() - from) as u64;
                     }
                     let run = self.send.runs[0];
-                    if run > 1 && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP)) {
-                        // A network card without checksums, an old kernel, a narrow path: one by one then.
-                        self.unsegmented = UNSEGMENTED;
-                        continue;
+                    match error.raw_os_error() {
+                        // A network card without checksums, an old kernel: one by one from now on.
+                        Some(libc::EIO | libc::EOPNOTSUPP) if run > 1 => {
+                            self.unsegmented = UNSEGMENTED;
+                            continue;
+                        }
+                        // One page's path is narrow, which says nothing of the others'.
+                        Some(libc::EINVAL | libc::EMSGSIZE) if run > 1 => {
+                            singly_until = from + run;
+                            continue;
+                        }
+                        _ => (),
                     }
                     refused += run as u64;
                     from += run;
@@ -226,12 +240,12 @@ impl Socket {
     /// Writes the headers of one `sendmmsg` and returns how many. A run of packets of one length between the same two (a picture,
     /// mostly; the last may be shorter) becomes one message, which the kernel cuts up again (UDP_SEGMENT): it passes the
     /// network stack once.
-    fn lay_out(&mut self, list: &[(usize, usize, Path)]) -> usize {
+    fn lay_out(&mut self, list: &[(usize, usize, Path)], in_runs: bool) -> usize {
         let Headers { messages, vectors, names, ancillary, runs } = &mut self.send;
         let (mut count, mut place) = (0, 0);
         let list = &list[..list.len().min(BATCH)];
         while place < list.len() {
-            let run = if self.unsegmented == 0 { run_of(&list[place..]) } else { 1 };
+            let run = if in_runs && self.unsegmented == 0 { run_of(&list[place..]) } else { 1 };
             let (_, size, path) = list[place];
             for (vector, (index, length, _)) in vectors[place..].iter_mut().zip(&list[place..place + run]) {
                 let buffer = &mut self.buffers[*index][..*length];
@@ -533,11 +547,11 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_does_not_cut_is_not_asked_for_a_while() {
+    fn a_run_the_kernel_does_not_take_goes_one_by_one_and_others_go_on_as_runs() {
         let page = UdpSocket::bind("127.0.0.1:0").unwrap();
         page.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
         let mut socket = Socket::new(bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap()).unwrap();
-        // Without checksums there is nothing to put on the pieces: EIO (or EINVAL).
+        // Without checksums there is nothing to put on the pieces: EINVAL, as for a path that is too narrow.
         let on: libc::c_int = 1;
         // SAFETY: the value is as long as is said.
         let result = unsafe {
@@ -545,10 +559,9 @@ mod tests {
             libc::setsockopt(socket.socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, (&raw const on).cast(), length)
         };
         assert_eq!(result, 0);
-        let heard = echo(&mut socket, [&page, &page], &[(0, 900), (0, 900), (0, 30)]);
-        assert_eq!(heard[0].iter().map(Vec::len).collect::<Vec<_>>(), [900, 900, 30]);
-        assert_eq!(socket.unsegmented, UNSEGMENTED);
-        echo(&mut socket, [&page, &page], &[(0, 900), (0, 900)]);
-        assert_eq!(socket.unsegmented, UNSEGMENTED - 1);
+        let heard = echo(&mut socket, [&page, &page], &[(0, 30), (0, 900), (0, 900), (0, 31), (0, 40), (0, 40)]);
+        assert_eq!(heard[0].iter().map(Vec::len).collect::<Vec<_>>(), [30, 900, 900, 31, 40, 40]);
+        assert_eq!(socket.unsegmented, 0, "which says nothing of other paths");
+        assert_eq!(socket.send_batch(&[]), 0);
     }
 }

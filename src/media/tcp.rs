@@ -38,9 +38,13 @@ const IDLE_LIFE: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Octets taken from a connection before others get their turn.
 const GULP: usize = 4096;
-/// Connections accepted, and events taken, before packets get their turn.
-const ACCEPTS: usize = 16;
+/// Events taken before packets get their turn.
 const EVENTS: usize = 64;
+/// Connections accepted between two sweeps (100 ms): whoever knocks costs as much as some packets, and the kernel lets the
+/// rest wait.
+const ACCEPTS: usize = 64;
+/// A stranger so young may be a page whose first request is on its way: it does not give way, the newcomer does.
+const STRANGER_CHANCE: Duration = Duration::from_millis(500);
 /// Octets the kernel may hold of a connection, each way: 100 ms of 10 Mbit/s.
 const KERNEL_ROOM: usize = 128 * 1024;
 /// Above so many octets not sent yet the kernel takes no more: what is behind them is still ours to leave out.
@@ -67,8 +71,10 @@ struct Connection {
 pub(crate) struct Links {
     listener: TcpListener,
     epoll: Epoll,
-    /// The listener is not listened to until the next sweep: the machine has no more descriptors.
+    /// The listener is not listened to until the next sweep: enough came in, or the machine has no more descriptors.
     is_deaf: bool,
+    /// How many more may come in until the next sweep.
+    accepts: usize,
     connections: Vec<Option<Connection>>,
     free: Vec<u32>,
     serial: u32,
@@ -108,6 +114,7 @@ impl Links {
             listener,
             epoll,
             is_deaf: false,
+            accepts: ACCEPTS,
             connections: Vec::new(),
             free: Vec::new(),
             serial: 0,
@@ -256,8 +263,13 @@ impl Links {
         }
     }
 
-    /// Closes strangers that stayed too long and, each second, connections that are silent or whose leg is gone.
+    /// Lets others in again, closes strangers that stayed too long and, each second, connections that are silent or whose leg
+    /// is gone.
     pub(crate) fn sweep(&mut self, is_known: impl Fn(Path) -> bool, now: Instant) {
+        self.accepts = ACCEPTS;
+        if self.is_deaf {
+            self.is_deaf = self.epoll.modify(&self.listener, &mut EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).is_err();
+        }
         while let Some(link) = self.strangers.front().copied() {
             match find(&mut self.connections, link) {
                 Some(connection) if connection.allowance.is_some() => {
@@ -282,13 +294,11 @@ impl Links {
                 self.close(link);
             }
         }
-        if self.is_deaf {
-            self.is_deaf = self.epoll.modify(&self.listener, &mut EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).is_err();
-        }
     }
 
     fn accept(&mut self, now: Instant) {
-        for _ in 0..ACCEPTS {
+        while self.accepts > 0 {
+            self.accepts -= 1;
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     if self.connections.len() - self.free.len() < MOST {
@@ -298,18 +308,16 @@ impl Links {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // It went away while it waited.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => (),
-                Err(_) => {
-                    // No descriptors or no memory: those who wait would wake us again at once.
-                    self.is_deaf = self.epoll.modify(&self.listener, &mut EpollEvent::new(EpollFlags::empty(), LISTENER)).is_ok();
-                    return;
-                }
+                // No descriptors or no memory.
+                Err(_) => break,
             }
         }
+        // Those who wait would wake us again at once.
+        self.is_deaf = self.epoll.modify(&self.listener, &mut EpollEvent::new(EpollFlags::empty(), LISTENER)).is_ok();
     }
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) {
-        self.make_room(peer.ip());
-        if stream.set_nonblocking(true).is_err() {
+        if !self.make_room(peer.ip(), now) || stream.set_nonblocking(true).is_err() {
             return;
         }
         let place = self.free.pop().unwrap_or_else(|| {
@@ -337,8 +345,8 @@ impl Links {
         self.strangers.push_back(link);
     }
 
-    /// Sees to it that one more stranger from this address is not too many.
-    fn make_room(&mut self, ip: IpAddr) {
+    /// Sees to it that one more stranger from this address is not too many; false if it would be.
+    fn make_room(&mut self, ip: IpAddr, now: Instant) -> bool {
         let Links { connections, strangers, .. } = self;
         strangers.retain(|link| find(connections, *link).is_some_and(|connection| connection.allowance.is_some()));
         let network = network(ip);
@@ -354,9 +362,13 @@ impl Links {
         } else {
             None
         };
-        if let Some(link) = leaver {
-            self.close(link);
+        let Some(link) = leaver else { return true };
+        let opened = self.connection(link).map(|connection| connection.opened);
+        if opened.is_some_and(|opened| now.saturating_duration_since(opened) < STRANGER_CHANCE) {
+            return false;
         }
+        self.close(link);
+        true
     }
 
     /// Ends a connection; its address is noted in `gone`. Closing the descriptor takes it out of `epoll`.

@@ -24,6 +24,16 @@ pub(super) enum Then {
     Reserved { call: CallId, hold: HoldId, price: Money, credits: Option<RequestId> },
     /// A REST command that needed only the store.
     Desk(Box<super::desk::Stored>),
+    /// A heartbeat: so far these calls are proved on disk.
+    Beaten(Vec<(CallId, Moment)>),
+}
+
+/// What waits for the disk, in the order in which it is to happen.
+pub(super) struct Waiting {
+    /// The transaction it is the answer to; none if it only waits for all before it.
+    ticket: Option<u64>,
+    then: Then,
+    outcome: Option<Result<Outcome, StoreError>>,
 }
 
 /// Something said outside.
@@ -109,7 +119,7 @@ impl House {
     pub(super) fn commit(&mut self, transaction: Transaction, then: Then) {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
-        self.pending.push_back((ticket, then));
+        self.pending.push_back(Waiting { ticket: Some(ticket), then, outcome: None });
         let notes = self.notes.clone();
         self.store.submit(transaction, move |outcome| {
             // The loop is gone only after a failure; then nobody is told anything any more.
@@ -122,19 +132,26 @@ impl House {
         if self.pending.is_empty() {
             self.happen(then, Ok(Outcome::Committed));
         } else {
-            self.pending.push_back((self.last_ticket, then));
+            self.pending.push_back(Waiting { ticket: None, then, outcome: Some(Ok(Outcome::Committed)) });
         }
     }
 
     pub(super) fn stored(&mut self, ticket: u64, outcome: Result<Outcome, StoreError>) {
-        let mut outcome = Some(outcome);
-        while let Some((_, then)) = self.pending.pop_front_if(|(waits_for, _)| *waits_for <= ticket) {
+        let Some(place) = self.pending.iter().position(|waiting| waiting.ticket == Some(ticket)) else { return };
+        let is_fact = matches!(self.pending[place].then, Then::Say(_));
+        if !is_fact && matches!(outcome, Err(StoreError::Full | StoreError::Busy)) {
+            // Nothing came of it, so it need not wait with the facts that the disk has not taken yet.
+            if let Some(Waiting { then, .. }) = self.pending.remove(place) {
+                self.happen(then, outcome);
+            }
+        } else {
+            self.pending[place].outcome = Some(outcome);
+        }
+        while let Some(Waiting { then, outcome, .. }) = self.pending.pop_front_if(|waiting| waiting.outcome.is_some()) {
             if self.failure.is_some() {
                 return; // What waited behind a failed commit is not to be said.
             }
-            // The first entry of a ticket is the transaction's own, those behind it only waited.
-            let own = outcome.take().unwrap_or(Ok(Outcome::Committed));
-            self.happen(then, own);
+            self.happen(then, outcome.unwrap_or(Err(StoreError::Closed)));
         }
     }
 
@@ -172,11 +189,12 @@ impl House {
                 self.read_wallet(call);
             }
             Then::Desk(stored) => self.desk_stored(*stored, outcome),
+            Then::Beaten(proved) => self.beaten(proved, outcome),
         }
     }
 
     /// The journal is behind what the core knows: nothing more may be said. Media stops, since nothing can be proved.
-    fn fail(&mut self, error: StoreError) {
+    pub(super) fn fail(&mut self, error: StoreError) {
         tracing::error!(%error, "the journal cannot be written; stopping so that nothing unproved is charged");
         for call in self.exchange.calls() {
             self.media.stop(call.id());

@@ -266,6 +266,9 @@ impl House {
     }
 
     fn book(&mut self, waiting: Waiting, booking: Booking) {
+        if let Some(refused) = self.takes_no_calls() {
+            return waiting.answer(Err(refused));
+        }
         let open = self.exchange.calls().filter(|call| !call.is_over()).count();
         if open >= self.rules.max_calls {
             let detail = "the server carries as many calls as it may; try again later";
@@ -385,6 +388,11 @@ impl House {
             Want::Receipt => {
                 let answer = wire::receipt(call, Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
                 self.reply_after_all(waiting, answer.and_then(|body| ok(200, body)));
+            }
+            // What the disk refuses now would be said long after the request.
+            Want::Extend(_) if self.store.trouble().is_some() => {
+                let error = self.store.trouble().unwrap_or(StoreError::Full);
+                waiting.answer(Err(wire::of_store_error(&error)));
             }
             Want::Extend(extend) => {
                 let request = self.request(Requester::Desk(waiting));

@@ -2,18 +2,20 @@
 //!
 //! It decides nothing: events go to the core, errands to `desk` and `line`, and what the core wants to `carry`.
 
-use super::carry::{Said, Then};
+use super::carry::{Said, Then, Waiting};
 use super::desk::Desk;
+use super::heartbeat::Pulse;
 use super::line::Place;
 use super::parties::Parties;
-use super::{Parts, Rules, ServiceError, wire};
+use super::recovery::Guard;
+use super::{Parts, Rules, ServiceError, heartbeat, wire};
 use crate::call::{Call, Event, RequestId, Side};
 use crate::clock::{Clock, Moment, Span};
 use crate::exchange::Exchange;
-use crate::ids::CallId;
+use crate::ids::{BootId, CallId};
 use crate::media::{Media, Report};
 use crate::money::Money;
-use crate::store::{Outcome, Store, StoreError};
+use crate::store::{Finding, Outcome, Store, StoreError};
 use serde_json::Value;
 use signaling::auth::TokenKey;
 use signaling::code::Code;
@@ -49,7 +51,7 @@ pub(super) struct House {
     next_request: u64,
     /// Requests whose order was credited before the core answered them; said if they are then refused.
     pub(super) credited: BTreeSet<RequestId>,
-    pub(super) pending: VecDeque<(u64, Then)>,
+    pub(super) pending: VecDeque<Waiting>,
     pub(super) last_ticket: u64,
     /// Work that came back from other tasks. Unbounded, but every note answers something that was bounded on its way in:
     /// the store's queue, the door's queue, a leg.
@@ -59,6 +61,8 @@ pub(super) struct House {
     ready: watch::Sender<Ready>,
     pub(super) failure: Option<ServiceError>,
     pub(super) stopping: bool,
+    pub(super) pulse: Pulse,
+    pub(super) guard: Guard,
 }
 
 struct Inbox {
@@ -79,6 +83,8 @@ pub(super) enum Note {
     Loaded { id: CallId, found: Result<Option<Box<Call>>, WireRefused>, errand: Errand },
     /// What a wallet has left to spend.
     Wallet { call: CallId, available: Money },
+    /// The audit of all that is on disk.
+    Audited(Result<Vec<Finding>, StoreError>),
 }
 
 /// What is to be done with a call once it is at hand.
@@ -103,7 +109,7 @@ pub(super) fn fresh() -> Uuid {
 }
 
 impl House {
-    /// Takes the parts and settles what an earlier process left open.
+    /// Takes the parts and takes up what an earlier process left open.
     pub(super) async fn open(parts: Parts) -> Result<Self, ServiceError> {
         let (notes, inbox) = mpsc::unbounded_channel();
         let mut house = Self {
@@ -127,23 +133,11 @@ impl House {
             ready: parts.ready,
             failure: None,
             stopping: false,
+            pulse: Pulse::new(BootId::new(fresh()), parts.lease),
+            guard: Guard::new(parts.wall_must_pass),
         };
-        house.settle_left_over().await?;
+        house.take_up().await?;
         Ok(house)
-    }
-
-    async fn settle_left_over(&mut self) -> Result<(), ServiceError> {
-        let store = self.store.clone();
-        let journals = tokio::task::spawn_blocking(move || store.unfinished_calls()).await.map_err(|_| ServiceError::Panicked)??;
-        for journal in journals {
-            let id = journal.call;
-            let call = Call::replay(&journal).map_err(|why| ServiceError::Journal { call: id.to_string(), why: why.to_string() })?;
-            let proved_until = journal.entries.last().map_or(call.created_at(), |entry| entry.at);
-            self.exchange.insert(call);
-            self.tell_core_as_of(id, Event::ServerStops, proved_until);
-            tracing::warn!(call.id = %id, "call {id} was cut off by a stop of the server; it ends as of {proved_until}");
-        }
-        Ok(())
     }
 
     /// Runs until `stopped`, then ends what is open and returns once it is on disk.
@@ -152,6 +146,8 @@ impl House {
         let _ = self.ready.send(Ready::Yes);
         let mut look = tokio::time::interval(LOOK_AT_MEDIA);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = tokio::time::interval(heartbeat::TICK);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.do_due();
             if let Some(failure) = self.failure.take() {
@@ -175,6 +171,8 @@ impl House {
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
                 Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
+                // Behind all that was reported: what is proved is known by then.
+                _ = pulse.tick() => self.beat(),
                 _ = &mut stopped, if !self.stopping => self.begin_stop(),
             }
         }
@@ -187,6 +185,7 @@ impl House {
     }
 
     fn do_due(&mut self) {
+        self.look_at_clock();
         let now = self.clock.now();
         if self.exchange.poll_timeout().is_some_and(|due| due <= now) {
             let mut out = Vec::new();
@@ -200,13 +199,18 @@ impl House {
             } else {
                 self.exchange.forget(call);
                 self.parties.remove(&call);
+                self.pulse.forget(call);
             }
         }
     }
 
     /// Without room for a new call this process wants none: a balancer asks another.
     fn look_at_media(&mut self) {
-        let now = if self.media.room() > 0 { Ready::Yes } else { Ready::No("the media plane is full".to_owned()) };
+        let now = match self.not_ready() {
+            Some(why) => Ready::No(why),
+            None if self.media.room() > 0 => Ready::Yes,
+            None => Ready::No("the media plane is full".to_owned()),
+        };
         self.ready.send_if_modified(|ready| {
             let differs = *ready != now;
             if differs {
@@ -263,6 +267,7 @@ impl House {
                 Ok(None) => errand.refuse(wire::not_found("call")),
                 Err(refused) => errand.refuse(refused),
             },
+            Note::Audited(findings) => self.audited(findings),
             Note::Wallet { call, available } => {
                 if let Some(parties) = self.parties_of(call)
                     && parties.available != Some(available)
@@ -310,10 +315,7 @@ impl House {
 
     /// Hands an event to the core, now.
     pub(super) fn tell_core(&mut self, call: CallId, event: Event) {
-        self.tell_core_as_of(call, event, self.clock.now());
-    }
-
-    fn tell_core_as_of(&mut self, call: CallId, event: Event, now: Moment) {
+        let now = self.clock.now();
         let mut out = Vec::new();
         self.exchange.handle(call, event, now, &mut out);
         self.carry_out(out, now);
@@ -377,3 +379,6 @@ pub(super) fn read_call(store: &Store, id: CallId) -> Result<Option<Call>, WireR
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

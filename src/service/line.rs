@@ -299,7 +299,7 @@ impl House {
         if let PageBody::Ping { at } = message.body {
             return self.answer_place(call, side, place, ServerBody::Pong { at });
         }
-        let now = self.clock.now();
+        let (now, in_trouble) = (self.clock.now(), self.store.trouble().is_some());
         let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
         if !party.is_new(&page, seq, now) {
             return; // Said before, over the other way; or without a number, which the door refuses.
@@ -318,6 +318,11 @@ impl House {
                 }
                 None => self.refuse_page(call, side, place, seq, wire::of_offer(&OfferError::Gone)),
             },
+            // What the disk refuses now would be said long after the tap.
+            PageBody::Extend { .. } | PageBody::Gift { .. } if in_trouble => {
+                let detail = "the server cannot write at present; nothing was changed, try again in a moment".to_owned();
+                self.answer_place(call, side, place, ServerBody::Error { code: Code::Storage, detail, re: Some(seq) });
+            }
             PageBody::Extend { key } if side == Side::Client => {
                 if let Some(request) = self.page_request(call, side, place, seq, key) {
                     let hold = HoldId::new(fresh());
@@ -429,6 +434,11 @@ impl House {
             Report::Steadied { call, side, leg, at } => self.tell_core(call, Event::Steadied { side, leg, at }),
             Report::Hushed { call, side, leg, since } => self.tell_core(call, Event::Hushed { side, leg, since }),
             Report::Control { call, side, leg, text } => self.control_message(call, side, leg, &text),
+            Report::Alive { call, side, leg, at } => {
+                if let Some(parties) = self.parties_of(call) {
+                    parties.of_mut(side).alive = Some((leg, at));
+                }
+            }
             Report::Measured { call, side, quality } => self.tell_core(call, Event::Measured { side, quality }),
             Report::Failed { call, side, leg, why } => {
                 tracing::info!(call.id = %call, "a leg of call {call} did not come up: {why}");

@@ -47,6 +47,8 @@ pub(super) struct Party {
     /// Times her link was withdrawn: what was asked for before counts no more.
     pub(super) withdrawn: u32,
     pub(super) devices: Devices,
+    /// The leg that the media plane saw last, and when.
+    pub(super) alive: Option<(LegId, Moment)>,
     /// The last leg whose browser can carry no video.
     pub(super) without_video: Option<LegId>,
 }
@@ -112,6 +114,11 @@ impl Party {
 
     pub(super) fn remove_socket(&mut self, id: SocketId) {
         self.sockets.retain(|s| s.id != id);
+    }
+
+    /// When this leg was seen last, as far as was reported.
+    pub(super) fn alive_at(&self, leg: LegId) -> Option<Moment> {
+        self.alive.filter(|(seen, _)| *seen == leg).map(|(_, at)| at)
     }
 
     /// The load of the page that a socket belongs to.

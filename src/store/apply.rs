@@ -3,7 +3,7 @@
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
 use super::row_hash::{self, Table};
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, journal, ledger, signatures};
+use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, heartbeat, journal, ledger, signatures};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -170,6 +170,9 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
+        Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
+        Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
+        Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
         Write::RotateKey { secret, at } => signatures::rotate(connection, secret, *at)?,
         Write::Settle(settlement) => {
             let captured = ledger::settle(connection, settlement)?;
@@ -187,6 +190,7 @@ fn finish(connection: &Connection, settlement: &Settlement) -> Result<(), Halt> 
     if settle.execute(params![settlement.at.unix_ms(), call])? != 1 {
         return Err(Halt::broken(format!("{call} is unknown or settled before")));
     }
+    heartbeat::forget(connection, settlement.call)?;
     connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![call, settlement.record])?;
     signatures::sign(connection, &call, &settlement.record)
 }

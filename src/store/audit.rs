@@ -4,9 +4,11 @@
 
 mod books;
 mod calls;
+mod early;
 mod kept;
 
 pub use books::Book;
+pub use early::Background;
 
 use super::ledger::Transfer;
 use super::{Store, StoreError, rows};
@@ -55,26 +57,30 @@ impl Store {
     /// the audit early, and is then among the findings.
     pub fn audit_books(&self, rebuild: &dyn Fn(&Journal) -> Option<String>) -> Result<Audited, StoreError> {
         let reader = self.0.readers.take()?;
-        let snapshot = reader.unchecked_transaction()?;
-        let mut findings = Findings::default();
-        check_file(&snapshot, &mut findings)?;
-        let damaged = !findings.list.is_empty();
-        let mut books = Vec::new();
-        match check_rows(&snapshot, rebuild, &mut findings) {
-            // Said already by the check of the file.
-            Err(StoreError::Database(_)) if damaged => (),
-            Err(StoreError::Broken(text)) => findings.add("readable", "database", text),
-            other => books = other?,
-        }
-        Ok(Audited { findings: findings.list, books, not_rebuilt: findings.not_rebuilt })
+        check_all(&reader, rebuild)
     }
 }
 
-fn check_rows(
-    connection: &Connection,
-    rebuild: &dyn Fn(&Journal) -> Option<String>,
-    findings: &mut Findings,
-) -> Result<Vec<Book>, StoreError> {
+/// Makes a call's record from its journal, as far as it is settled.
+type Rebuild<'a> = &'a dyn Fn(&Journal) -> Option<String>;
+
+/// All of it, in one snapshot.
+fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Audited, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut findings = Findings::default();
+    check_file(&snapshot, &mut findings)?;
+    let damaged = !findings.list.is_empty();
+    let mut books = Vec::new();
+    match check_rows(&snapshot, rebuild, &mut findings) {
+        // Said already by the check of the file.
+        Err(StoreError::Database(_)) if damaged => (),
+        Err(StoreError::Broken(text)) => findings.add("readable", "database", text),
+        other => books = other?,
+    }
+    Ok(Audited { findings: findings.list, books, not_rebuilt: findings.not_rebuilt })
+}
+
+fn check_rows(connection: &Connection, rebuild: Rebuild<'_>, findings: &mut Findings) -> Result<Vec<Book>, StoreError> {
     check_references(connection, findings)?;
     check_ledger(connection, findings)?;
     calls::check(connection, rebuild, findings)?;

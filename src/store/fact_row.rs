@@ -58,6 +58,8 @@ enum FactRow {
     Warned { left_ms: i64 },
     Extended { by: AskerRow, hold: String, order_ref: Option<String> },
     Gifted { by: AskerRow, length_ms: i64 },
+    Recovered { boot: String, proved_until_ms: i64 },
+    Suspended { since_ms: i64 },
     Quality { side: SideRow, packets: u64, lost_bp: u32, rtt_ms: Option<u32> },
     Ended { reason: ReasonRow, at_fault: FaultRow },
     Settled { charge: MoneyRow, refund: MoneyRow },
@@ -175,6 +177,8 @@ impl From<&Fact> for FactRow {
                 Self::Extended { by: (*by).into(), hold: hold.to_string(), order_ref: order_ref.clone() }
             }
             Fact::Gifted { by, length } => Self::Gifted { by: (*by).into(), length_ms: length.ms() },
+            Fact::Recovered { boot, proved_until } => Self::Recovered { boot: boot.to_string(), proved_until_ms: proved_until.unix_ms() },
+            Fact::Suspended { since } => Self::Suspended { since_ms: since.unix_ms() },
             Fact::Quality { side, quality: Quality { packets, lost_bp, rtt_ms } } => {
                 Self::Quality { side: (*side).into(), packets: *packets, lost_bp: *lost_bp, rtt_ms: *rtt_ms }
             }
@@ -204,6 +208,10 @@ impl TryFrom<FactRow> for Fact {
             FactRow::Warned { left_ms } => Self::Warned { left: Span::from_ms(left_ms) },
             FactRow::Extended { by, hold, order_ref } => Self::Extended { by: by.into(), hold: read(&hold)?, order_ref },
             FactRow::Gifted { by, length_ms } => Self::Gifted { by: by.into(), length: Span::from_ms(length_ms) },
+            FactRow::Recovered { boot, proved_until_ms } => {
+                Self::Recovered { boot: read(&boot)?, proved_until: Moment::from_unix_ms(proved_until_ms) }
+            }
+            FactRow::Suspended { since_ms } => Self::Suspended { since: Moment::from_unix_ms(since_ms) },
             FactRow::Quality { side, packets, lost_bp, rtt_ms } => {
                 Self::Quality { side: side.into(), quality: Quality { packets, lost_bp, rtt_ms } }
             }

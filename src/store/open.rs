@@ -2,6 +2,7 @@
 //!
 //! Invariants: at most one server has a file open, and nobody writes without WAL, `synchronous=FULL` and foreign keys.
 
+use super::ballast::Ballast;
 use super::schema::{self, Kind, LATEST};
 use super::{StoreError, rows, signatures};
 use crate::clock::Clock;
@@ -64,6 +65,8 @@ pub(super) struct Opened {
     pub(super) path: PathBuf,
     pub(super) writer: Option<Connection>,
     pub(super) lock: Option<ServerLock>,
+    /// A server's.
+    pub(super) ballast: Option<Ballast>,
 }
 
 /// Proof that no other server uses the database; the system lets go of it when the process ends, however it ends.
@@ -91,7 +94,7 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
         let path = real_path(path)?;
         let _turn = take_turn(&path)?;
         return match schema::kind(&reader(&path)?)? {
-            Kind::Ours(LATEST) => Ok(Opened { path, writer: None, lock: None }),
+            Kind::Ours(LATEST) => Ok(Opened { path, writer: None, lock: None, ballast: None }),
             Kind::Ours(found) if found > LATEST => Err(OpenError::Newer { found }),
             Kind::Ours(found) => Err(OpenError::Older { found }),
             Kind::Empty | Kind::Foreign => Err(OpenError::Foreign),
@@ -126,7 +129,8 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
     if role == Role::Tool {
         lock = None;
     }
-    Ok(Opened { path, writer: Some(connection), lock })
+    let ballast = (role == Role::Server).then(|| Ballast::beside(&path));
+    Ok(Opened { path, writer: Some(connection), lock, ballast })
 }
 
 /// A connection that can only read.

@@ -7,6 +7,7 @@ mod format;
 mod groups;
 mod model;
 mod opening;
+mod recovery;
 mod signatures;
 
 use super::*;

@@ -3,6 +3,7 @@
 mod bench;
 mod bot;
 mod calls;
+mod crash;
 mod media;
 mod overload;
 mod page;

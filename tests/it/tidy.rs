@@ -42,7 +42,7 @@ const RESERVED: &[Reserved] = &[
     Reserved { path: &["std", "fs"], except: &[], rooms: Rooms::Impure(&[]), why: "no IO" },
     Reserved { path: &["std", "env"], except: &[], rooms: Rooms::Impure(&[]), why: "settings are arguments" },
     Reserved { path: &["std", "thread"], except: &[], rooms: Rooms::Impure(&[]), why: "no tasks" },
-    Reserved { path: &["std", "sync"], except: &[&["std", "sync", "Arc"]], rooms: Rooms::Impure(&[]), why: "no locks" },
+    Reserved { path: &["std", "sync"], except: &[&["std", "sync", "Arc"]], rooms: Rooms::Impure(&["clock"]), why: "no locks" },
     Reserved { path: &["tokio"], except: &[], rooms: Rooms::Impure(&[]), why: "no tasks" },
     Reserved { path: &["rand"], except: &[], rooms: Rooms::Impure(&[]), why: "seeds are arguments" },
     Reserved { path: &["tracing"], except: &[], rooms: Rooms::Impure(&[]), why: "the shell logs" },

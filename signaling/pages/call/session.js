@@ -213,7 +213,7 @@ export class Session {
         this.#see(message.call);
         if (this.#leaving && !this.ending) this.#connection.send(this.#leaving);
         // The server lost this page's leg, though the browser has not noticed yet.
-        if (this.transport === 'connected' && this.me?.present === false && this.view?.state === 'paused') void this.#restart();
+        if (this.transport === 'connected' && this.me?.present === false && this.view?.state !== 'ended') void this.#restart();
         break;
       case 'state':
         this.#see(message.call);

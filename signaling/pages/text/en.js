@@ -238,6 +238,8 @@ export const en = {
   error_limit_reached: 'No more can be added: the limit of this call is reached.',
   error_rate_limited: 'Too many attempts. Wait a moment.',
   error_slow_reader: 'This page was too slow to follow. It is reconnecting.',
+  error_audit_failed: 'The server takes no new calls at present.',
+  error_clock_behind: 'The server takes no new calls at present.',
   error_overloaded: 'The server is full or restarting. Try again in a moment.',
   error_storage: 'The server cannot write at the moment. Nothing was changed.',
   error_internal: 'Something went wrong on our side.',

@@ -239,6 +239,8 @@ export const zh = {
   error_limit_reached: '不能再加了，已达到本次通话的上限。',
   error_rate_limited: '尝试次数太多，请稍等片刻。',
   error_slow_reader: '此页面跟不上消息，正在重新连接。',
+  error_audit_failed: '服务器目前不接受新通话。',
+  error_clock_behind: '服务器目前不接受新通话。',
   error_overloaded: '服务器繁忙或正在重启，请稍后重试。',
   error_storage: '服务器暂时无法保存，没有任何改动。',
   error_internal: '我方出了问题。',

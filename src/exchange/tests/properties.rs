@@ -1,10 +1,10 @@
 //! What holds for every call, whatever happens to it in whatever order.
 
 use super::{BOOKED, Books, call_id, hold_id, terms};
-use crate::call::{Asker, Call, Event, Quality, Refused, RequestId, Side, State};
+use crate::call::{Asker, Call, Event, Journal, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, book};
-use crate::ids::{LegId, TokenId};
+use crate::ids::{BootId, LegId, TokenId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -41,6 +41,10 @@ enum What {
     Withdraws(Side),
     Abuse,
     ServerStops,
+    /// The last proof was so long before.
+    Crash(i64),
+    Slept,
+    LeaseLapsed(i64),
 }
 
 fn what() -> impl Strategy<Value = What> {
@@ -64,6 +68,7 @@ fn what() -> impl Strategy<Value = What> {
         4 => hold().prop_map(What::Reserved),
         1 => hold().prop_map(What::NotReserved),
         2 => (asker(), 0i64..40_000).prop_map(|(by, ms)| What::Gift(by, ms / 500 * 500)),
+        2 => prop_oneof![4 => (0i64..9000).prop_map(What::Crash), 2 => Just(What::Slept), 1 => (0i64..9000).prop_map(What::LeaseLapsed)],
         1 => prop_oneof![side().prop_map(What::HangUp), side().prop_map(What::Withdraws), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
     ]
 }
@@ -101,10 +106,20 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         let at = self.now + Span::from_ms(step.after_ms);
-        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at && !step.late) {
+        let is_away = matches!(step.what, What::Crash(_) | What::Slept);
+        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at && !step.late && !is_away) {
             self.wake(due);
         }
-        self.now = at;
+        let before = std::mem::replace(&mut self.now, at);
+        match step.what {
+            What::Crash(ms) => return self.crash(before, Span::from_ms(ms)),
+            What::Slept => {
+                let mut out = Vec::new();
+                self.exchange.suspend(before, at, &mut out);
+                return self.check(&out);
+            }
+            _ => {}
+        }
         for event in self.events(&step.what) {
             self.give(event);
         }
@@ -119,6 +134,22 @@ impl Run {
         self.exchange.handle_timeout(at, &mut out);
         self.check(&out);
         assert!(self.exchange.poll_timeout().is_none_or(|due| due > at), "a timer that does not move on");
+    }
+
+    /// The process ends at `at` and another takes over now; whoever waited for an answer has none.
+    fn crash(&mut self, at: Moment, ago: Span) {
+        let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
+        let known = self.call().delivered(at);
+        let was_over = self.call().is_over();
+        self.answers.values_mut().for_each(|count| *count = 1);
+        self.exchange = Exchange::new();
+        let mut out = Vec::new();
+        let boot = BootId::new(Uuid::from_u128(0xb007));
+        self.exchange.recover(&journal, Some(at - ago), boot, self.now, &mut out).unwrap();
+        self.check(&out);
+        assert!(self.call().delivered(self.now) <= known, "time without a proof counts as delivered");
+        assert!(was_over || !self.call().is_over(), "a crash ended the call");
+        assert!(!matches!(self.call().state(), State::Live { .. }));
     }
 
     fn give(&mut self, event: Event) {
@@ -196,6 +227,8 @@ impl Run {
             What::VendorEnds => Event::VendorEnds { request },
             What::Abuse => Event::AbuseReported,
             What::ServerStops => Event::ServerStops,
+            What::LeaseLapsed(ms) => Event::LeaseLapsed { proved: ago(ms) },
+            What::Crash(_) | What::Slept => return Vec::new(),
         };
         vec![event]
     }

@@ -4,7 +4,7 @@ use super::{BOOKED, Books, call_id, hold_id, terms};
 use crate::call::{Answered, Asker, Call, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, SettleOrder, book, receipt};
-use crate::ids::{HoldId, LegId, TokenId};
+use crate::ids::{BootId, HoldId, LegId, TokenId};
 use crate::money::Money;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -70,7 +70,9 @@ impl Stage {
     /// Wakes the exchange at every due moment until the command's, then gives the command.
     fn on_time(&mut self, at: Moment, command: &[&str]) -> Outcome<Vec<String>> {
         let mut said = Vec::new();
-        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at) {
+        // A server that is down or asleep wakes for nothing.
+        let was_away = matches!(command, ["server", "recovers", ..] | ["machine", "slept", ..]);
+        while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at && !was_away) {
             let mut out = Vec::new();
             self.exchange.handle_timeout(due, &mut out);
             said.extend(self.report(&out, at));
@@ -106,6 +108,24 @@ impl Stage {
                 let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
                 return fields(&receipt(&journal).map_err(|error| error.to_string())?);
             }
+            ["server", "recovers", proved @ ..] => {
+                let proved = match proved {
+                    ["proved", at] => Some(moment(at)?),
+                    _ => None,
+                };
+                let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
+                self.exchange = Exchange::new();
+                let mut out = Vec::new();
+                let boot = BootId::new(Uuid::from_u128(0xb007));
+                self.exchange.recover(&journal, proved, boot, at, &mut out).map_err(|error| error.to_string())?;
+                return Ok(self.report(&out, at));
+            }
+            ["machine", "slept", "since", since] => {
+                let mut out = Vec::new();
+                self.exchange.suspend(moment(since)?, at, &mut out);
+                return Ok(self.report(&out, at));
+            }
+            ["proof", seen @ ..] => return Ok(vec![self.proof(seen, at)?]),
             ["server", "restarts"] => {
                 let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
                 self.exchange = Exchange::new();
@@ -134,6 +154,7 @@ impl Stage {
             ["vendor", "ends"] => Event::VendorEnds { request: self.request() },
             ["abuse", "reported"] => Event::AbuseReported,
             ["server", "stops"] => Event::ServerStops,
+            ["lease", "lapses", "proved", proved] => Event::LeaseLapsed { proved: moment(proved)? },
             [by, "extends", hold] => Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), order_ref: None, request: self.request() },
             [by, "extends", hold, "order", order] => {
                 Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), order_ref: Some((*order).into()), request: self.request() }
@@ -162,6 +183,17 @@ impl Stage {
             [] => return Err("no command".into()),
         };
         Ok(event)
+    }
+
+    /// `client TIME companion TIME`: when each was seen last.
+    fn proof(&self, seen: &[&str], now: Moment) -> Outcome<String> {
+        let ["client", client, "companion", companion] = seen else { return Err("expected when each side was seen".into()) };
+        let seen = [moment(client)?, moment(companion)?];
+        let call = self.exchange.call(call_id()).ok_or("the call is gone")?;
+        Ok(match call.proof(|side, _| Some(seen[side as usize]), now) {
+            Some(proof) => format!("proved until {}, {} delivered", offset(proof.until), seconds(proof.delivered)),
+            None => "nothing to prove".into(),
+        })
     }
 
     fn request(&mut self) -> RequestId {
@@ -255,6 +287,8 @@ impl Stage {
             }
             Fact::Gifted { by, length } => format!("gifted by {by}, {} s", length.whole_s()),
             Fact::LinkRenewed { side, .. } => format!("link renewed of {side}"),
+            Fact::Recovered { proved_until, .. } => format!("recovered, proved until {}", offset(*proved_until)),
+            Fact::Suspended { since } => format!("slept since {}", offset(*since)),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
             Fact::Ended { reason, at_fault } => format!("ended {reason}, at fault {at_fault}"),
             Fact::Settled { charge, refund } => format!("settled, charge {charge}, refund {refund}"),

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Between two quality reports of a leg.
 pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// Between two reports that a leg lives: what a crash leaves unproved is this and the time between two heartbeats.
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// A leg that has sent for so long is in the shard's figures, which are those of the last second.
 const MEASURED_IN_FULL: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,13 @@ impl Calls {
                 packet.truncate(length);
                 self.datagrams.push((path, packet));
             }
+        }
+        if now.saturating_duration_since(leg.cold.told) >= ALIVE_EVERY
+            && let Some(proof) = leg.alive()
+            && self.reports.len() < BACKLOG_LIMIT / 4 * 3
+        {
+            leg.cold.told = now;
+            self.reports.push_back(Report::Alive { call, side, leg: id, at: self.clock.at(proof) });
         }
         if now.saturating_duration_since(leg.cold.measured) >= MEASURE_EVERY {
             leg.cold.measured = now;

@@ -129,9 +129,9 @@ impl Calls {
     /// Puts a leg's records into the queue, tells its texts and sets its timer.
     pub(super) fn flush(&mut self, place: Place, now: Instant) {
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        let records = leg.records(now);
+        // Without a way there they wait: a page whose connection broke is soon back on another one.
         if let Some(path) = leg.path {
-            self.datagrams.extend(records.into_iter().map(|record| (path, record.to_vec())));
+            self.datagrams.extend(leg.records(now).into_iter().map(|record| (path, record.to_vec())));
         }
         let (call, side, id) = (leg.cold.call, leg.cold.side, leg.cold.id);
         for text in leg.texts(now) {

@@ -38,6 +38,8 @@ impl Door {
 
     /// Somebody who has just connected.
     fn guest(&mut self) -> TcpStream {
+        // As if between sweeps.
+        self.links.accepts = ACCEPTS;
         let before = self.links.serial;
         let guest = TcpStream::connect(self.address).unwrap();
         guest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -129,6 +131,11 @@ fn of_one_address_the_oldest_stranger_gives_way_and_no_member_does() {
     let (_member, path) = door.member();
     let mut strangers: Vec<TcpStream> = (0..STRANGERS_OF_ONE).map(|_| door.guest()).collect();
     assert_eq!(door.count(), STRANGERS_OF_ONE + 1);
+    // They have only just come: each may be a page on a slow line, so it is the next one who has to try again.
+    let mut early = TcpStream::connect(door.address).unwrap();
+    door.turn();
+    assert_eq!((door.count(), early.read(&mut [0; 8]).unwrap_or(0)), (STRANGERS_OF_ONE + 1, 0));
+    door.now += STRANGER_CHANCE;
     strangers.push(door.guest());
     assert_eq!(door.count(), STRANGERS_OF_ONE + 1);
     assert_eq!(door.links.gone.len(), 1);
@@ -136,6 +143,29 @@ fn of_one_address_the_oldest_stranger_gives_way_and_no_member_does() {
     assert_eq!(strangers[0].read(&mut [0; 8]).unwrap_or(0), 0, "the first one is out");
     strangers[1].set_nonblocking(true).unwrap();
     assert_eq!(strangers[1].read(&mut [0; 8]).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock), "the second is not");
+}
+
+#[test]
+fn who_knocks_waits_for_the_next_sweep_when_enough_came_in() {
+    let mut door = Door::new();
+    let guests: Vec<TcpStream> = (0..ACCEPTS + 8).map(|_| TcpStream::connect(door.address).unwrap()).collect();
+    door.turn();
+    assert_eq!(door.links.accepts, 0);
+    assert!(door.links.is_deaf);
+    // All but the few that one address may have were sent away, and none of the last eight was looked at.
+    assert_eq!(door.count(), STRANGERS_OF_ONE);
+    let at_door = |guest: &TcpStream| {
+        guest.set_nonblocking(true).unwrap();
+        let mut guest = guest;
+        guest.read(&mut [0; 8]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    assert!(guests[ACCEPTS..].iter().all(at_door));
+    door.now += STRANGER_LIFE;
+    door.links.sweep(|_| true, door.now);
+    assert!(!door.links.is_deaf);
+    assert_eq!(door.count(), 0);
+    door.turn();
+    assert_eq!(door.count(), 8);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::super::{fact_row, journal};
 use super::*;
 use crate::call::{Asker, Quality, Side};
-use crate::ids::LegId;
+use crate::ids::{BootId, LegId};
 
 /// Every fact, with every word and both an absent and a present value of every optional field.
 fn every_fact() -> Vec<Fact> {
@@ -79,6 +79,12 @@ fn every_fact() -> Vec<Fact> {
     facts
 }
 
+/// Kinds of facts that came later, in the same version.
+fn facts_of_recovery() -> Vec<Fact> {
+    let boot = BootId::new(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0009));
+    vec![Fact::Recovered { boot, proved_until: at(431_000) }, Fact::Suspended { since: at(431_000) }]
+}
+
 /// Does not compile until a new fact is thought of here; then add it above and to a new fixture.
 fn number(fact: &Fact) -> usize {
     match fact {
@@ -98,16 +104,18 @@ fn number(fact: &Fact) -> usize {
         Fact::Lost { .. } => 13,
         Fact::Back { .. } => 14,
         Fact::LinkRenewed { .. } => 15,
+        Fact::Recovered { .. } => 16,
+        Fact::Suspended { .. } => 17,
     }
 }
 
 #[test]
 fn every_fact_reads_back_as_it_was() {
-    let facts = every_fact();
+    let facts = [every_fact(), facts_of_recovery()].concat();
     let mut seen: Vec<usize> = facts.iter().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..16).collect::<Vec<_>>(), "every kind of fact is here");
+    assert_eq!(seen, (0..18).collect::<Vec<_>>(), "every kind of fact is here");
     for fact in facts {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
@@ -126,6 +134,15 @@ fn the_journal_of_version_1_is_read() {
 fn the_text_written_is_the_one_on_show() {
     let text: String = every_fact().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
     assert_eq!(text, include_str!("../../../fixtures/journal/v1.jsonl"));
+}
+
+#[test]
+fn the_facts_of_recovery_are_written_and_read_as_on_show() {
+    let show = include_str!("../../../fixtures/journal/v1_recovery.jsonl");
+    let text: String = facts_of_recovery().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
+    assert_eq!(text, show);
+    let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
+    assert_eq!(facts, facts_of_recovery());
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn an_auditor_never_makes_a_file() {
 fn only_the_owner_may_read_the_file_and_those_beside_it() {
     let shop = Shop::new();
     let files: Vec<_> = fs::read_dir(shop.dir.path()).unwrap().map(|file| file.unwrap()).collect();
-    assert_eq!(files.len(), 4, "database, write-ahead log, its index, lock");
+    assert_eq!(files.len(), 5, "database, write-ahead log, its index, lock, ballast");
     for file in files {
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", file.path());
     }

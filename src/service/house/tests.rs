@@ -1,0 +1,369 @@
+//! The house without a door and without packets: reports are made by hand, the disk is real and fails when told to.
+
+use super::*;
+use crate::call::{Fact, Journal, Limits, Medium, Shares, State, Terms};
+use crate::exchange;
+use crate::ids::{CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
+use crate::media::{JoinGuard, Settings};
+use crate::store::{Companion, Role, Transaction, Write, faults};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+struct Bench {
+    dir: TempDir,
+    clock: Clock,
+    store: Store,
+    vendor: VendorId,
+    companion: CompanionId,
+    lease: Span,
+}
+
+/// A house whose loop is turned by hand.
+struct Turned {
+    house: House,
+    inbox: Inbox,
+    audited: bool,
+    _media: JoinGuard,
+    _ready: watch::Receiver<Ready>,
+}
+
+fn cny(amount: i64) -> Money {
+    Money::new(amount, "CNY".parse().unwrap())
+}
+
+fn of(writes: Vec<Write>) -> Transaction {
+    Transaction { idempotency: None, writes }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("lull.db"), Role::Server).unwrap();
+        let (vendor, companion) = (VendorId::new(fresh()), CompanionId::new(fresh()));
+        let clock = Clock::start();
+        let at = clock.now();
+        store
+            .commit(of(vec![
+                Write::AddVendor { id: vendor, name: "House".into(), key_hash: [1; 32], at },
+                Write::AddCompanion(Companion { id: companion, vendor, name: "Lin".into(), grade: None, created_at: at }),
+                Write::Credit {
+                    transfer: TransferId::new(fresh()),
+                    vendor,
+                    client: "wei".parse().unwrap(),
+                    amount: cny(10_000),
+                    order_ref: "o".into(),
+                    at,
+                },
+            ]))
+            .unwrap();
+        Self { dir, clock, store, vendor, companion, lease: Span::from_s(60) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("lull.db")
+    }
+
+    /// A call on disk, of one block of this length.
+    fn call(&self, block: Span) -> CallId {
+        let (id, hold, at) = (CallId::new(fresh()), HoldId::new(fresh()), self.clock.now());
+        let terms = Terms {
+            vendor: self.vendor,
+            plan: PlanId::new(fresh()),
+            plan_name: "a while".into(),
+            block,
+            price: cny(2000),
+            grade_paid: None,
+            grade_delivered: None,
+            client: "wei".parse().unwrap(),
+            client_name: None,
+            companion: self.companion,
+            companion_name: "Lin".into(),
+            medium: Medium::Audio,
+            shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
+            client_token: TokenId::new(fresh()),
+            companion_token: TokenId::new(fresh()),
+            limits: Limits::default(),
+            zones: None,
+        };
+        let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
+        let facts = Write::Facts { call: id, entries: vec![entry] };
+        let (vendor, client, amount) = (self.vendor, "wei".parse().unwrap(), cny(2000));
+        self.store.commit(of(vec![facts, Write::Hold { hold, call: id, vendor, client, amount, at }])).unwrap();
+        id
+    }
+
+    /// A server on what is on disk.
+    async fn open(&self, wall_must_pass: Option<Moment>) -> Turned {
+        let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), tcp: false, shards: 1, ..Settings::default() };
+        let (reports_in, reports) = mpsc::channel(64);
+        let (media, guard) = crate::media::start(settings, self.clock, reports_in).unwrap();
+        let (_, inbound) = mpsc::channel(1);
+        let (ready, ready_out) = watch::channel(Ready::No("starting".into()));
+        let rules = Rules {
+            limits: Limits::default(),
+            shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
+            public_url: "http://127.0.0.1".into(),
+            max_calls: 10,
+        };
+        let tokens = TokenKey::new([7; 32]);
+        let (clock, store) = (self.clock, self.store.clone());
+        let parts = Parts { clock, store, media, reports, inbound, tokens, rules, ready, lease: self.lease, wall_must_pass };
+        let mut house = House::open(parts).await.unwrap();
+        let inbox = house.inbox.take().unwrap();
+        let mut turned = Turned { house, inbox, audited: false, _media: guard, _ready: ready_out };
+        turned.settle().await;
+        turned
+    }
+
+    fn journal(&self, call: CallId) -> Journal {
+        self.store.journal(call).unwrap().unwrap()
+    }
+
+    fn facts(&self, call: CallId) -> Vec<Fact> {
+        self.journal(call).entries.into_iter().map(|entry| entry.fact).collect()
+    }
+
+    fn adds_up(&self) {
+        assert_eq!(self.store.audit(&|journal| exchange::record(journal).ok()), Ok(vec![]));
+    }
+}
+
+impl Turned {
+    /// Until nothing waits for the disk.
+    async fn settle(&mut self) {
+        while !self.house.pending.is_empty() {
+            self.note().await;
+        }
+    }
+
+    /// The next note but that of the audit, which comes when it will.
+    async fn note(&mut self) {
+        while self.any_note().await {}
+    }
+
+    async fn audited(&mut self) {
+        while !self.audited {
+            self.any_note().await;
+        }
+    }
+
+    /// Whether it was that of the audit.
+    async fn any_note(&mut self) -> bool {
+        let note = self.inbox.notes.recv().await.unwrap();
+        let of_audit = matches!(note, Note::Audited(_));
+        self.audited |= of_audit;
+        self.house.take_note(note);
+        of_audit
+    }
+
+    /// Both parties come, as the media plane would tell it.
+    async fn arrive(&mut self, call: CallId) -> [LegId; 2] {
+        let at = self.house.clock.now();
+        let sides = [Side::Client, Side::Companion];
+        let legs = sides.map(|_| LegId::new(fresh()));
+        for (side, leg) in sides.into_iter().zip(legs) {
+            self.house.tell_core(call, Event::Joined { side, leg });
+            self.house.take_report(Report::Connected { call, side, leg, at });
+        }
+        for from in sides {
+            self.house.take_report(Report::AudioReached { call, from, at });
+        }
+        self.settle().await;
+        assert!(matches!(self.state(call), State::Live { .. }), "{:?}", self.state(call));
+        legs
+    }
+
+    fn state(&self, call: CallId) -> State {
+        self.house.exchange.call(call).unwrap().state()
+    }
+
+    /// Both were seen then, and it is on disk.
+    async fn prove(&mut self, call: CallId, legs: [LegId; 2], seen: [Moment; 2]) {
+        for ((side, leg), at) in [Side::Client, Side::Companion].into_iter().zip(legs).zip(seen) {
+            self.house.take_report(Report::Alive { call, side, leg, at });
+        }
+        self.house.pulse_now();
+        self.settle().await;
+    }
+}
+
+impl House {
+    /// The look at which every call beats.
+    fn pulse_now(&mut self) {
+        self.pulse.rewind();
+        self.beat();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_keeps_what_media_saw_and_not_what_the_clock_says() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.house.pulse_now();
+    turned.settle().await;
+    assert!(bench.store.proofs().unwrap().is_empty(), "a call that is not live has nothing to prove");
+    let legs = turned.arrive(call).await;
+    let live = bench.clock.now();
+    let seen = [live + Span::from_ms(1), live + Span::from_ms(2)];
+    while bench.clock.now() < seen[1] {}
+    turned.prove(call, legs, seen).await;
+    assert_eq!(bench.store.proofs().unwrap()[&call], seen[0], "the side that was seen first");
+    // A leg that was replaced proves nothing of the new one.
+    turned.prove(call, [legs[0], LegId::new(fresh())], [seen[1]; 2]).await;
+    assert!(bench.store.proofs().unwrap()[&call] <= seen[0]);
+    let facts = bench.facts(call);
+    assert!(matches!(facts.last(), Some(Fact::Started)), "{facts:?}");
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_on_after_a_crash_and_the_gap_is_ours() {
+    let bench = Bench::new();
+    let (call, waiting) = (bench.call(Span::from_s(600)), bench.call(Span::from_s(600)));
+    let mut turned = bench.open(None).await;
+    let legs = turned.arrive(call).await;
+    let proved = bench.clock.now();
+    turned.prove(call, legs, [proved; 2]).await;
+    // An extension is held, and the process dies before it is a fact.
+    let (hold, at) = (HoldId::new(fresh()), bench.clock.now());
+    let (vendor, client, amount) = (bench.vendor, "wei".parse().unwrap(), cny(2000));
+    bench.store.commit(of(vec![Write::Hold { hold, call, vendor, client, amount, at }])).unwrap();
+    drop(turned);
+
+    let mut turned = bench.open(None).await;
+    let State::Paused { cause, stopped, .. } = turned.state(call) else { panic!("{:?}", turned.state(call)) };
+    assert_eq!((cause, stopped), (crate::call::Fault::Platform, proved));
+    assert!(matches!(turned.state(waiting), State::Connecting));
+    let wallet = bench.store.balances(bench.vendor, &"wei".parse().unwrap()).unwrap()[0];
+    assert_eq!((wallet.posted, wallet.held), (cny(10_000), 4000), "what no fact names is released");
+    turned.arrive(call).await;
+    let facts = bench.facts(call);
+    assert!(matches!(facts.last(), Some(Fact::Resumed)), "{facts:?}");
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.house.tell_core(waiting, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    assert!(matches!(turned.state(call), State::Settled { .. }));
+    assert!(bench.store.proofs().unwrap().is_empty());
+    bench.adds_up();
+    drop(turned);
+    let turned = bench.open(None).await;
+    assert!(turned.house.exchange.call(call).is_none(), "what is settled stays settled");
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_wait_for_a_full_disk_and_are_said_when_they_are_on_it() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    let legs = turned.arrive(call).await;
+    let before = bench.facts(call).len();
+    faults::set(&bench.path(), Some(StoreError::Full));
+    let since = bench.clock.now();
+    turned.house.take_report(Report::Lost { call, side: Side::Client, leg: legs[0], since });
+    turned.house.tell_state(call, Side::Companion);
+    turned.house.take_report(Report::Back { call, side: Side::Client, leg: legs[0], at: bench.clock.now() });
+    let waiting = turned.house.pending.len();
+    // A heartbeat is refused at once, and passes what waits.
+    turned.house.pulse_now();
+    turned.note().await;
+    assert_eq!(turned.house.pending.len(), waiting);
+    assert_eq!(bench.facts(call).len(), before, "nothing is on disk");
+    assert_eq!(turned.house.not_ready().as_deref(), Some("the disk is full"));
+    assert!(turned.house.failure.is_none(), "a full disk is no reason to stop");
+
+    faults::set(&bench.path(), None);
+    turned.settle().await;
+    let facts = bench.facts(call);
+    assert!(matches!(&facts[before..], [Fact::Lost { .. }, Fact::Paused { .. }, Fact::Back { .. }, Fact::Resumed]), "{facts:?}");
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_disk_does_not_prove_ends_as_of_its_last_proof() {
+    let mut bench = Bench::new();
+    bench.lease = Span::from_ms(200);
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    let legs = turned.arrive(call).await;
+    faults::set(&bench.path(), Some(StoreError::Full));
+    let mut seen = bench.clock.now();
+    let proved = seen;
+    while !turned.house.exchange.call(call).unwrap().is_over() {
+        seen = bench.clock.now();
+        for ((side, leg), at) in [Side::Client, Side::Companion].into_iter().zip(legs).zip([seen; 2]) {
+            turned.house.take_report(Report::Alive { call, side, leg, at });
+        }
+        turned.house.pulse_now();
+        turned.note().await;
+    }
+    assert!(seen.since(proved) >= Span::from_ms(100), "it ran on for its lease");
+    faults::set(&bench.path(), None);
+    turned.settle().await;
+    let journal = bench.journal(call);
+    let State::Settled { reason, at_fault, at, .. } = Call::replay(&journal).unwrap().state() else { panic!("{journal:?}") };
+    assert_eq!((reason, at_fault), (crate::call::EndReason::ServerFault, crate::call::Fault::Platform));
+    assert!(at <= proved, "charged until {at}, proved until {proved}");
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_ends_at_its_instant_however_long_the_disk_takes() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(1));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let State::Live { since } = turned.state(call) else { panic!() };
+    faults::set(&bench.path(), Some(StoreError::Busy));
+    while bench.clock.now() < since + Span::from_ms(1500) {
+        turned.house.do_due();
+    }
+    // In the core, and so on the line, it is over; on disk it is not.
+    assert!(turned.house.exchange.call(call).unwrap().is_over());
+    assert!(!turned.house.pending.is_empty());
+    assert!(!bench.facts(call).iter().any(|fact| matches!(fact, Fact::Ended { .. })));
+    faults::set(&bench.path(), None);
+    turned.settle().await;
+    let ended = bench.journal(call).entries.into_iter().find(|entry| matches!(entry.fact, Fact::Ended { .. })).unwrap();
+    assert_eq!(ended.at, since + Span::from_s(1));
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breach_or_a_clock_that_was_put_back_keeps_new_calls_out() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    assert_eq!(turned.house.takes_no_calls(), None);
+    // The audit of a sound database finds nothing.
+    turned.audited().await;
+    assert_eq!(turned.house.takes_no_calls(), None);
+    let finding = Finding { rule: "hash", place: "call_1".into(), fault: "a fact was changed".into() };
+    turned.house.take_note(Note::Audited(Ok(vec![finding])));
+    assert_eq!(turned.house.takes_no_calls().unwrap().code, Code::AuditFailed);
+    assert!(turned.house.not_ready().is_some());
+    turned.arrive(call).await; // Those that are on go on.
+    drop(turned);
+
+    let turned = bench.open(Some(Clock::read().wall + Span::from_s(3600))).await;
+    assert_eq!(turned.house.takes_no_calls().unwrap().code, Code::ClockBehind);
+    drop(turned);
+    let mut turned = bench.open(Some(Clock::read().wall - Span::from_s(1))).await;
+    assert_eq!(turned.house.not_ready(), None, "it has passed");
+    assert_eq!(turned.house.takes_no_calls(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_stops_the_house() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    faults::set(&bench.path(), Some(StoreError::Database("fsync".into())));
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.note().await;
+    assert!(matches!(turned.house.failure, Some(ServiceError::Store(StoreError::Database(_)))));
+    faults::set(&bench.path(), None);
+}

@@ -1,0 +1,112 @@
+//! Starts of the server and heartbeats: what a crash leaves proved.
+//!
+//! Invariants: only the last start writes, whatever an earlier one still had in flight is refused; a heartbeat touches no
+//! account, hold or journal; a proof of one start never goes back.
+
+use super::apply::Halt;
+use super::row_hash::{self, Table};
+use super::{Store, StoreError, rows};
+use crate::clock::{Moment, Reading, Span};
+use crate::ids::{BootId, CallId, HoldId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+
+/// What is proved of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// The call.
+    pub call: CallId,
+    /// Every side that was not away was seen until here.
+    pub until: Moment,
+    /// Time delivered until then.
+    pub delivered: Span,
+}
+
+/// A server begins; the heartbeats of earlier ones are refused from now on.
+pub(super) fn begin(connection: &Connection, boot: BootId, at: Moment) -> Result<(), Halt> {
+    let mut insert = connection.prepare_cached("INSERT INTO boot (id, started_at, alive_at) VALUES (?, ?, ?)")?;
+    insert.execute(params![boot.to_string(), at.unix_ms(), at.unix_ms()])?;
+    Ok(())
+}
+
+/// Overwrites the proofs of these calls, and shows that the server lives.
+pub(super) fn write(connection: &Connection, boot: BootId, at: Moment, clocks: &Reading, beats: &[Beat]) -> Result<(), Halt> {
+    let mut find = connection.prepare_cached("SELECT seq, seq = (SELECT max(seq) FROM boot) FROM boot WHERE id = ?")?;
+    let found = find.query_one([boot.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
+    let Some((seq, true)) = found else { return Err(Halt::broken(format!("a heartbeat of {boot}, which is not the last start"))) };
+    let mut alive = connection.prepare_cached("UPDATE boot SET alive_at = max(alive_at, ?) WHERE seq = ?")?;
+    alive.execute(params![at.unix_ms(), seq])?;
+    let mut put = connection.prepare_cached(
+        "INSERT INTO heartbeat VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (call) DO UPDATE SET boot = excluded.boot, wall_at = excluded.wall_at,
+         mono_ms = excluded.mono_ms, proved_until = excluded.proved_until, billable_ms = excluded.billable_ms
+         WHERE excluded.boot <> boot OR excluded.proved_until >= proved_until",
+    )?;
+    for beat in beats {
+        let (until, delivered) = (beat.until.unix_ms(), beat.delivered.ms());
+        put.execute(params![beat.call.to_string(), seq, clocks.wall.unix_ms(), clocks.awake.ms(), until, delivered])?;
+    }
+    Ok(())
+}
+
+/// A final call has nothing left to prove.
+pub(super) fn forget(connection: &Connection, call: CallId) -> Result<(), Halt> {
+    connection.prepare_cached("DELETE FROM heartbeat WHERE call = ?")?.execute([call.to_string()])?;
+    Ok(())
+}
+
+/// Releases what is on hold for an open call and named by none of its facts: who asked for it has no answer and asks again.
+pub(super) fn release_stray(connection: &Connection, call: CallId, known: &[HoldId], at: Moment) -> Result<(), Halt> {
+    let mut pending = connection.prepare_cached("SELECT id, account, amount FROM hold WHERE call = ? AND resolved_at IS NULL")?;
+    let pending = pending.query_map([call.to_string()], |row| Ok((rows::text::<HoldId>(row, 0)?, row.get(1)?, row.get(2)?)))?;
+    let pending = pending.collect::<rusqlite::Result<Vec<(HoldId, i64, i64)>>>()?;
+    let mut release = connection.prepare_cached("UPDATE hold SET released = amount, resolved_at = ?, row_hash = NULL WHERE id = ?")?;
+    let mut free = connection.prepare_cached("UPDATE account SET held = held - ? WHERE id = ?")?;
+    for (hold, account, amount) in pending.into_iter().filter(|(hold, ..)| !known.contains(hold)) {
+        release.execute(params![at.unix_ms(), hold.to_string()])?;
+        row_hash::keep(connection, Table::Hold, &[&hold.to_string()])?;
+        free.execute([amount, account])?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The last proof of each call that is not settled and has one.
+    pub fn proofs(&self) -> Result<BTreeMap<CallId, Moment>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let mut select = reader.prepare_cached("SELECT call, proved_until FROM heartbeat")?;
+        let proof = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::moment(row, 1)?));
+        Ok(select.query_map([], proof)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// When the last server on this database showed that it lived.
+    pub fn last_alive(&self) -> Result<Option<Moment>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let mut select = reader.prepare_cached("SELECT alive_at FROM boot ORDER BY seq DESC LIMIT 1")?;
+        Ok(select.query_one([], |row| rows::moment(row, 0)).optional()?)
+    }
+
+    /// What is on hold at present, by call.
+    pub fn pending_holds(&self) -> Result<BTreeMap<CallId, Vec<HoldId>>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let mut select = reader.prepare_cached("SELECT call, id FROM hold WHERE resolved_at IS NULL")?;
+        let mut holds = BTreeMap::<CallId, Vec<HoldId>>::new();
+        for hold in select.query_map([], |row| Ok((rows::text(row, 0)?, rows::text(row, 1)?)))? {
+            let (call, hold) = hold?;
+            holds.entry(call).or_default().push(hold);
+        }
+        Ok(holds)
+    }
+
+    /// The last sign of life of any server on this database, and the last fact of its newest call and of those that are open: no fact is
+    /// later by more than the time between two heartbeats. None for a new database.
+    pub fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
+        let reader = self.0.readers.take()?;
+        let mut select = reader.prepare_cached(
+            "SELECT max(at) FROM (
+                SELECT max(alive_at) AS at FROM boot
+                UNION ALL SELECT max(at) FROM journal WHERE call IN (SELECT id FROM call WHERE settled_at IS NULL)
+                UNION ALL SELECT max(at) FROM journal WHERE call = (SELECT max(id) FROM call))",
+        )?;
+        Ok(select.query_one([], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
+    }
+}

@@ -1,0 +1,197 @@
+//! What a crash leaves proved, and a disk that refuses for a while.
+
+use super::super::{Beat, Role, Store, faults};
+use super::*;
+use crate::clock::Clock;
+use crate::ids::BootId;
+use std::sync::mpsc::channel;
+
+impl Shop {
+    fn boot(&self) -> BootId {
+        let boot = BootId::new(self.uuid());
+        self.commit(of(vec![Write::Boot { boot, at: at(0) }]));
+        boot
+    }
+
+    fn beat(&self, boot: BootId, call: CallId, until: i64) -> Transaction {
+        let beats = vec![Beat { call, until: at(until), delivered: Span::from_ms(until) }];
+        of(vec![Write::Heartbeats { boot, at: at(until), clocks: Clock::read(), beats }])
+    }
+}
+
+#[test]
+fn a_heartbeat_overwrites_one_row_and_moves_no_money() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    let boot = shop.boot();
+    for until in [1000, 6000, 4000] {
+        shop.commit(shop.beat(boot, started.call, until));
+    }
+    let proofs = shop.store.proofs().unwrap();
+    assert_eq!(proofs.into_iter().collect::<Vec<_>>(), [(started.call, at(6000))], "a proof is never taken back");
+    assert_eq!(shop.store.last_alive(), Ok(Some(at(6000))));
+    assert_eq!(shop.wallet("c"), (100, 60));
+    assert_eq!(shop.store.journal(started.call).unwrap().unwrap().entries.len(), 1);
+    shop.commit(shop.settle(&started, &[20]));
+    assert!(shop.store.proofs().unwrap().is_empty(), "a final call has nothing left to prove");
+    shop.assert_broken(shop.beat(boot, started.call, 9000), "final call");
+    shop.assert_adds_up();
+}
+
+#[test]
+fn a_heartbeat_of_an_earlier_start_is_refused() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    let earlier = shop.boot();
+    shop.commit(shop.beat(earlier, started.call, 1000));
+    let boot = shop.boot();
+    shop.assert_broken(shop.beat(earlier, started.call, 90_000), "not the last start");
+    shop.assert_broken(shop.beat(BootId::new(Uuid::from_u128(99)), started.call, 90_000), "not the last start");
+    assert_eq!(shop.store.proofs().unwrap()[&started.call], at(1000));
+    // A proof of this start counts, also one that is earlier.
+    shop.commit(shop.beat(boot, started.call, 500));
+    assert_eq!(shop.store.proofs().unwrap()[&started.call], at(500));
+}
+
+#[test]
+fn what_is_on_hold_and_in_no_fact_is_released_once() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let mut started = shop.start_now("c", 30);
+    let (named, named_write) = shop.hold(started.call, "c", 20);
+    let extended = started.entry(1, Fact::Extended { by: crate::call::Asker::Client, hold: named, order_ref: None });
+    shop.commit(of(vec![named_write, Write::Facts { call: started.call, entries: vec![extended] }]));
+    let (stray, stray_write) = shop.hold(started.call, "c", 50);
+    shop.commit(of(vec![stray_write]));
+    assert_eq!(shop.wallet("c"), (100, 100));
+    let known = vec![started.holds[0].0, named];
+    assert_eq!(shop.store.pending_holds().unwrap()[&started.call].len(), 3);
+    for _ in 0..2 {
+        shop.commit(of(vec![Write::ReleaseStray { call: started.call, known: known.clone(), at: at(5) }]));
+        assert_eq!(shop.wallet("c"), (100, 50));
+        shop.assert_adds_up();
+    }
+    assert!(!shop.store.pending_holds().unwrap()[&started.call].contains(&stray));
+    started.holds.push((named, 20));
+    started.seq += 1;
+    shop.commit(shop.settle(&started, &[30, 20]));
+    assert_eq!(shop.wallet("c"), (50, 0));
+    shop.assert_adds_up();
+}
+
+#[test]
+fn a_fact_that_the_disk_refuses_waits_and_a_command_does_not() {
+    for fault in [StoreError::Full, StoreError::Busy] {
+        let shop = Shop::new();
+        shop.commit(of(vec![shop.credit("c", 100)]));
+        let started = shop.start_now("c", 60);
+        assert_eq!(shop.store.trouble(), None);
+        faults::set(&shop.path(), Some(fault.clone()));
+        let (tell, told) = channel();
+        let facts = |offset: u64| {
+            of(vec![Write::Facts { call: started.call, entries: vec![started.entry(offset, Fact::Warned { left: Span::from_s(60) })] }])
+        };
+        for number in 1..=3 {
+            let tell = tell.clone();
+            shop.store.submit(facts(number), move |outcome| tell.send((number, outcome)).unwrap());
+        }
+        // Told at once, before the facts in front of it.
+        assert_eq!(shop.store.commit(of(vec![shop.credit("c", 1)])), Err(fault.clone()));
+        assert_eq!(shop.store.trouble(), Some(fault.clone()));
+        assert_eq!(shop.store.commit(shop.start("c", 1).1), Err(fault.clone()));
+        assert!(told.try_recv().is_err(), "a fact is said to be on disk, or lost");
+        assert_eq!(shop.store.backlog(), 3);
+        assert_eq!(shop.path().with_extension("db.ballast").exists(), fault != StoreError::Full);
+
+        faults::set(&shop.path(), None);
+        let outcomes: Vec<_> = told.iter().take(3).collect();
+        assert_eq!(outcomes, [1, 2, 3].map(|number| (number, Ok(Outcome::Committed))));
+        while shop.store.commit(of(vec![shop.credit("c", 1)])) != Ok(Outcome::Committed) {
+            std::thread::yield_now();
+        }
+        assert_eq!(shop.store.trouble(), None);
+        assert!(shop.path().with_extension("db.ballast").exists());
+        assert_eq!(shop.wallet("c"), (101, 60));
+        shop.assert_adds_up();
+    }
+}
+
+#[test]
+fn a_store_that_is_closed_on_a_full_disk_says_what_is_lost() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    faults::set(&shop.path(), Some(StoreError::Full));
+    let (tell, told) = channel();
+    let entries = vec![started.entry(1, Fact::Started)];
+    shop.store.submit(of(vec![Write::Facts { call: started.call, entries }]), move |outcome| tell.send(outcome).unwrap());
+    shop.store.close();
+    assert_eq!(told.recv(), Ok(Err(StoreError::Full)));
+    faults::set(&shop.path(), None);
+    assert_eq!(shop.store.journal(started.call).unwrap().unwrap().entries.len(), 1);
+}
+
+#[test]
+fn nothing_is_tried_again_when_nobody_knows_what_became_of_it() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    let fault = StoreError::Database("fsync".to_owned());
+    faults::set(&shop.path(), Some(fault.clone()));
+    let entries = vec![started.entry(1, Fact::Started)];
+    let facts = of(vec![Write::Facts { call: started.call, entries }]);
+    assert_eq!(shop.store.commit(facts.clone()), Err(fault.clone()));
+    faults::set(&shop.path(), None);
+    assert_eq!(shop.store.commit(facts), Err(fault.clone()));
+    assert_eq!(shop.store.commit(of(vec![])), Err(fault));
+}
+
+#[test]
+fn the_last_moment_is_that_of_the_newest_fact_or_sign_of_life() {
+    let shop = Shop::new();
+    assert_eq!(shop.store.last_moment(), Ok(None));
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    assert_eq!(shop.store.last_moment(), Ok(Some(at(0))));
+    let boot = shop.boot();
+    shop.commit(shop.beat(boot, started.call, 7000));
+    assert_eq!(shop.store.last_moment(), Ok(Some(at(7000))));
+}
+
+#[test]
+fn the_audit_of_calls_that_are_not_over_looks_at_no_other() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 1000)]));
+    let (over, open) = (shop.start_now("c", 60), shop.start_now("c", 60));
+    shop.commit(shop.settle(&over, &[20]));
+    assert_eq!(shop.store.audit_unfinished(&record), Ok(vec![]));
+    let spoil = |call: CallId| {
+        let connection = rusqlite::Connection::open(shop.path()).unwrap();
+        connection.execute_batch("DROP TRIGGER journal_update").unwrap();
+        connection.execute("UPDATE journal SET at = at + 1 WHERE call = ? AND seq = 1", [call.to_string()]).unwrap();
+        let trigger = "CREATE TRIGGER journal_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal never changes'); END";
+        connection.execute_batch(trigger).unwrap();
+    };
+    spoil(over.call);
+    assert_eq!(shop.store.audit_unfinished(&record), Ok(vec![]));
+    let (tell, told) = channel();
+    let background = shop.store.audit_in_background(record, move |findings| tell.send(findings).unwrap()).unwrap();
+    let findings = told.recv().unwrap().unwrap();
+    assert!(findings.iter().any(|finding| finding.rule == "journal_hash" && finding.place == over.call.to_string()), "{findings:?}");
+    drop(background);
+    spoil(open.call);
+    let findings = shop.store.audit_unfinished(&record).unwrap();
+    assert!(!findings.is_empty() && findings.iter().all(|finding| finding.place == open.call.to_string()), "{findings:?}");
+}
+
+#[test]
+fn a_second_server_is_refused_and_tools_and_auditors_are_not() {
+    let shop = Shop::new();
+    assert!(matches!(Store::open(&shop.path(), Role::Server), Err(super::super::OpenError::Locked { .. })));
+    let tool = Store::open(&shop.path(), Role::Tool).unwrap();
+    tool.commit(of(vec![shop.credit("c", 5)])).unwrap();
+    assert_eq!(Store::open(&shop.path(), Role::Auditor).unwrap().audit(&record), Ok(vec![]));
+    assert_eq!(shop.wallet("c"), (5, 0));
+}
