@@ -55,6 +55,9 @@ async fn export(State(front): State<Arc<Front>>, asked: Asked) -> Result<Respons
 /// A part of the file, and what to ask for the next with.
 type Part = (Bytes, Option<Export>);
 
+/// A part that was asked for.
+type Coming = Pin<Box<dyn Future<Output = Result<Part, Problem>> + Send>>;
+
 async fn part(front: Arc<Front>, caller: Caller, export: Export) -> Result<Part, Problem> {
     let request = Request::ExportRecords(export.clone());
     let answered = front.ask(|reply| Inbound::Rest { caller, idempotency: None, request, reply }).await?;
@@ -67,7 +70,7 @@ async fn part(front: Arc<Front>, caller: Caller, export: Export) -> Result<Part,
 struct Parts {
     front: Arc<Front>,
     caller: Caller,
-    next: Option<Pin<Box<dyn Future<Output = Result<Part, Problem>> + Send>>>,
+    next: Option<Coming>,
 }
 
 impl HttpBody for Parts {
@@ -80,9 +83,7 @@ impl HttpBody for Parts {
         match next.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok((bytes, more))) => {
-                this.next = more.map(|export| -> Pin<Box<dyn Future<Output = _> + Send>> {
-                    Box::pin(part(Arc::clone(&this.front), this.caller, export))
-                });
+                this.next = more.map(|export| -> Coming { Box::pin(part(Arc::clone(&this.front), this.caller, export)) });
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Poll::Ready(Err(problem)) => {
