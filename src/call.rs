@@ -5,7 +5,7 @@
 //! or SDP; money enters only as "this hold was granted".
 //!
 //! This file has the words that are kept on disk; `event` what comes in and goes out, `state` how facts add up,
-//! `machine` what is decided, `recover` what a crash leaves of a call, `names` how it is all spelled.
+//! `machine` what is decided, `recover` what a crash leaves of a call, `policy` how an end is settled, `names` how it is all spelled.
 
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -13,16 +13,19 @@ mod event;
 pub mod fuzzing;
 mod machine;
 mod names;
+mod policy;
 mod recover;
 mod state;
 mod terms;
 
 pub use event::{Answered, Effect, Event, Notice, Refused, RequestId};
 pub use names::NameError;
+pub use policy::{Ending, Policy, PolicyError, Rule, Sold};
 pub use recover::Proof;
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
 
+use crate::billing::Plan;
 use crate::clock::{Moment, Span};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
 use crate::money::Money;
@@ -63,6 +66,10 @@ pub enum Fault {
 pub enum EndReason {
     /// The paid time is used up.
     TimeExpired,
+    /// The next increment would cost more than is set aside.
+    FundsExhausted,
+    /// The cap of an until-asleep plan is reached.
+    CapReached,
     /// The client hung up.
     ClientLeft,
     /// The companion hung up.
@@ -105,10 +112,11 @@ pub struct Terms {
     pub plan: PlanId,
     /// The plan's name, as text for people.
     pub plan_name: String,
-    /// Length of a block of paid time.
-    pub block: Span,
-    /// Price of a block.
-    pub price: Money,
+    /// What was sold, and by which rules it is rated.
+    pub sold: Plan,
+    /// What the booking sets aside, and each extension that names no amount: the price of a block or of the call, or a sum that
+    /// is metered down.
+    pub hold: Money,
     /// The grade the client pays for, where the plan names one.
     pub grade_paid: Option<String>,
     /// The grade of the companion for this vendor, where she has one.
@@ -123,6 +131,8 @@ pub struct Terms {
     pub companion_name: String,
     /// Sound or sound and picture.
     pub medium: Medium,
+    /// Which settlement its end will call for.
+    pub policy: Policy,
     /// How a charge is split.
     pub shares: Shares,
     /// `jti` of the client's join token.
@@ -172,7 +182,7 @@ pub enum Asker {
 /// What became true of a call. Facts are journalled in order and never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// The call exists and its first block is on hold.
+    /// The call exists and its first purchase is on hold.
     Created { terms: Box<Terms>, hold: HoldId },
     /// A party's offer was accepted for a new leg.
     Joined { side: Side, leg: LegId },
@@ -193,8 +203,8 @@ pub enum Fact {
     Resumed,
     /// Both pages were told that this much paid time is left.
     Warned { left: Span },
-    /// A further block was bought: its hold is granted.
-    Extended { by: Asker, hold: HoldId, order_ref: Option<String> },
+    /// More time was bought: its hold is granted. `amount`: none if it is the terms' own.
+    Extended { by: Asker, hold: HoldId, order_ref: Option<String>, amount: Option<Money> },
     /// Free time was given, after all paid time.
     Gifted { by: Asker, length: Span },
     /// The vendor withdrew a side's link: from now on only this token counts.

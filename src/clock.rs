@@ -2,7 +2,7 @@
 //!
 //! A [`Moment`] counts from the Unix epoch but advances by the monotonic clock: [`Clock`] takes the wall
 //! clock once, when it is made, and adds what the monotonic clock measured since. So a step of the wall
-//! clock (NTP, a person) changes no duration and no bill of a running call. Rooms of floors 1 to 3 are
+//! clock (NTP, a person) changes no duration and no bill of a running call. Rooms of floors 1 to 4 are
 //! handed moments and never a `Clock`.
 //!
 //! The monotonic clock stands while the machine sleeps (clock_gettime(2), `CLOCK_MONOTONIC`). [`Watch`] notices that and steps

@@ -15,7 +15,7 @@ mod view;
 
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
-pub use record::{RecordError, receipt, record};
+pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 
 use crate::call::{self, Call, Event, Refused, State, Terms, TermsError};

@@ -14,6 +14,7 @@
 //! | `records` | records as they are given out, and the keys that check them |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
+//! | `plans` | plans and settlement policies on the wire |
 //! | `heartbeat` | what is proved of calls that run, kept on disk; what happens when it is not |
 //! | `recovery` | taking up what a crash left, the audit behind it, the clocks |
 //! | `wire` | the one place where wire types meet those of the core |
@@ -26,6 +27,7 @@ mod line;
 mod links;
 mod look_up;
 mod parties;
+mod plans;
 mod records;
 mod recovery;
 mod window;

@@ -30,11 +30,13 @@ mod heartbeat;
 mod journal;
 mod ledger;
 mod open;
+mod policy_row;
 mod read;
 mod row_hash;
 mod rows;
 mod schema;
 mod signatures;
+mod sold_row;
 mod writer;
 
 #[cfg(test)]
@@ -46,8 +48,9 @@ pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 pub use signatures::SignedRecord;
 
-use crate::call::{Entry, Medium};
-use crate::clock::{Moment, Reading, Span};
+use crate::billing;
+use crate::call::{Entry, Medium, Policy};
+use crate::clock::{Moment, Reading};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
 use std::path::{Path, PathBuf};
@@ -198,6 +201,8 @@ pub enum Write {
     CloseSession { session_hash: [u8; 32] },
     /// A plan.
     AddPlan(Plan),
+    /// How a vendor's calls are settled from now on; calls that are made keep theirs.
+    SetPolicy { vendor: VendorId, policy: Policy, at: Moment },
     /// A companion.
     AddCompanion(Companion),
     /// Money into a client's wallet. Condition: this vendor has not seen the order reference before.
@@ -239,14 +244,16 @@ pub struct Settlement {
     pub record: String,
 }
 
-/// A plan as stored (for now always of blocks).
+/// A plan as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub id: PlanId,
     pub vendor: VendorId,
     pub name: String,
-    pub block: Span,
-    pub price: Money,
+    /// By which rules its calls are rated.
+    pub sold: billing::Plan,
+    /// What a call sets aside when it is made and with each extension.
+    pub hold: Money,
     pub grade: Option<String>,
     pub created_at: Moment,
 }

@@ -32,7 +32,9 @@ export function drawReceipt(place, receipt, reader, { titled = reader === 'vendo
   }
   fact(t('receipt_gift'), receipt.gift_s ? tLength(receipt.gift_s) : null, 'gift');
   for (const added of receipt.extensions ?? []) {
-    const words = t(added.kind === 'gift' || added.free ? 'receipt_added_free' : 'receipt_added', { length: tLength(added.added_s), by: t(`by_${added.by}`) });
+    const free = added.kind === 'gift' || added.free;
+    const what = added.kind === 'top_up' && added.amount ? tMoney(added.amount) : tLength(added.added_s ?? 0);
+    const words = t(free ? 'receipt_added_free' : 'receipt_added', { length: what, by: t(`by_${added.by}`) });
     fact(words, tClock(added.at), 'extension');
   }
   fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
@@ -55,6 +57,16 @@ function rules(receipt) {
   ];
 }
 
+/**
+ * What a line counts. A window's label is the vendor's own word and stands in front.
+ * @param {import('./call/wire.js').Line} line
+ */
+function lineWords(line) {
+  const counted = tWord(`unit_${line.unit}`, 'unit_other', { quantity: line.quantity });
+  if (line.label === 'minimum') return t('line_minimum');
+  return line.unit === 's' && !['any', 'block'].includes(line.label) ? `${line.label} · ${counted}` : counted;
+}
+
 /** @param {Receipt} receipt */
 function money(receipt) {
   const body = make('tbody');
@@ -64,7 +76,7 @@ function money(receipt) {
     const cells = [make('th', { scope: 'row' }, label), make('td', { 'data-testid': `receipt-${name}` }, tMoney(amount))];
     body.append(make('tr', { class: kind }, ...cells));
   };
-  for (const line of receipt.lines ?? []) row(tWord(`unit_${line.unit}`, 'unit_other', { quantity: line.quantity }), line.amount, 'line');
+  for (const line of receipt.lines ?? []) row(lineWords(line), line.amount, 'line');
   row(t('receipt_held'), receipt.held, 'held');
   row(t('receipt_charge'), receipt.charge, 'charge', 'sum');
   row(t('receipt_refund'), receipt.refund, 'refund');

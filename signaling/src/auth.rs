@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// The name of the vendor page's cookie.
 pub const COOKIE: &str = "lull_session";
@@ -115,9 +116,12 @@ pub fn origin_of(url: &str) -> Option<String> {
         _ => return None,
     };
     let host = uri.host()?.to_ascii_lowercase();
-    // The library takes an empty host, and brackets anywhere.
-    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-    if inside.is_empty() || inside.contains(['[', ']']) {
+    // The library takes an empty host, brackets anywhere and escapes; an origin has an address or a plain name (RFC 3986 section 3.2.2).
+    let is_host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet)),
+    };
+    if !is_host {
         return None;
     }
     match uri.port_u16() {

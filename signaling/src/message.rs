@@ -42,7 +42,7 @@ pub enum PageBody {
     Offer { sdp: String },
     /// An SDP offer with new ICE credentials for the page's own leg.
     IceRestart { sdp: String },
-    /// The client buys one more block from her wallet. `key` makes it count once (8 to 64 characters, new for each tap).
+    /// The client buys one more block, or tops up, from her wallet. `key` makes it count once (8 to 64 characters, new for each tap).
     Extend { key: String },
     /// The companion gives time. `key` as above.
     Gift { key: String, minutes: u32 },
@@ -138,13 +138,23 @@ pub struct CallView {
     pub grade_paid: Option<String>,
     /// The companion's grade, if she has one.
     pub grade_delivered: Option<String>,
-    /// Length of a block in seconds.
+    /// `block`, `per_minute`, `flat` or `until_asleep`.
+    pub plan_kind: String,
+    /// Length of a block in seconds; 0 of other kinds.
     pub block_s: u64,
-    /// Price of a block.
+    /// Price of a block or of the whole call; of metered calls what a top-up sets aside.
     pub price: Amount,
-    /// Blocks bought so far.
+    /// Of metered calls, while they are open: what a minute costs now.
+    pub rate: Option<Rate>,
+    /// For the client: what is set aside in all.
+    pub held: Option<Amount>,
+    /// For the client: the charge if the call ended now and she ended it.
+    pub spent: Option<Amount>,
+    /// The paid time runs out: false of one price for the whole call, which only the longest duration ends.
+    pub limited: bool,
+    /// Blocks bought so far; of other kinds the booking and its top-ups.
     pub blocks: u32,
-    /// Paid and given time so far, in seconds.
+    /// Paid and given time so far, in seconds; of metered calls as far as it is known.
     pub paid_s: u64,
     /// Of it, given for free.
     pub gift_s: u64,
@@ -166,7 +176,7 @@ pub struct CallView {
     pub available: Option<Amount>,
     /// For the client: the call can be extended now as far as the call goes (the wallet may still be short).
     pub can_extend: bool,
-    /// For the companion: her part of one block.
+    /// For the companion: her part of one block or of the whole price; none of metered calls.
     pub pay: Option<Amount>,
     /// For the companion: her part if the call ended now.
     pub earned: Option<Amount>,
@@ -178,6 +188,15 @@ pub struct CallView {
     pub at_fault: Option<String>,
     /// Once settled: the client's receipt (for the companion: her statement).
     pub receipt: Option<serde_json::Value>,
+}
+
+/// What a minute costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// The label of the plan's window; `any` where there is one rate.
+    pub label: String,
+    /// Money a minute.
+    pub per_minute: Amount,
 }
 
 /// One party.

@@ -13,6 +13,7 @@ mod json;
 mod plans;
 mod records;
 mod session;
+mod settlement;
 
 pub(crate) use command::Id;
 pub use json::parse as parse_json;
@@ -22,6 +23,7 @@ use crate::inbound::Role;
 use crate::message::Amount;
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All REST routes.
@@ -32,6 +34,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .merge(calls::routes())
         .merge(records::routes())
         .merge(session::routes())
+        .merge(settlement::routes())
 }
 
 /// A well-formed REST request. Ids are still texts: whether they name anything is the house's business.
@@ -43,6 +46,10 @@ pub enum Request {
     ListPlans(Page),
     /// `GET /v1/plans/{id}`
     GetPlan { id: String },
+    /// `GET /v1/settlement`
+    GetSettlement,
+    /// `PUT /v1/settlement`
+    SetSettlement(SetSettlement),
     /// `POST /v1/companions`
     CreateCompanion(CreateCompanion),
     /// `GET /v1/companions`
@@ -129,28 +136,111 @@ pub enum CallFilter {
 }
 
 /// The kind of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanKind {
     /// Blocks of a length at a price.
+    #[default]
     Block,
+    /// By increments of time, as long as the money set aside lasts.
+    PerMinute,
+    /// One price for a call of any length.
+    Flat,
+    /// By increments of time until the client sleeps, up to a cap.
+    UntilAsleep,
 }
 
-/// A new plan.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// How a charge becomes whole minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanRounding {
+    /// Towards zero.
+    Down,
+    /// To the nearest, halves up.
+    HalfUp,
+    /// To the nearest, halves to the even neighbour.
+    HalfEven,
+}
+
+/// A part of the day with its rate.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateWindow {
+    /// Shown on bills, 1 to 40 characters.
+    pub label: String,
+    /// `HH:MM`, local, included.
+    pub start: String,
+    /// `HH:MM`, local, excluded; may lie before the start, across midnight.
+    pub end: String,
+    /// Minor units a minute.
+    pub rate_minor_per_min: i64,
+}
+
+/// A new plan. Which fields there are depends on the kind (`docs/interface.md`); the names are those of the rating examples.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreatePlan {
     /// 1 to 100 characters.
     pub name: String,
-    /// Always `block` for now.
+    /// What is sold.
     pub kind: PlanKind,
-    /// 1 to 43,200 seconds.
-    pub block_s: i64,
-    /// Above zero.
-    pub price: Amount,
     /// The grade it sells, 1 to 40 characters.
     #[serde(default)]
     pub grade: Option<String>,
+    /// `block`: 1 to 43,200 seconds.
+    #[serde(default)]
+    pub block_s: Option<i64>,
+    /// `block` and `flat`: above zero.
+    #[serde(default)]
+    pub price: Option<Amount>,
+    /// Metered kinds: 1 to 86,400 seconds.
+    #[serde(default)]
+    pub first_increment_s: Option<i64>,
+    /// The same for each later one.
+    #[serde(default)]
+    pub increment_s: Option<i64>,
+    /// One rate at all times, or else `windows`.
+    #[serde(default)]
+    pub rate_minor_per_min: Option<i64>,
+    /// 1 to 24, covering the day.
+    #[serde(default)]
+    pub windows: Option<Vec<RateWindow>>,
+    /// The zone of the windows.
+    #[serde(default)]
+    pub tz: Option<String>,
+    /// `until_asleep`: most seconds that are billed.
+    #[serde(default)]
+    pub cap_s: Option<i64>,
+    /// `until_asleep`: most that is charged.
+    #[serde(default)]
+    pub cap_minor: Option<i64>,
+    /// What a booking or a top-up sets aside; of `until_asleep` by default the cap.
+    #[serde(default)]
+    pub hold: Option<Amount>,
+    /// Where there is no `hold`.
+    #[serde(default)]
+    pub currency: Option<String>,
+    /// Free seconds at the beginning.
+    #[serde(default)]
+    pub grace_s: Option<i64>,
+    /// What a call costs at least.
+    #[serde(default)]
+    pub min_charge_minor: Option<i64>,
+    /// Default `down`.
+    #[serde(default)]
+    pub rounding: Option<PlanRounding>,
+}
+
+/// What a vendor gives beyond the defaults; what is not named has its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetSettlement {
+    /// A flat call that delivered less is free where the rule is `free_below_min`.
+    #[serde(default)]
+    pub flat_min_s: Option<i64>,
+    /// By end reason, then by what was sold, the rule.
+    #[serde(default)]
+    pub rules: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A new companion.
@@ -202,13 +292,16 @@ pub struct CreateCall {
     pub media: Option<Media>,
 }
 
-/// More time for a running call: by the wallet (neither field), by an order paid in the shop, or as a gift.
+/// More time for a running call: by the wallet (no field, or an amount), by an order paid in the shop, or as a gift.
 #[derive(Clone, Debug, PartialEq, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Extend {
-    /// An order of the block's price, credited and held in one step.
+    /// An order over what is set aside, credited and held in one step.
     #[serde(default)]
     pub order_ref: Option<String>,
+    /// Metered calls: what is set aside; by default as much as at the booking.
+    #[serde(default)]
+    pub amount: Option<Amount>,
     /// Free time instead: 60 to 3,600 seconds.
     #[serde(default)]
     pub gift_s: Option<i64>,

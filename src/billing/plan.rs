@@ -98,6 +98,23 @@ pub enum PlanError {
     Rates(#[from] RatesError),
 }
 
+/// Why an amount cannot be what a call sets aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// Free is allowed, negative is not.
+    #[error("what is set aside is between 0 and 2^53 - 1 minor units of the plan's currency")]
+    Range,
+    /// A block or a flat price is set aside whole, no more and no less.
+    #[error("what is set aside is the plan's price, {0}")]
+    NotThePrice(Money),
+    /// Too little for the first increment, or for the least a call may cost.
+    #[error("what is set aside pays for no call; this plan needs at least {0}")]
+    TooLittle(Money),
+    /// A cap below the first increment, or below the least a call may cost.
+    #[error("nothing could be billed below this cap; this plan needs at least {seconds} s and {amount}")]
+    Cap { seconds: i64, amount: Money },
+}
+
 impl Plan {
     /// A plan, checked.
     pub fn new(currency: Currency, kind: Kind, conditions: Conditions) -> Result<Plan, PlanError> {
@@ -126,9 +143,45 @@ impl Plan {
         self.currency
     }
 
+    /// What comes with it.
+    pub fn conditions(&self) -> Conditions {
+        self.conditions
+    }
+
     /// What kind it is.
     pub fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// Whether a call can be made with this set aside. What is added to it later may be less.
+    pub fn check_hold(&self, hold: Money) -> Result<(), HoldError> {
+        if !(0..=Money::MAX_AMOUNT).contains(&hold.amount) || hold.currency != self.currency {
+            return Err(HoldError::Range);
+        }
+        let (increments, cap_s, cap) = match &self.kind {
+            Kind::Block { price, .. } | Kind::Flat { price } if hold.amount != *price => {
+                return Err(HoldError::NotThePrice(self.money(*price)));
+            }
+            Kind::Block { .. } | Kind::Flat { .. } => return Ok(()),
+            Kind::PerMinute(increments) => (increments, None, None),
+            Kind::UntilAsleep { increments, cap_s, cap } => (increments, *cap_s, *cap),
+        };
+        let least = self.least(increments);
+        if cap_s.is_some_and(|cap_s| cap_s < increments.first_s) || cap.is_some_and(|cap| cap < least) {
+            return Err(HoldError::Cap { seconds: increments.first_s, amount: self.money(least) });
+        }
+        if hold.amount < least { Err(HoldError::TooLittle(self.money(least))) } else { Ok(()) }
+    }
+
+    /// What a metered call needs at least: the dearest first increment, rounded up, and the minimum.
+    fn least(&self, increments: &Increments) -> i64 {
+        // A rate below 2^53 times a year of seconds fits many times over.
+        let first = (i128::from(increments.rates.highest()) * i128::from(increments.first_s) + 59) / 60;
+        i64::try_from(first).unwrap_or(i64::MAX).max(self.conditions.minimum)
+    }
+
+    fn money(&self, amount: i64) -> Money {
+        Money::new(amount, self.currency)
     }
 }
 
@@ -193,6 +246,31 @@ mod tests {
         for grace_s in [-1, LONGEST_S + 1] {
             let conditions = Conditions { grace_s, ..Conditions::default() };
             assert_eq!(Plan::new("CNY".parse().unwrap(), Kind::Flat { price: 1 }, conditions), Err(PlanError::Time));
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_pays_for_a_beginning() {
+        let cny = |amount| Money::new(amount, "CNY".parse().unwrap());
+        let of = |kind, minimum| Plan::new(cny(0).currency, kind, Conditions { minimum, ..Conditions::default() }).unwrap();
+        let block = of(Kind::Block { block_s: 900, price: 2000 }, 0);
+        let flat = of(Kind::Flat { price: 2000 }, 0);
+        for plan in [&block, &flat] {
+            assert_eq!(plan.check_hold(cny(2000)), Ok(()));
+            assert_eq!(plan.check_hold(cny(1999)), Err(HoldError::NotThePrice(cny(2000))));
+            assert_eq!(plan.check_hold(Money::new(2000, "JPY".parse().unwrap())), Err(HoldError::Range));
+        }
+        let per_minute = of(Kind::PerMinute(metered(61, 1)), 0);
+        assert_eq!(per_minute.check_hold(cny(305)), Ok(()));
+        assert_eq!(per_minute.check_hold(cny(304)), Err(HoldError::TooLittle(cny(305))));
+        assert_eq!(per_minute.check_hold(cny(-1)), Err(HoldError::Range));
+        assert_eq!(per_minute.check_hold(cny(Money::MAX_AMOUNT + 1)), Err(HoldError::Range));
+        assert_eq!(of(Kind::PerMinute(metered(61, 1)), 400).check_hold(cny(399)), Err(HoldError::TooLittle(cny(400))));
+        let capped = |cap_s, cap| of(Kind::UntilAsleep { increments: metered(60, 60), cap_s, cap }, 0).check_hold(cny(300));
+        assert_eq!(capped(None, None), Ok(()));
+        assert_eq!(capped(Some(60), Some(300)), Ok(()));
+        for (cap_s, cap) in [(Some(59), None), (None, Some(299))] {
+            assert_eq!(capped(cap_s, cap), Err(HoldError::Cap { seconds: 60, amount: cny(300) }));
         }
     }
 

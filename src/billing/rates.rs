@@ -4,7 +4,7 @@
 //! missing one never. Windows cover the day exactly. The zones are those bundled with the program ([`ZONES_VERSION`]); what
 //! the machine has installed is not looked at.
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::money::Money;
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -16,6 +16,7 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rates {
     zone: TimeZone,
+    is_by_window: bool,
     /// By their start; each lasts until the next one starts, the last until the first. Never empty.
     windows: Vec<Window>,
 }
@@ -82,7 +83,7 @@ impl Rates {
     /// The same rate at all times, in minor units a minute.
     pub fn one(rate: i64) -> Result<Self, RatesError> {
         check_rate(rate)?;
-        Ok(Self { zone: TimeZone::UTC, windows: vec![Window { label: ANY.to_owned(), start_ms: 0, rate }] })
+        Ok(Self { zone: TimeZone::UTC, is_by_window: false, windows: vec![Window { label: ANY.to_owned(), start_ms: 0, rate }] })
     }
 
     /// Rates by the time of day in `zone`, an IANA name. The windows, in any order, cover each instant of a day once.
@@ -120,7 +121,36 @@ impl Rates {
         if parts.is_empty() {
             return Err(RatesError::Empty);
         }
-        Ok(Self { zone, windows: parts.into_iter().map(|(window, _)| window).collect() })
+        Ok(Self { zone, is_by_window: true, windows: parts.into_iter().map(|(window, _)| window).collect() })
+    }
+
+    /// The highest rate of the day, in minor units a minute.
+    pub fn highest(&self) -> i64 {
+        self.windows.iter().map(|window| window.rate).max().unwrap_or(0)
+    }
+
+    /// The IANA name of the zone whose time of day the windows follow; none for a rate that never changes.
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.iana_name().filter(|_| self.is_by_window)
+    }
+
+    /// The windows in order of their start: label, `HH:MM` of start and end, rate. One window without a [`zone`](Self::zone)
+    /// is the rate that never changes.
+    pub fn windows(&self) -> impl Iterator<Item = (&str, String, String, i64)> {
+        let nexts = self.windows.iter().cycle().skip(1);
+        let windows = self.windows.iter().zip(nexts);
+        windows.map(|(window, next)| (window.label.as_str(), clock_text(window.start_ms), clock_text(next.start_ms), window.rate))
+    }
+
+    /// What is in force at an instant: the window's label and its rate in minor units a minute.
+    pub fn at(&self, at: Moment) -> (&str, i64) {
+        let mut found = 0;
+        // A millisecond has one window, so nothing is left to break off.
+        let _ = self.stretches(at, at + Span::from_ms(1), |_, _, window| {
+            found = window;
+            std::ops::ControlFlow::Break(())
+        });
+        (self.label(found), self.rate(found))
     }
 
     /// How many windows there are.
@@ -268,6 +298,11 @@ mod tests {
         assert_eq!(shown(&berlin, "2026-10-24T23:00:00Z", "2026-10-25T03:00:00Z"), "night 5400, day 1800, night 1800, day 5400");
         // 02:00 CET becomes 03:00 CEST at 01:00Z.
         assert_eq!(shown(&berlin, "2026-03-29T00:00:00Z", "2026-03-29T02:00:00Z"), "night 3600, day 3600");
+        let at = |text: &str| berlin.at(Moment::from_unix_ms(text.parse::<Timestamp>().unwrap().as_millisecond()));
+        assert_eq!(at("2026-10-25T00:29:59.999Z"), ("night", 100));
+        assert_eq!(at("2026-10-25T00:30:00.000Z"), ("day", 100));
+        assert_eq!(at("2026-10-25T01:00:00.000Z"), ("night", 100), "02:00 for the second time");
+        assert_eq!(Rates::one(300).unwrap().at(Moment::from_unix_ms(0)), (ANY, 300));
         assert!(ZONES_VERSION.starts_with("20"), "{ZONES_VERSION}");
     }
 }

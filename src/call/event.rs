@@ -35,10 +35,11 @@ pub enum Event {
     Failed { side: Side, leg: LegId },
     /// The media plane's totals for one side; the last ones before the end become facts.
     Measured { side: Side, quality: Quality },
-    /// Somebody who pays wants one more block. The shell makes the hold's name where it makes the request's: the same
-    /// name again is the same purchase. `order_ref`: the vendor was paid outside, credit the wallet first.
-    ExtendAsked { by: Asker, hold: HoldId, order_ref: Option<String>, request: RequestId },
-    /// The store set the block's price aside.
+    /// Somebody who pays wants more time: one more block, or a top-up by `amount` (none: the terms' own). The shell makes the
+    /// hold's name where it makes the request's: the same name again is the same purchase. `order_ref`: the vendor was paid
+    /// outside, credit the wallet first.
+    ExtendAsked { by: Asker, hold: HoldId, amount: Option<Money>, order_ref: Option<String>, request: RequestId },
+    /// The store set it aside.
     Reserved { hold: HoldId },
     /// The store did not; nothing was written.
     NotReserved { hold: HoldId, why: Refused },
@@ -63,8 +64,8 @@ pub enum Event {
 pub enum Effect {
     /// Stop forwarding and close both legs, at once and before anything is committed.
     StopMedia,
-    /// Set one block's price aside under this name, then say [`Event::Reserved`] or [`Event::NotReserved`].
-    Reserve { hold: HoldId, order_ref: Option<String>, request: RequestId },
+    /// Set this amount aside under this name, then say [`Event::Reserved`] or [`Event::NotReserved`].
+    Reserve { hold: HoldId, amount: Money, order_ref: Option<String>, request: RequestId },
     /// Tell one side, or both.
     Tell { to: Option<Side>, notice: Notice },
     /// The answer to a request; each request is answered once.
@@ -80,8 +81,8 @@ pub enum Notice {
     Started,
     /// This much time is left before the call ends by time.
     Warning { left: Span },
-    /// One more block was bought.
-    Extended { by: Asker },
+    /// More time was bought; `added` is what it adds as far as is known, for a top-up depends on the hours it falls in.
+    Extended { by: Asker, added: Span },
     /// Free time was given.
     Gifted { by: Asker, length: Span },
     /// The meter stands.
@@ -95,7 +96,7 @@ pub enum Notice {
 /// A request that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
-    /// The call is one block longer.
+    /// The call is longer by what was bought.
     Extended,
     /// The call is longer by the gift.
     Gifted,
@@ -120,6 +121,15 @@ pub enum Refused {
     /// A client cannot give time away, a companion cannot buy it.
     #[error("this party cannot ask for that")]
     NotAllowed,
+    /// The plan has one price for the whole call, or its cap is paid for.
+    #[error("there is nothing more to buy: this call is paid for whole")]
+    NothingToBuy,
+    /// A top-up that does not reach the next increment.
+    #[error("this amount buys no more time at the rate that will be in force")]
+    BuysNothing,
+    /// Not an amount of the plan's currency above zero, or not the price of a block.
+    #[error("this call is extended by {accepted}")]
+    Amount { accepted: Money },
     /// The call would pass its longest duration.
     #[error("the call would become longer than a call may be")]
     TooLong,
@@ -135,7 +145,7 @@ pub enum Refused {
     /// Too many requests of this call wait for the store.
     #[error("too many requests at once")]
     Busy,
-    /// The wallet has less than a block's price.
+    /// The wallet has less than is to be set aside.
     #[error("the wallet has {available}")]
     Funds { available: Money },
     /// The order reference was used before.

@@ -5,6 +5,7 @@
 
 use super::state::Ask;
 use super::{Answered, Asker, Call, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State};
+use crate::billing::Kind;
 use crate::clock::{Moment, Span};
 use crate::ids::{HoldId, LegId};
 use crate::money::Money;
@@ -69,8 +70,8 @@ impl Call {
             Event::Failed { side, leg } => self.lost(side, leg, now, now, out),
             Event::Back { side, leg, at } => self.back(side, leg, self.within(at, now), out),
             Event::Measured { side, quality } => self.measured[side as usize] = Some(quality),
-            Event::ExtendAsked { by, hold, order_ref, request } => {
-                let ask = Ask { by, hold, order_ref, request };
+            Event::ExtendAsked { by, hold, amount, order_ref, request } => {
+                let ask = Ask { by, hold, amount: amount.unwrap_or(self.terms.hold), order_ref, request };
                 if let Err(why) = self.extend_asked(ask, out) {
                     out.push(Effect::Answer { request, result: Err(why) });
                 }
@@ -145,7 +146,7 @@ impl Call {
                 }
                 // Time that was not delivered is not used up: the call waits for who is missing.
                 Due::TimeExpired | Due::MaxDuration if self.falters() => self.own_up(at, out),
-                Due::TimeExpired => self.end(EndReason::TimeExpired, Fault::None, at, out),
+                Due::TimeExpired => self.end(self.end_of_paid(), Fault::None, at, out),
                 Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
                 Due::MediaTimeout => {
                     let at_fault = self.away().map_or(Fault::Platform, |(cause, _)| cause);
@@ -169,10 +170,11 @@ impl Call {
             }
             State::Live { since } => {
                 let left = self.deliverable() - self.delivered;
-                let cut = self.paid() + self.gifted > limits.max_duration;
+                let cut = self.bought_and_given().is_none();
                 let end = (since + left, if cut { Due::MaxDuration } else { Due::TimeExpired });
-                // Armed warnings are shorter than what is left, so they fall due inside this span.
-                match self.armed.first().map(|warning| (since + (left - *warning), Due::Warning(*warning))) {
+                // A pause into a dearer hour may have passed a warning: then it is given at once, with what is left.
+                let warning = self.armed.first().map(|warning| (*warning).min(left));
+                match warning.map(|warning| (since + (left - warning), Due::Warning(warning))) {
                     Some(warning) if warning.0 < end.0 => Some(warning),
                     Some(_) | None => Some(end),
                 }
@@ -332,12 +334,12 @@ impl Call {
             self.asks.push(ask); // The same purchase again: one hold, and both are answered.
             return Ok(());
         }
-        self.has_room(self.terms.block)?;
-        let blocks = i64::try_from(self.holds.len() + self.asked_blocks() + 1).unwrap_or(i64::MAX);
-        if self.terms.price.amount.checked_mul(blocks).is_none_or(|total| total > Money::MAX_AMOUNT) {
+        self.can_buy(ask.amount)?;
+        let total = [self.amounts(), &self.asked()].concat().iter().try_fold(ask.amount.amount, |sum, amount| sum.checked_add(*amount));
+        if total.is_none_or(|total| total > Money::MAX_AMOUNT) {
             return Err(Refused::TooLarge);
         }
-        out.push(Effect::Reserve { hold: ask.hold, order_ref: ask.order_ref.clone(), request: ask.request });
+        out.push(Effect::Reserve { hold: ask.hold, amount: ask.amount, order_ref: ask.order_ref.clone(), request: ask.request });
         self.asks.push(ask);
         Ok(())
     }
@@ -347,8 +349,9 @@ impl Call {
         // A hold nobody here asked for (an answer from before a restart) is released by the settlement.
         let Some(first) = asks.first() else { return };
         let by = first.by;
-        self.record(now, Fact::Extended { by, hold, order_ref: first.order_ref.clone() });
-        tell(out, Notice::Extended { by });
+        let (amount, before) = ((first.amount != self.terms.hold).then_some(first.amount), self.paid());
+        self.record(now, Fact::Extended { by, hold, order_ref: first.order_ref.clone(), amount });
+        tell(out, Notice::Extended { by, added: self.paid() - before });
         for ask in asks {
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
         }
@@ -382,17 +385,51 @@ impl Call {
         }
     }
 
-    /// Whether `more` fits below the longest duration, beside the blocks that wait for the store.
-    fn has_room(&self, more: Span) -> Result<(), Refused> {
-        let asked = i64::try_from(self.asked_blocks()).unwrap_or(i64::MAX);
-        let total = self.paid() + self.gifted + Span::from_ms(self.terms.block.ms() * asked) + more;
-        if total > self.terms.limits.max_duration { Err(Refused::TooLong) } else { Ok(()) }
+    /// Whether a further purchase by this amount would lengthen the call.
+    fn can_buy(&self, amount: Money) -> Result<(), Refused> {
+        let hold = self.terms.hold;
+        if amount.currency != hold.currency || !(0..=Money::MAX_AMOUNT).contains(&amount.amount) {
+            return Err(Refused::Amount { accepted: hold });
+        }
+        match self.terms.sold.kind() {
+            Kind::Block { .. } if amount != hold => Err(Refused::Amount { accepted: hold }),
+            Kind::Block { block_s, .. } => self.has_room(Span::from_s(*block_s)),
+            // One price for the whole call.
+            Kind::Flat { .. } => Err(Refused::NothingToBuy),
+            // What a top-up buys depends on the hours it falls in.
+            Kind::PerMinute(_) | Kind::UntilAsleep { .. } => {
+                let mut more = self.asked();
+                let before = self.quota_with(&more);
+                if before.is_none_or(|before| before + self.gifted >= self.terms.limits.max_duration) {
+                    return Err(Refused::TooLong);
+                }
+                more.push(amount.amount);
+                if self.quota_with(&more) != before {
+                    return Ok(());
+                }
+                more.push(Money::MAX_AMOUNT);
+                Err(if self.quota_with(&more) == before { Refused::NothingToBuy } else { Refused::BuysNothing })
+            }
+        }
     }
 
-    /// Purchases that wait for the store.
-    fn asked_blocks(&self) -> usize {
+    /// Whether a purchase would be taken now, as far as the call is concerned.
+    pub fn can_extend(&self) -> bool {
+        self.takes_time().and_then(|()| self.can_buy(self.terms.hold)).is_ok()
+    }
+
+    /// Whether `more` fits below the longest duration, beside the blocks that wait for the store.
+    fn has_room(&self, more: Span) -> Result<(), Refused> {
+        let asked = i64::try_from(self.asked().len()).unwrap_or(i64::MAX);
+        let blocks = self.terms.block().map_or(Span::ZERO, |block| Span::from_ms(block.ms() * asked));
+        let fits = self.bought_and_given().is_some_and(|total| total + blocks + more <= self.terms.limits.max_duration);
+        if fits { Ok(()) } else { Err(Refused::TooLong) }
+    }
+
+    /// The purchases that wait for the store, in minor units.
+    fn asked(&self) -> Vec<i64> {
         let first_of_its_hold = |(index, ask): &(usize, &Ask)| !self.asks[..*index].iter().any(|earlier| earlier.hold == ask.hold);
-        self.asks.iter().enumerate().filter(first_of_its_hold).count()
+        self.asks.iter().enumerate().filter(first_of_its_hold).map(|(_, ask)| ask.amount.amount).collect()
     }
 
     fn take_asks(&mut self, hold: HoldId) -> Vec<Ask> {

@@ -50,6 +50,8 @@ names!(Fault, "fault", { Client => "client", Companion => "companion", Platform 
 names!(Asker, "asker", { Client => "client", Companion => "companion", Vendor => "vendor" });
 names!(EndReason, "end reason", {
     TimeExpired => "time_expired",
+    FundsExhausted => "funds_exhausted",
+    CapReached => "cap_reached",
     ClientLeft => "client_left",
     CompanionLeft => "companion_left",
     VendorEnded => "vendor_ended",
@@ -84,6 +86,9 @@ impl Refused {
             Refused::UnknownCall => "unknown_call",
             Refused::NotLive => "not_live",
             Refused::NotAllowed => "not_allowed",
+            Refused::NothingToBuy => "nothing_to_buy",
+            Refused::BuysNothing => "buys_nothing",
+            Refused::Amount { .. } => "amount",
             Refused::TooLong => "too_long",
             Refused::TooLarge => "too_large",
             Refused::GiftLimit { .. } => "gift_limit",

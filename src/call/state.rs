@@ -2,6 +2,7 @@
 //! changes, and what the facts of a call give is the call.
 
 use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Quality, RequestId, Side, Terms, TermsError};
+use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
 use crate::money::Money;
@@ -109,6 +110,7 @@ pub enum ReplayError {
 pub(super) struct Ask {
     pub(super) by: Asker,
     pub(super) hold: HoldId,
+    pub(super) amount: Money,
     pub(super) order_ref: Option<String>,
     pub(super) request: RequestId,
 }
@@ -121,12 +123,20 @@ pub struct Call {
     pub(super) entries: Vec<Entry>,
     pub(super) state: State,
     pub(super) started_at: Option<Moment>,
-    /// Delivered in the spans before the present one.
+    /// The spans of delivered time before the present one.
+    pub(super) spans: Vec<Segment>,
+    /// Their sum.
     pub(super) delivered: Span,
+    /// How much may be delivered for what is set aside, the present span going on; none if that is more than a call may last.
+    pub(super) quota: Option<Span>,
+    /// When that was reckoned; the present span goes on from there.
+    reckoned_at: Moment,
     pub(super) client: Party,
     pub(super) companion: Party,
-    /// One for each block, in the order they were bought.
+    /// One for each purchase, in the order they were made.
     pub(super) holds: Vec<HoldId>,
+    /// What each of them set aside, in minor units.
+    pub(super) amounts: Vec<i64>,
     pub(super) gifted: Span,
     /// Those of the terms until the vendor withdraws a link.
     pub(super) client_token: TokenId,
@@ -155,7 +165,10 @@ impl PartialEq for Call {
             && self.delivered == other.delivered
             && self.client == other.client
             && self.companion == other.companion
+            && self.spans == other.spans
+            && self.quota == other.quota
             && self.holds == other.holds
+            && self.amounts == other.amounts
             && self.gifted == other.gifted
             && self.client_token == other.client_token
             && self.companion_token == other.companion_token
@@ -172,15 +185,19 @@ impl Call {
     pub fn book(id: CallId, terms: Terms, hold: HoldId, now: Moment) -> Result<(Call, Entry), TermsError> {
         terms.check()?;
         let entry = Entry { seq: 1, at: now, fact: Fact::Created { terms: Box::new(terms.clone()), hold } };
-        let call = Call {
+        let mut call = Call {
             id,
             client_token: terms.client_token,
             companion_token: terms.companion_token,
+            amounts: vec![terms.hold.amount],
             terms,
             entries: vec![entry.clone()],
             state: State::Connecting,
             started_at: None,
+            spans: Vec::new(),
             delivered: Span::ZERO,
+            quota: None,
+            reckoned_at: now,
             client: Party::default(),
             companion: Party::default(),
             holds: vec![hold],
@@ -192,6 +209,7 @@ impl Call {
             faltering: [None, None],
             measured: [None, None],
         };
+        call.reckon(now);
         Ok((call, entry))
     }
 
@@ -320,16 +338,30 @@ impl Call {
             Fact::Started => {
                 self.state = State::Live { since: at };
                 self.started_at = Some(at);
+                self.reckon(at);
                 self.arm(at);
             }
-            Fact::Paused { cause, since } => self.pause(*cause, *since),
+            Fact::Paused { cause, since } => {
+                self.pause(*cause, *since);
+                if let State::Paused { stopped, .. } = self.state {
+                    self.reckon(stopped);
+                }
+            }
             Fact::Resumed => {
                 self.close_span(at);
                 self.state = State::Live { since: at };
+                let before = self.paid();
+                self.reckon(at);
+                if self.paid() > before {
+                    // The time went on into a cheaper hour.
+                    self.arm(at);
+                }
             }
             Fact::Warned { left } => self.armed.retain(|warning| warning < left),
-            Fact::Extended { hold, .. } => {
+            Fact::Extended { hold, amount, .. } => {
                 self.holds.push(*hold);
+                self.amounts.push(amount.map_or(self.terms.hold.amount, |amount| amount.amount));
+                self.reckon(at);
                 self.arm(at);
             }
             Fact::Gifted { length, .. } => {
@@ -364,12 +396,68 @@ impl Call {
 
     /// Adds the present span to what was delivered.
     fn close_span(&mut self, at: Moment) {
-        let span = match self.state {
-            State::Live { since } => at.since(since),
-            State::Paused { ran_from, stopped, .. } => stopped.since(ran_from),
-            State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
+        if let Some(span) = self.present_span(at) {
+            self.spans.push(span);
+            self.delivered = self.delivered + span.to.since(span.from);
+        }
+    }
+
+    /// What is delivered since the call went on last; none if that is nothing.
+    fn present_span(&self, at: Moment) -> Option<Segment> {
+        let (from, to) = match self.state {
+            State::Live { since } => (since, at),
+            State::Paused { ran_from, stopped, .. } => (ran_from, stopped),
+            State::Connecting | State::Ended { .. } | State::Settled { .. } => return None,
         };
-        self.delivered = self.delivered + span;
+        (from < to).then_some(Segment { kind: SegmentKind::Delivered, from, to })
+    }
+
+    /// Reckons how much time is paid for, if the call goes on from `at`.
+    fn reckon(&mut self, at: Moment) {
+        self.reckoned_at = at;
+        self.quota = self.quota_with(&[]);
+    }
+
+    /// How much time would be paid for with these amounts set aside too; none if that is more than a call may last.
+    pub(super) fn quota_with(&self, more: &[i64]) -> Option<Span> {
+        let mut spans = self.spans.clone();
+        spans.extend(self.present_span(self.reckoned_at));
+        let amounts = [&self.amounts, more].concat();
+        let horizon = match self.terms.sold.kind() {
+            // Blocks count in full even where the longest duration cuts the last of them.
+            Kind::Block { .. } => Span::from_s(i64::MAX / 1000),
+            Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.terms.limits.max_duration,
+        };
+        billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
+    }
+
+    /// The amount of each hold, in minor units.
+    pub fn amounts(&self) -> &[i64] {
+        &self.amounts
+    }
+
+    /// What the facts say of the meter until `now`, for [`billing::segments`].
+    pub fn marks(&self, now: Option<Moment>) -> impl Iterator<Item = Mark> {
+        let marks = self.entries.iter().filter_map(|entry| match &entry.fact {
+            Fact::Started | Fact::Resumed => Some(Mark::Ran { at: entry.at }),
+            Fact::Paused { cause, since } => Some(Mark::Stood { since: *since, cause: cause_of(*cause) }),
+            Fact::Ended { .. } => Some(Mark::Ended { at: entry.at }),
+            Fact::Created { .. }
+            | Fact::Joined { .. }
+            | Fact::Connected { .. }
+            | Fact::Heard { .. }
+            | Fact::Lost { .. }
+            | Fact::Back { .. }
+            | Fact::Warned { .. }
+            | Fact::Extended { .. }
+            | Fact::Gifted { .. }
+            | Fact::Recovered { .. }
+            | Fact::Suspended { .. }
+            | Fact::LinkRenewed { .. }
+            | Fact::Quality { .. }
+            | Fact::Settled { .. } => None,
+        });
+        marks.chain(now.map(|at| Mark::Ended { at }))
     }
 
     /// Arms the warnings that are shorter than what is left.
@@ -441,14 +529,31 @@ impl Call {
         self.started_at
     }
 
-    /// The holds of the blocks bought, in order; the first is from the booking.
+    /// The holds of all purchases, in order; the first is from the booking.
     pub fn holds(&self) -> &[HoldId] {
         &self.holds
     }
 
-    /// Paid time: all blocks bought.
+    /// What may be delivered for all that is set aside, as far as is known: it changes with the hours a metered call falls in.
+    /// None if that is no less than a call may last, as with one price for the whole call.
+    pub fn quota(&self) -> Option<Span> {
+        self.quota
+    }
+
+    /// The [`quota`](Call::quota), or else the longest a call may last.
     pub fn paid(&self) -> Span {
-        Span::from_ms(self.terms.block.ms() * i64::try_from(self.holds.len()).unwrap_or(i64::MAX))
+        self.quota.unwrap_or(self.terms.limits.max_duration)
+    }
+
+    /// Why the call ends when its paid time is used up.
+    pub(super) fn end_of_paid(&self) -> EndReason {
+        match self.terms.sold.kind() {
+            Kind::Block { .. } | Kind::Flat { .. } => EndReason::TimeExpired,
+            Kind::PerMinute(_) => EndReason::FundsExhausted,
+            // With more set aside it would last longer: then it was not the cap.
+            Kind::UntilAsleep { .. } if self.quota_with(&[Money::MAX_AMOUNT]) != self.quota => EndReason::FundsExhausted,
+            Kind::UntilAsleep { .. } => EndReason::CapReached,
+        }
     }
 
     /// Time given away, after all paid time.
@@ -458,7 +563,12 @@ impl Call {
 
     /// What may be delivered in all: paid and given, but no more than a call may last.
     pub(super) fn deliverable(&self) -> Span {
-        (self.paid() + self.gifted).min(self.terms.limits.max_duration)
+        self.bought_and_given().unwrap_or(self.terms.limits.max_duration)
+    }
+
+    /// Paid and given time, none if a call may not last as long.
+    pub(super) fn bought_and_given(&self) -> Option<Span> {
+        self.quota.map(|quota| quota + self.gifted).filter(|total| *total <= self.terms.limits.max_duration)
     }
 
     /// Time delivered until `now`, never more than may be; while live, as far as is known: a loss noticed later takes the
@@ -491,5 +601,13 @@ impl Call {
 
     pub(super) fn last_at(&self) -> Moment {
         self.entries.last().map_or(Moment::from_unix_ms(0), |entry| entry.at)
+    }
+}
+
+fn cause_of(fault: Fault) -> Cause {
+    match fault {
+        Fault::Client => Cause::Client,
+        Fault::Companion => Cause::Companion,
+        Fault::Platform | Fault::None => Cause::Platform,
     }
 }

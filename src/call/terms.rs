@@ -1,8 +1,8 @@
 //! What terms a call can be made on. Everything behind [`Terms::check`] may rely on it.
 
 use super::{Limits, Side, Terms};
+use crate::billing::{HoldError, Kind};
 use crate::clock::Span;
-use crate::money::Money;
 
 /// No length of time in the terms is longer: a year. It keeps all arithmetic far from its limits.
 const LONGEST: Span = Span::from_s(366 * 24 * 3600);
@@ -10,12 +10,9 @@ const LONGEST: Span = Span::from_s(366 * 24 * 3600);
 /// Why no call can be made on these terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TermsError {
-    /// Rating works in whole seconds.
-    #[error("a block is a positive number of whole seconds, at most a year")]
-    Block,
-    /// Free is allowed, negative is not.
-    #[error("a price is between 0 and 2^53 - 1 minor units")]
-    Price,
+    /// Not an amount that can be set aside for such a call.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// The parts of a charge are the charge.
     #[error("shares sum to 10000 basis points")]
     Shares,
@@ -27,12 +24,7 @@ pub enum TermsError {
 impl Terms {
     /// Whether a call can be made on these terms.
     pub fn check(&self) -> Result<(), TermsError> {
-        if self.block < Span::from_s(1) || self.block > LONGEST || self.block.ms() % 1000 != 0 {
-            return Err(TermsError::Block);
-        }
-        if !(0..=Money::MAX_AMOUNT).contains(&self.price.amount) {
-            return Err(TermsError::Price);
-        }
+        self.sold.check_hold(self.hold)?;
         if u32::from(self.shares.companion_bps) + u32::from(self.shares.vendor_bps) != 10_000 {
             return Err(TermsError::Shares);
         }
@@ -52,6 +44,14 @@ impl Terms {
             return Err(TermsError::Limits);
         }
         Ok(())
+    }
+
+    /// The length of a block, where time is sold in blocks.
+    pub fn block(&self) -> Option<Span> {
+        match self.sold.kind() {
+            Kind::Block { block_s, .. } => Some(Span::from_s(*block_s)),
+            Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => None,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Effect {
         client: ClientRef,
         /// See `client`.
         vendor: VendorId,
-        /// One block's price.
+        /// One block's price, or a top-up.
         amount: Money,
         /// Credit the wallet with `amount` by this order first, in the same transaction.
         order_ref: Option<String>,
@@ -81,15 +81,9 @@ pub(super) fn translate(call: &Call, known: usize, settle: Option<SettleOrder>, 
     let terms = call.terms();
     out.extend(effects.into_iter().filter_map(|effect| match effect {
         call::Effect::StopMedia => None,
-        call::Effect::Reserve { hold, order_ref, request } => Some(Effect::Reserve {
-            call: id,
-            hold,
-            client: terms.client.clone(),
-            vendor: terms.vendor,
-            amount: terms.price,
-            order_ref,
-            request,
-        }),
+        call::Effect::Reserve { hold, amount, order_ref, request } => {
+            Some(Effect::Reserve { call: id, hold, client: terms.client.clone(), vendor: terms.vendor, amount, order_ref, request })
+        }
         call::Effect::Tell { to, notice } => Some(Effect::Tell { call: id, to, notice }),
         call::Effect::Answer { request, result } => Some(Effect::Answer { request, result }),
     }));

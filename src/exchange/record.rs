@@ -4,8 +4,8 @@
 
 use super::bill::{Bill, bill};
 use super::canonical;
-use crate::billing::{self, Cause, SegmentKind};
-use crate::call::{Call, Fact, Journal, Quality, ReplayError, Side};
+use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
+use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
 use crate::money::Money;
@@ -63,7 +63,7 @@ fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
     add("companion_id", terms.companion.to_string().into());
     add("extensions", extensions(call, Viewer::Vendor));
     let shares = [("companion", terms.shares.companion_bps, bill.companion_share), ("vendor", terms.shares.vendor_bps, bill.vendor_share)];
-    let currency = terms.price.currency;
+    let currency = terms.hold.currency;
     let share = |(party, bps, amount): (&str, u16, i64)| json!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
     add("shares", shares.into_iter().map(share).collect());
     add("quality", json!({"client": quality(call, Side::Client), "companion": quality(call, Side::Companion)}));
@@ -81,12 +81,8 @@ fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
 /// What record and receipt share.
 fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
     let terms = call.terms();
-    let block_s = terms.block.whole_s();
-    let bought = i64::try_from(call.holds().len()).unwrap_or(i64::MAX);
-    let delivered_s = bill.delivered.whole_s();
-    let started = (delivered_s / block_s + i64::from(delivered_s % block_s > 0)).min(bought);
     let ended_at = call.entries().iter().rev().find(|entry| matches!(entry.fact, Fact::Ended { .. })).map(|entry| entry.at);
-    let held = Money::new(bill.rating.charge.amount + bill.rating.refund.amount, terms.price.currency);
+    let held = Money::new(bill.rating.charge.amount + bill.rating.refund.amount, terms.hold.currency);
     let value = json!({
         "call_id": call.id().to_string(),
         "plan_id": terms.plan.to_string(),
@@ -104,18 +100,16 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         "at_fault": bill.at_fault.name(),
         "delivered_ms": bill.delivered.ms(),
         "billed_s": bill.rating.billed_s,
-        "paid_s": call.paid().whole_s(),
+        "paid_s": call.quota().map(Span::whole_s),
         "gift_s": call.gifted().whole_s(),
-        "block_s": block_s,
-        "blocks_bought": bought,
-        "blocks_started": started,
-        "price": money(terms.price),
+        "plan": plan_terms(&terms.sold),
         "segments": bill.segments.iter().map(|segment| json!({
             "kind": segment_kind(segment.kind),
             "from_at": time(Some(segment.from)),
             "to_at": time(Some(segment.to)),
         })).collect::<Vec<_>>(),
         "settlement": bill.settlement.name(),
+        "settlement_rule": rule(terms, bill),
         "lines": bill.rating.lines.iter().map(|line| json!({
             "label": line.label,
             "quantity": line.quantity,
@@ -130,6 +124,11 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         Value::Object(mut map) => {
             if version(call) > FIRST_VERSION {
                 map.insert("paused_ms".into(), paused(bill));
+            } else {
+                map.retain(|name, _| !["plan", "settlement_rule"].contains(&name.as_str()));
+            }
+            if let Some(block) = terms.block() {
+                map.extend(blocks(call, bill, block));
             }
             map
         }
@@ -143,10 +142,10 @@ fn version(call: &Call) -> u32 {
 
 /// What was set aside for each purchase, and what of it was taken.
 fn holds(call: &Call, bill: &Bill) -> Value {
-    let price = call.terms().price;
-    let amounts: Vec<_> = call.holds().iter().map(|hold| (*hold, price.amount)).collect();
+    let currency = call.terms().hold.currency;
+    let amounts: Vec<_> = call.holds().iter().copied().zip(call.amounts().iter().copied()).collect();
     let taken = billing::capture(bill.rating.charge.amount, &amounts);
-    let of = |amount| money(Money::new(amount, price.currency));
+    let of = |amount| money(Money::new(amount, currency));
     let hold = |((hold, amount), (_, captured)): (&(HoldId, i64), (HoldId, i64))| json!({"hold_id": hold.to_string(), "amount": of(*amount), "captured": of(captured)});
     amounts.iter().zip(taken).map(hold).collect()
 }
@@ -160,6 +159,70 @@ fn paused(bill: &Bill) -> Value {
     json!({"client": by(Cause::Client), "companion": by(Cause::Companion), "platform": by(Cause::Platform)})
 }
 
+/// Which cell of the vendor's policy the settlement comes from, with what everybody gets; none for an end
+/// that only a call which was never live can have.
+fn rule(terms: &Terms, bill: &Bill) -> Value {
+    let sold = Sold::of(terms.sold.kind());
+    Ending::of(bill.reason, bill.at_fault).map_or(Value::Null, |ending| {
+        let (rule, default) = (terms.policy.rule(ending, sold), Policy::default().rule(ending, sold));
+        let mut value = json!({"ending": ending.name(), "sold": sold.name(), "rule": rule.name(), "default": default.name()});
+        if sold == Sold::Flat {
+            value["flat_min_s"] = terms.policy.flat_min().whole_s().into();
+        }
+        value
+    })
+}
+
+/// What only a call in blocks has.
+fn blocks(call: &Call, bill: &Bill, block: Span) -> [(String, Value); 4] {
+    let block_s = block.whole_s();
+    let bought = i64::try_from(call.holds().len()).unwrap_or(i64::MAX);
+    let delivered_s = bill.delivered.whole_s();
+    let started = (delivered_s / block_s + i64::from(delivered_s % block_s > 0)).min(bought);
+    let value = |name: &str, value: Value| (name.to_owned(), value);
+    [
+        value("block_s", block_s.into()),
+        value("blocks_bought", bought.into()),
+        value("blocks_started", started.into()),
+        value("price", money(call.terms().hold)),
+    ]
+}
+
+/// The rules by which a plan rates, in the words of the worked examples (`fixtures/rating`).
+pub fn plan_terms(plan: &Plan) -> Value {
+    let Conditions { grace_s, minimum, rounding } = plan.conditions();
+    let mut value = match plan.kind() {
+        Kind::Block { block_s, price } => json!({"kind": "block", "block_s": block_s, "price_minor": price}),
+        Kind::Flat { price } => json!({"kind": "flat", "price_minor": price}),
+        Kind::PerMinute(increments) => metered("per_minute", increments),
+        Kind::UntilAsleep { increments, cap_s, cap } => {
+            let mut value = metered("until_asleep", increments);
+            value["cap_s"] = json!(cap_s);
+            value["cap_minor"] = json!(cap);
+            value
+        }
+    };
+    value["grace_s"] = grace_s.into();
+    value["min_charge_minor"] = minimum.into();
+    value["rounding"] = rounding.name().into();
+    value
+}
+
+fn metered(kind: &str, increments: &Increments) -> Value {
+    let rates = &increments.rates;
+    let mut value = json!({"kind": kind, "first_increment_s": increments.first_s, "increment_s": increments.later_s});
+    let windows = rates.windows();
+    match rates.zone() {
+        None => value["rate_minor_per_min"] = windows.map(|(_, _, _, rate)| rate).next().into(),
+        Some(zone) => {
+            value["tz"] = zone.into();
+            let window = |(label, start, end, rate)| json!({"label": label, "start": start, "end": end, "rate_minor_per_min": rate});
+            value["windows"] = windows.map(window).collect();
+        }
+    }
+    value
+}
+
 /// For whom the extensions are listed.
 #[derive(Clone, Copy, PartialEq)]
 enum Viewer {
@@ -168,13 +231,18 @@ enum Viewer {
 }
 
 fn extensions(call: &Call, viewer: Viewer) -> Value {
-    let extension =
-        |kind: &str, by: &str, at: Moment, added: Span| json!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.whole_s()});
+    let extension = |kind: &str, by: &str, at: Moment, added: Option<Span>| json!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.map(Span::whole_s)});
     let mut list = Vec::new();
     for entry in call.entries() {
         match &entry.fact {
-            Fact::Extended { by, hold, order_ref } => {
-                let mut value = extension("block", by.name(), entry.at, call.terms().block);
+            Fact::Extended { by, hold, order_ref, amount } => {
+                let mut value = match call.terms().block() {
+                    Some(block) => extension("block", by.name(), entry.at, Some(block)),
+                    None => extension("top_up", by.name(), entry.at, None),
+                };
+                if version(call) > FIRST_VERSION {
+                    value["amount"] = money(amount.unwrap_or(call.terms().hold));
+                }
                 if viewer == Viewer::Vendor {
                     value["hold_id"] = hold.to_string().into();
                     if let Some(order_ref) = order_ref {
@@ -183,7 +251,7 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
                 }
                 list.push(value);
             }
-            Fact::Gifted { by, length } => list.push(extension("gift", by.name(), entry.at, *length)),
+            Fact::Gifted { by, length } => list.push(extension("gift", by.name(), entry.at, Some(*length))),
             Fact::Created { .. }
             | Fact::Joined { .. }
             | Fact::Connected { .. }

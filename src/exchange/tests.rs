@@ -1,13 +1,15 @@
 //! Calls as text (`fixtures/calls`), and properties of random ones.
 
+mod booking;
 mod properties;
 mod script;
 
 use super::*;
-use crate::call::{Entry, Journal, Limits, Medium, Shares};
+use crate::billing::{Conditions, HoldError, Kind, Plan};
+use crate::call::{Entry, Journal, Limits, Medium, Policy, Shares};
 use crate::clock::Span;
 use crate::ids::{CompanionId, PlanId, TokenId, VendorId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -22,13 +24,21 @@ fn hold_id(n: u128) -> HoldId {
     HoldId::new(Uuid::from_u128(0x401d_0000 + n))
 }
 
+fn cny() -> Currency {
+    "CNY".parse().unwrap()
+}
+
+fn block_plan(block: Span, price: i64) -> Plan {
+    Plan::new(cny(), Kind::Block { block_s: block.whole_s(), price }, Conditions::default()).unwrap()
+}
+
 fn terms(block: Span, price: i64) -> Terms {
     Terms {
         vendor: VendorId::new(Uuid::from_u128(1)),
         plan: PlanId::new(Uuid::from_u128(2)),
         plan_name: "A quarter of an hour".into(),
-        block,
-        price: Money::new(price, "CNY".parse().unwrap()),
+        sold: block_plan(block, price),
+        hold: Money::new(price, cny()),
         grade_paid: Some("gold".into()),
         grade_delivered: Some("gold".into()),
         client: "tb-1".parse().unwrap(),
@@ -36,6 +46,7 @@ fn terms(block: Span, price: i64) -> Terms {
         companion: CompanionId::new(Uuid::from_u128(3)),
         companion_name: "小鹿".into(),
         medium: Medium::Audio,
+        policy: Policy::default(),
         shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
         client_token: TokenId::new(Uuid::from_u128(4)),
         companion_token: TokenId::new(Uuid::from_u128(5)),
@@ -83,7 +94,8 @@ impl Books {
     }
 
     fn check_money(&self, call: &Call, order: &SettleOrder, journal: &Journal) {
-        let held = call.terms().price.amount * i64::try_from(call.holds().len()).unwrap();
+        let held: i64 = call.amounts().iter().sum();
+        assert_eq!(call.amounts().len(), call.holds().len());
         assert!(order.charge.amount >= 0 && order.charge.amount <= held);
         assert_eq!(order.charge.amount + order.refund.amount, held);
         assert_eq!(order.captures.iter().map(|(_, amount)| amount).sum::<i64>(), order.charge.amount);
@@ -164,11 +176,9 @@ fn terms_that_cannot_be_rated_make_no_call() {
         change(&mut terms);
         book(call_id(), terms, hold_id(1), BOOKED).unwrap_err()
     };
-    assert_eq!(refuse(|terms| terms.block = Span::ZERO), TermsError::Block);
-    assert_eq!(refuse(|terms| terms.block = Span::from_ms(1500)), TermsError::Block);
-    assert_eq!(refuse(|terms| terms.block = Span::from_ms(i64::MAX)), TermsError::Block);
-    assert_eq!(refuse(|terms| terms.price.amount = -1), TermsError::Price);
-    assert_eq!(refuse(|terms| terms.price.amount = i64::MAX), TermsError::Price);
+    assert_eq!(refuse(|terms| terms.hold.amount = -1), TermsError::Hold(HoldError::Range));
+    assert_eq!(refuse(|terms| terms.hold.amount = i64::MAX), TermsError::Hold(HoldError::Range));
+    assert_eq!(refuse(|terms| terms.hold.amount = 1999), TermsError::Hold(HoldError::NotThePrice(Money::new(2000, cny()))));
     assert_eq!(refuse(|terms| terms.shares.vendor_bps = 3001), TermsError::Shares);
     assert_eq!(refuse(|terms| terms.limits.pause_limit = Span::from_ms(-1)), TermsError::Limits);
     assert_eq!(refuse(|terms| terms.limits.warnings.push(Span::from_ms(i64::MAX))), TermsError::Limits);

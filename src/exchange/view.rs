@@ -1,6 +1,7 @@
 //! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
 
 use super::bill;
+use crate::billing::Kind;
 use crate::call::{Call, Party, Side, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::CallId;
@@ -32,10 +33,16 @@ pub struct View<'a> {
     pub created_at: Moment,
     /// When the meter ran for the first time.
     pub started_at: Option<Moment>,
-    /// Blocks bought.
+    /// Purchases: the booking and each extension; of a call in blocks, one a block.
     pub blocks: usize,
-    /// Their time.
+    /// What all of them set aside.
+    pub held: Money,
+    /// What may be delivered for it, as far as is known; no more than a metered call may last.
     pub paid: Span,
+    /// Whether the call ends when it is used up: not so with one price for the whole call.
+    pub is_limited: bool,
+    /// Whether more time can be bought now.
+    pub can_extend: bool,
     /// Time given away, after the paid time.
     pub gifted: Span,
     /// What of the gift limit is left.
@@ -48,9 +55,13 @@ pub struct View<'a> {
     pub ends_at: Option<Moment>,
     /// While connecting or paused: when the call ends unless somebody comes.
     pub gives_up_at: Option<Moment>,
-    /// The companion's part of one block.
+    /// What a minute costs now and by which window; of metered calls while they are open.
+    pub rate: Option<(&'a str, Money)>,
+    /// The charge if the call ended now and were settled as rated; once ended, the charge.
+    pub spent: Money,
+    /// The companion's part of what the booking set aside.
     pub pay: Money,
-    /// The companion's part if the call ended now and were charged as rated; once ended, her part.
+    /// The companion's part of `spent`.
     pub earned: Money,
     /// The client.
     pub client: Presence,
@@ -61,24 +72,36 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// A call as it stands at `now`.
     pub fn of(call: &'a Call, now: Moment) -> View<'a> {
-        let state = call.state();
+        let (state, terms) = (call.state(), call.terms());
+        let (spent, earned) = bill::so_far(call, now);
+        let increments = match terms.sold.kind() {
+            Kind::PerMinute(increments) | Kind::UntilAsleep { increments, .. } if !call.is_over() => Some(increments),
+            Kind::Block { .. } | Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => None,
+        };
+        let money = |amount| Money::new(amount, terms.hold.currency);
+        let rate = increments.map(|increments| increments.rates.at(now));
         View {
             call: call.id(),
-            terms: call.terms(),
+            terms,
             at: now,
             state,
             created_at: call.created_at(),
             started_at: call.started_at(),
             blocks: call.holds().len(),
+            held: money(call.amounts().iter().sum()),
             paid: call.paid(),
+            is_limited: call.quota().is_some(),
+            can_extend: call.can_extend(),
             gifted: call.gifted(),
-            gift_left: call.terms().limits.gift_limit.saturating_sub(call.gifted()),
+            gift_left: terms.limits.gift_limit.saturating_sub(call.gifted()),
             delivered: call.delivered(now),
             remaining: call.remaining(now),
             ends_at: call.ends_at(),
             gives_up_at: call.gives_up_at(),
-            pay: bill::pay(call.terms()),
-            earned: bill::earned(call, now),
+            rate: rate.map(|(label, rate)| (label, money(rate))),
+            spent,
+            pay: bill::pay(terms),
+            earned,
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),
         }

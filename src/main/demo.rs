@@ -115,7 +115,14 @@ async fn furnish(server: &Server) -> Result<Value> {
     let caller = Caller::ApiKey(hash_secret(&add_vendor(&server.store, "Demo")?));
     let yuan = |amount: i64| Amount { amount: amount * 100, currency: "CNY".to_owned() };
     let grade = Some("Gold".to_owned());
-    let plan = CreatePlan { name: "15 minutes".to_owned(), kind: PlanKind::Block, block_s: 900, price: yuan(20), grade: grade.clone() };
+    let plan = CreatePlan {
+        name: "15 minutes".to_owned(),
+        kind: PlanKind::Block,
+        block_s: Some(900),
+        price: Some(yuan(20)),
+        grade: grade.clone(),
+        ..CreatePlan::default()
+    };
     let plan = ask(server, caller, Request::CreatePlan(plan)).await?;
     let companion = ask(server, caller, Request::CreateCompanion(CreateCompanion { name: "Lin".to_owned(), grade })).await?;
     let credit = Credit { amount: yuan(100), order_ref: "demo-order".to_owned() };

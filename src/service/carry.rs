@@ -7,7 +7,7 @@ use super::house::{House, KEEP_SETTLED, Note, Requester, fresh};
 use super::line::Place;
 use super::wire;
 use crate::call::{Answered, Event, Fact, Notice, Refused, RequestId, Side};
-use crate::clock::{Moment, Span};
+use crate::clock::Moment;
 use crate::exchange::{Effect, SettleOrder};
 use crate::ids::{CallId, HoldId, TransferId};
 use crate::money::Money;
@@ -234,9 +234,8 @@ impl House {
             let event = match notice {
                 Notice::Changed | Notice::Started | Notice::Paused { .. } | Notice::Resumed => None,
                 Notice::Warning { left } => Some(ServerBody::Warning { remaining_s: left.whole_s().unsigned_abs() }),
-                Notice::Extended { by } => {
-                    let block = self.exchange.call(call).map_or(Span::ZERO, |call| call.terms().block);
-                    Some(ServerBody::Extended { by: wire::asker(*by), added_s: block.whole_s().unsigned_abs(), free: false })
+                Notice::Extended { by, added } => {
+                    Some(ServerBody::Extended { by: wire::asker(*by), added_s: added.whole_s().unsigned_abs(), free: false })
                 }
                 Notice::Gifted { by, length } => {
                     Some(ServerBody::Extended { by: wire::asker(*by), added_s: length.whole_s().unsigned_abs(), free: true })

@@ -8,8 +8,8 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, wire};
-use crate::billing::ZONES_VERSION;
-use crate::call::{Asker, Call, Event, Limits, Medium, Side, Terms};
+use crate::billing::{Kind, ZONES_VERSION};
+use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
@@ -101,6 +101,8 @@ pub(super) enum Step {
     Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },
     /// Something for the store alone.
     Write { waiting: Waiting, writes: Vec<Write>, body: Value },
+    /// Something for the store alone that makes nothing new.
+    Set { waiting: Waiting, writes: Vec<Write>, body: Value },
     /// A new call's plan and companion.
     Book { waiting: Waiting, booking: Box<Booking> },
     /// Something about a call.
@@ -124,6 +126,7 @@ pub(super) struct Booking {
     pub(super) client: ClientRef,
     pub(super) client_name: Option<String>,
     pub(super) medium: Medium,
+    pub(super) policy: Policy,
 }
 
 /// A request about a call.
@@ -151,6 +154,7 @@ pub(super) enum Want {
 /// A command of the store's that waits for its commit.
 pub(super) enum Stored {
     Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
+    Set { waiting: Waiting, body: Value },
     Booked { waiting: Waiting, body: Value, call: Box<Call> },
     LoggedIn { vendor_of: SecretHash, reply: Reply<rest::Session> },
     LoggedOut { reply: Reply<()> },
@@ -244,6 +248,10 @@ impl House {
                 let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
                 self.commit(transaction, Then::Desk(Box::new(Stored::Reply { waiting, body, credited })));
             }
+            Step::Set { waiting, writes, body } => {
+                let transaction = Transaction { idempotency: waiting.keep(200, &body), writes };
+                self.commit(transaction, Then::Desk(Box::new(Stored::Set { waiting, body })));
+            }
             Step::Book { waiting, booking } => self.book(waiting, *booking),
             Step::OnCall { mut waiting, call, want } => {
                 waiting.call = Some(call);
@@ -280,17 +288,19 @@ impl House {
             let detail = "the media plane carries as many calls as it can; try again later";
             return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
         }
-        if booking.plan.block > self.rules.limits.max_duration {
+        if let Kind::Block { block_s, .. } = booking.plan.sold.kind()
+            && Span::from_s(*block_s) > self.rules.limits.max_duration
+        {
             return waiting.answer(Err(too_long(&self.rules.limits, "plan_id")));
         }
         let now = self.clock.now();
-        let Booking { plan, companion, client, client_name, medium } = booking;
+        let Booking { plan, companion, client, client_name, medium, policy } = booking;
         let terms = Terms {
             vendor: waiting.vendor,
             plan: plan.id,
             plan_name: plan.name,
-            block: plan.block,
-            price: plan.price,
+            sold: plan.sold,
+            hold: plan.hold,
             grade_paid: plan.grade,
             grade_delivered: companion.grade,
             client: client.clone(),
@@ -298,6 +308,7 @@ impl House {
             companion: companion.id,
             companion_name: companion.name,
             medium,
+            policy,
             shares: self.rules.shares,
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
@@ -305,7 +316,7 @@ impl House {
             zones: Some(ZONES_VERSION.to_owned()),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
-        let amount = terms.price;
+        let amount = terms.hold;
         let (call, entry) = match exchange::book(id, terms, hold, now) {
             Ok(booked) => booked,
             Err(why) => return waiting.answer(Err(wire::refused(Code::InvalidRequest, why.to_string(), Some("plan_id")))),
@@ -331,6 +342,10 @@ impl House {
                     let calls: Vec<CallId> = self.exchange.calls().filter(concerned).map(Call::id).collect();
                     calls.into_iter().for_each(|call| self.read_wallet(call));
                 }
+            }
+            Stored::Set { waiting, body } => {
+                let made = outcome.and_then(|outcome| answer_of(outcome, body));
+                waiting.answer(made.map(|answered| Answered { status: 200, ..answered }));
             }
             Stored::Booked { waiting, body, call } => match outcome {
                 Ok(Outcome::Committed) => {
@@ -395,10 +410,16 @@ impl House {
                 waiting.answer(Err(wire::of_store_error(&error)));
             }
             Want::Extend(extend) => {
+                let amount = match extend.amount.map(|amount| wire::money(&amount, "amount.currency")).transpose() {
+                    Ok(amount) => amount,
+                    Err(refused) => return waiting.answer(Err(refused)),
+                };
                 let request = self.request(Requester::Desk(waiting));
                 let event = match extend.gift_s {
                     Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
-                    None => Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), order_ref: extend.order_ref, request },
+                    None => {
+                        Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), amount, order_ref: extend.order_ref, request }
+                    }
                 };
                 self.tell_core(id, event);
             }

@@ -9,7 +9,8 @@ use super::line::Place;
 use super::parties::Parties;
 use super::recovery::Guard;
 use super::{Parts, Rules, ServiceError, heartbeat, wire};
-use crate::call::{Call, Event, RequestId, Side};
+use crate::billing::Kind;
+use crate::call::{Call, Event, RequestId, Side, State};
 use crate::clock::{Clock, Moment, Span};
 use crate::exchange::Exchange;
 use crate::ids::{BootId, CallId};
@@ -35,6 +36,10 @@ pub(super) const KEEP_SETTLED: Span = Span::from_s(60);
 /// How often `/readyz` learns whether the media plane has room.
 const LOOK_AT_MEDIA: Duration = Duration::from_millis(500);
 
+/// A metered call's page learns at least this often what the call has cost so far and what a minute costs now; a part of the
+/// calls each second.
+const SHOW_SPENT_S: i64 = 20;
+
 /// The owner of everything that is alive.
 pub(super) struct House {
     pub(super) clock: Clock,
@@ -59,6 +64,8 @@ pub(super) struct House {
     inbox: Option<Inbox>,
     pub(super) forget: VecDeque<(Moment, CallId)>,
     ready: watch::Sender<Ready>,
+    /// See [`SHOW_SPENT_S`].
+    shown_spent: i64,
     pub(super) failure: Option<ServiceError>,
     pub(super) stopping: bool,
     pub(super) pulse: Pulse,
@@ -131,6 +138,7 @@ impl House {
             inbox: Some(Inbox { notes: inbox, reports: parts.reports, inbound: parts.inbound }),
             forget: VecDeque::new(),
             ready: parts.ready,
+            shown_spent: 0,
             failure: None,
             stopping: false,
             pulse: Pulse::new(BootId::new(fresh()), parts.lease),
@@ -146,6 +154,8 @@ impl House {
         let _ = self.ready.send(Ready::Yes);
         let mut look = tokio::time::interval(LOOK_AT_MEDIA);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut show = tokio::time::interval(Duration::from_secs(1));
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = tokio::time::interval(heartbeat::TICK);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -168,6 +178,7 @@ impl House {
                 biased;
                 () = timer => {}
                 _ = look.tick(), if !self.stopping => self.look_at_media(),
+                _ = show.tick(), if !self.stopping => self.show_spent(),
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
                 Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
@@ -219,6 +230,21 @@ impl House {
             }
             differs
         });
+    }
+
+    /// Tells the pages of some metered calls how they stand.
+    fn show_spent(&mut self) {
+        self.shown_spent += 1;
+        let turn = self.shown_spent % SHOW_SPENT_S;
+        let is_due = |call: &&Call| {
+            let is_metered = matches!(call.terms().sold.kind(), Kind::PerMinute(_) | Kind::UntilAsleep { .. });
+            is_metered && matches!(call.state(), State::Live { .. }) && call.created_at().unix_ms() / 1000 % SHOW_SPENT_S == turn
+        };
+        let due: Vec<CallId> = self.exchange.calls().filter(is_due).map(Call::id).collect();
+        for call in due.into_iter().filter(|call| self.parties.get(call).is_some_and(Parties::is_watched)).collect::<Vec<_>>() {
+            self.tell_state(call, Side::Client);
+            self.tell_state(call, Side::Companion);
+        }
     }
 
     fn begin_stop(&mut self) {
@@ -346,7 +372,7 @@ impl House {
     /// Looks up what the client has left to spend; her page is told when it differs.
     pub(super) fn read_wallet(&self, call: CallId) {
         let Some(terms) = self.exchange.call(call).map(Call::terms) else { return };
-        let (vendor, client, currency) = (terms.vendor, terms.client.clone(), terms.price.currency);
+        let (vendor, client, currency) = (terms.vendor, terms.client.clone(), terms.hold.currency);
         let (store, notes) = (self.store.clone(), self.notes.clone());
         tokio::task::spawn_blocking(move || match store.balances(vendor, &client) {
             Ok(balances) => {

@@ -326,7 +326,7 @@ impl House {
             PageBody::Extend { key } if side == Side::Client => {
                 if let Some(request) = self.page_request(call, side, place, seq, key) {
                     let hold = HoldId::new(fresh());
-                    self.tell_core(call, Event::ExtendAsked { by: Asker::Client, hold, order_ref: None, request });
+                    self.tell_core(call, Event::ExtendAsked { by: Asker::Client, hold, amount: None, order_ref: None, request });
                 }
             }
             PageBody::Gift { key, minutes } if side == Side::Companion => {

@@ -4,8 +4,8 @@
 
 use super::desk::{Booking, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
-use super::{records, wire};
-use crate::call::{Call, Limits, Medium};
+use super::{plans, records, wire};
+use crate::call::{Call, Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
 use crate::money::Money;
@@ -43,6 +43,7 @@ impl Search<'_> {
                 None
             }
             Ok(Found::Write(writes, body)) => Some(Step::Write { waiting, writes, body }),
+            Ok(Found::Set(writes, body)) => Some(Step::Set { waiting, writes, body }),
             Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
             Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
             Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
@@ -81,28 +82,31 @@ impl Search<'_> {
         Ok(match request {
             Request::WhoAmI => Found::Answer(json!({ "vendor_id": vendor.to_string(), "vendor_name": self.vendor.name })),
             Request::CreatePlan(create) => {
-                if Span::from_s(create.block_s) > self.limits.max_duration {
+                if create.block_s.is_some_and(|block_s| Span::from_s(block_s) > self.limits.max_duration) {
                     return Err(too_long(self.limits, "block_s"));
                 }
-                let plan = Plan {
-                    id: PlanId::new(fresh()),
-                    vendor,
-                    name: create.name,
-                    block: Span::from_s(create.block_s),
-                    price: wire::money(&create.price, "price.currency")?,
-                    grade: create.grade,
-                    created_at: self.now,
-                };
-                let body = wire::plan(&plan);
+                let (sold, hold) = plans::sold(&create)?;
+                let plan =
+                    Plan { id: PlanId::new(fresh()), vendor, name: create.name, sold, hold, grade: create.grade, created_at: self.now };
+                let body = plans::plan(&plan);
                 Found::Write(vec![Write::AddPlan(plan)], body)
             }
             Request::ListPlans(page) => {
                 let (page, limit) = page_of::<PlanId>(&page)?;
                 let plans = store.plans(vendor, page).map_err(failed)?;
                 let next = next_of(&plans, limit, |plan| plan.id.to_string());
-                list(plans.iter().map(wire::plan).collect(), next)
+                list(plans.iter().map(plans::plan).collect(), next)
             }
-            Request::GetPlan { id } => Found::Answer(wire::plan(&self.plan(&id)?)),
+            Request::GetPlan { id } => Found::Answer(plans::plan(&self.plan(&id)?)),
+            Request::GetSettlement => {
+                let kept = store.policy(vendor).map_err(failed)?;
+                let (policy, at) = kept.map_or_else(|| (Policy::default(), None), |(policy, at)| (policy, Some(at)));
+                Found::Answer(plans::policy_shown(&policy, at))
+            }
+            Request::SetSettlement(set) => {
+                let policy = plans::policy(&set)?;
+                Found::Set(vec![Write::SetPolicy { vendor, policy, at: self.now }], plans::policy_shown(&policy, Some(self.now)))
+            }
             Request::CreateCompanion(create) => {
                 let id = CompanionId::new(fresh());
                 let companion = Companion { id, vendor, name: create.name, grade: create.grade, created_at: self.now };
@@ -148,6 +152,7 @@ impl Search<'_> {
                     Some(rest::Media::Video) => Medium::Video,
                     Some(rest::Media::Audio) | None => Medium::Audio,
                 },
+                policy: store.policy(vendor).map_err(failed)?.map(|(policy, _)| policy).unwrap_or_default(),
             })),
             Request::ListCalls { page, state } => {
                 let (page, limit) = page_of::<CallId>(&page)?;
@@ -193,6 +198,8 @@ impl Search<'_> {
 enum Found {
     Answer(Value),
     Write(Vec<Write>, Value),
+    /// The same for what is not made but set.
+    Set(Vec<Write>, Value),
     Book(Box<Booking>),
     OnCall(CallId, Want),
     Listed(Vec<(CallId, Option<Call>)>, Option<CallId>),

@@ -1,16 +1,17 @@
 //! The one place where wire types meet those of the core.
 
 use super::parties::{Parties, Party};
+use crate::billing::Kind;
 use crate::call::{self, Asker, Call, Journal, Medium, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{self, View};
 use crate::media::OfferError;
 use crate::money::Money;
-use crate::store::{Balance, Companion, Plan, Refusal, StoreError};
+use crate::store::{Balance, Companion, Refusal, StoreError};
 use serde_json::{Value, json};
 use signaling::code::Code;
 use signaling::inbound::{Refused, Role};
-use signaling::message::{self, Amount, CallView, PartyView, ToPage};
+use signaling::message::{self, Amount, CallView, PartyView, Rate, ToPage};
 
 pub(super) fn side(role: Role) -> Side {
     match role {
@@ -65,7 +66,8 @@ pub(super) fn of_call(why: &call::Refused) -> Refused {
     let (code, detail) = match why {
         call::Refused::CallEnded => (Code::CallEnded, why.to_string()),
         call::Refused::UnknownCall => (Code::NotFound, why.to_string()),
-        call::Refused::NotLive | call::Refused::NotAllowed => (Code::CallState, why.to_string()),
+        call::Refused::NotLive | call::Refused::NotAllowed | call::Refused::NothingToBuy => (Code::CallState, why.to_string()),
+        call::Refused::Amount { .. } | call::Refused::BuysNothing => return refused(Code::InvalidRequest, why.to_string(), Some("amount")),
         call::Refused::TooLong | call::Refused::TooLarge | call::Refused::GiftLimit { .. } => (Code::LimitReached, why.to_string()),
         call::Refused::GiftLength => (Code::InvalidRequest, why.to_string()),
         call::Refused::Busy => (Code::RateLimited, why.to_string()),
@@ -110,13 +112,6 @@ pub(super) fn of_offer(error: &OfferError) -> Refused {
         OfferError::Overloaded => Code::Overloaded,
     };
     refused(code, error.to_string(), None)
-}
-
-pub(super) fn plan(plan: &Plan) -> Value {
-    json!({
-        "id": plan.id.to_string(), "name": plan.name, "kind": "block", "block_s": plan.block.whole_s(), "price": amount(plan.price),
-        "grade": plan.grade, "created_at": plan.created_at.to_string(),
-    })
 }
 
 pub(super) fn companion(companion: &Companion) -> Value {
@@ -185,10 +180,14 @@ pub(super) fn call(view: &View<'_>) -> Value {
         "companion_name": terms.companion_name,
         "grade_paid": terms.grade_paid,
         "grade_delivered": terms.grade_delivered,
-        "price": amount(terms.price),
-        "block_s": terms.block.whole_s(),
+        "plan_kind": kind(terms),
+        "price": amount(terms.hold),
+        "block_s": terms.block().map(Span::whole_s),
         "blocks": view.blocks,
-        "paid_s": whole_s(view.paid),
+        "held": amount(view.held),
+        "spent": amount(view.spent),
+        "rate": rate(view),
+        "paid_s": view.is_limited.then(|| whole_s(view.paid)),
         "gift_s": whole_s(view.gifted),
         "delivered_ms": ms(view.delivered),
         "remaining_ms": ms(view.remaining),
@@ -207,6 +206,21 @@ pub(super) fn call(view: &View<'_>) -> Value {
         "charge": charge,
         "refund": refund,
     })
+}
+
+/// The plan's kind, in the words of `POST /v1/plans`.
+fn kind(terms: &call::Terms) -> &'static str {
+    match terms.sold.kind() {
+        Kind::Block { .. } => "block",
+        Kind::PerMinute(_) => "per_minute",
+        Kind::Flat { .. } => "flat",
+        Kind::UntilAsleep { .. } => "until_asleep",
+    }
+}
+
+/// What a minute costs now, of open metered calls.
+fn rate(view: &View<'_>) -> Option<Rate> {
+    view.rate.map(|(label, per_minute)| Rate { label: label.to_owned(), per_minute: amount(per_minute) })
 }
 
 /// What a party gets of a settled call: the client her receipt, the companion her statement; none before.
@@ -259,7 +273,6 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         word => word,
     };
     let is_open = end.is_none();
-    let live = matches!(view.state, State::Live { .. } | State::Paused { .. });
     CallView {
         id: view.call.to_string(),
         state: word.to_owned(),
@@ -267,8 +280,13 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         plan_name: terms.plan_name.clone(),
         grade_paid: terms.grade_paid.clone(),
         grade_delivered: terms.grade_delivered.clone(),
-        block_s: whole_s(terms.block),
-        price: amount(terms.price),
+        plan_kind: kind(terms).to_owned(),
+        block_s: terms.block().map_or(0, whole_s),
+        price: amount(terms.hold),
+        rate: rate(view),
+        held: (to == Side::Client).then(|| amount(view.held)),
+        spent: (to == Side::Client).then(|| amount(view.spent)),
+        limited: view.is_limited,
         blocks: u32::try_from(view.blocks).unwrap_or(u32::MAX),
         paid_s: whole_s(view.paid),
         gift_s: whole_s(view.gifted),
@@ -283,8 +301,8 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         client: party(Side::Client, terms.client_name.as_deref().unwrap_or_default()),
         companion: party(Side::Companion, &terms.companion_name),
         available: (to == Side::Client).then(|| parties.available.map(amount)).flatten(),
-        can_extend: to == Side::Client && live && view.paid + view.gifted + terms.block <= terms.limits.max_duration,
-        pay: (to == Side::Companion).then(|| amount(view.pay)),
+        can_extend: to == Side::Client && view.can_extend,
+        pay: (to == Side::Companion && view.rate.is_none()).then(|| amount(view.pay)),
         earned: (to == Side::Companion).then(|| amount(view.earned)),
         gift_left_s: (to == Side::Companion && is_open).then(|| whole_s(view.gift_left)),
         end_reason: end.map(|(reason, _)| reason.name().to_owned()),

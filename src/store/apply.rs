@@ -3,7 +3,9 @@
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
 use super::row_hash::{self, Table};
-use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, heartbeat, journal, ledger, signatures};
+use super::{
+    Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write, heartbeat, journal, ledger, policy_row, signatures, sold_row,
+};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -138,13 +140,20 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.id.to_string(),
                 plan.vendor.to_string(),
                 plan.name,
-                plan.block.ms(),
-                plan.price.amount,
-                plan.price.currency.code(),
+                sold_row::encode(&plan.sold),
+                plan.hold.amount,
+                plan.hold.currency.code(),
                 plan.grade,
                 plan.created_at.unix_ms()
             ])?;
             row_hash::keep(connection, Table::Plan, &[&plan.id.to_string()])?;
+        }
+        Write::SetPolicy { vendor, policy, at } => {
+            let mut set = connection.prepare_cached(
+                "INSERT INTO settlement_policy VALUES (?, ?, ?)
+                 ON CONFLICT DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at",
+            )?;
+            set.execute(params![vendor.to_string(), policy_row::encode(policy), at.unix_ms()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;

@@ -4,7 +4,10 @@
 //! A new kind of fact, or a new field with a default, keeps the version; anything else is a new version with its own
 //! types beside these. The text of a row is never written anew: hashes cover it.
 
-use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Quality, Shares, Side, Terms};
+use super::policy_row::PolicyRow;
+use super::sold_row::SoldRow;
+use crate::billing::{Conditions, Kind, Plan};
+use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Policy, Quality, Shares, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::ClientRef;
 use crate::money::{Currency, Money};
@@ -45,24 +48,75 @@ pub(super) fn decode(version: u32, text: &str) -> Result<Fact, FactRowError> {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case", deny_unknown_fields)]
 enum FactRow {
-    Created { terms: Box<TermsRow>, hold: String },
-    Joined { side: SideRow, leg: String },
-    Connected { side: SideRow, leg: String },
-    Heard { from: SideRow },
-    Lost { side: SideRow, leg: String, since_ms: i64 },
-    Back { side: SideRow, leg: String },
-    LinkRenewed { side: SideRow, token: String },
+    Created {
+        terms: Box<TermsRow>,
+        hold: String,
+    },
+    Joined {
+        side: SideRow,
+        leg: String,
+    },
+    Connected {
+        side: SideRow,
+        leg: String,
+    },
+    Heard {
+        from: SideRow,
+    },
+    Lost {
+        side: SideRow,
+        leg: String,
+        since_ms: i64,
+    },
+    Back {
+        side: SideRow,
+        leg: String,
+    },
+    LinkRenewed {
+        side: SideRow,
+        token: String,
+    },
     Started {},
-    Paused { cause: FaultRow, since_ms: i64 },
+    Paused {
+        cause: FaultRow,
+        since_ms: i64,
+    },
     Resumed {},
-    Warned { left_ms: i64 },
-    Extended { by: AskerRow, hold: String, order_ref: Option<String> },
-    Gifted { by: AskerRow, length_ms: i64 },
-    Recovered { boot: String, proved_until_ms: i64 },
-    Suspended { since_ms: i64 },
-    Quality { side: SideRow, packets: u64, lost_bp: u32, rtt_ms: Option<u32> },
-    Ended { reason: ReasonRow, at_fault: FaultRow },
-    Settled { charge: MoneyRow, refund: MoneyRow },
+    Warned {
+        left_ms: i64,
+    },
+    Extended {
+        by: AskerRow,
+        hold: String,
+        order_ref: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<MoneyRow>,
+    },
+    Gifted {
+        by: AskerRow,
+        length_ms: i64,
+    },
+    Recovered {
+        boot: String,
+        proved_until_ms: i64,
+    },
+    Suspended {
+        since_ms: i64,
+    },
+    Quality {
+        side: SideRow,
+        packets: u64,
+        lost_bp: u32,
+        rtt_ms: Option<u32>,
+    },
+    Ended {
+        reason: ReasonRow,
+        at_fault: FaultRow,
+    },
+    Settled {
+        charge: MoneyRow,
+        refund: MoneyRow,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,8 +125,15 @@ struct TermsRow {
     vendor: String,
     plan: String,
     plan_name: String,
-    block_ms: i64,
-    price: MoneyRow,
+    /// Rows before plans of other kinds have these two and no `sold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    block_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    price: Option<MoneyRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sold: Option<SoldRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<MoneyRow>,
     grade_paid: Option<String>,
     grade_delivered: Option<String>,
     client: String,
@@ -80,6 +141,9 @@ struct TermsRow {
     companion: String,
     companion_name: String,
     medium: MediumRow,
+    /// What the vendor gives beyond the defaults of version 1; rows without it have those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyRow>,
     companion_bps: u16,
     vendor_bps: u16,
     client_token: String,
@@ -145,6 +209,8 @@ words!(AskerRow = Asker { Client, Companion, Vendor });
 words!(
     ReasonRow = EndReason {
         TimeExpired,
+        FundsExhausted,
+        CapReached,
         ClientLeft,
         CompanionLeft,
         VendorEnded,
@@ -173,8 +239,8 @@ impl From<&Fact> for FactRow {
             Fact::Paused { cause, since } => Self::Paused { cause: (*cause).into(), since_ms: since.unix_ms() },
             Fact::Resumed => Self::Resumed {},
             Fact::Warned { left } => Self::Warned { left_ms: left.ms() },
-            Fact::Extended { by, hold, order_ref } => {
-                Self::Extended { by: (*by).into(), hold: hold.to_string(), order_ref: order_ref.clone() }
+            Fact::Extended { by, hold, order_ref, amount } => {
+                Self::Extended { by: (*by).into(), hold: hold.to_string(), order_ref: order_ref.clone(), amount: amount.map(Into::into) }
             }
             Fact::Gifted { by, length } => Self::Gifted { by: (*by).into(), length_ms: length.ms() },
             Fact::Recovered { boot, proved_until } => Self::Recovered { boot: boot.to_string(), proved_until_ms: proved_until.unix_ms() },
@@ -206,7 +272,9 @@ impl TryFrom<FactRow> for Fact {
             FactRow::Paused { cause, since_ms } => Self::Paused { cause: cause.into(), since: Moment::from_unix_ms(since_ms) },
             FactRow::Resumed {} => Self::Resumed,
             FactRow::Warned { left_ms } => Self::Warned { left: Span::from_ms(left_ms) },
-            FactRow::Extended { by, hold, order_ref } => Self::Extended { by: by.into(), hold: read(&hold)?, order_ref },
+            FactRow::Extended { by, hold, order_ref, amount } => {
+                Self::Extended { by: by.into(), hold: read(&hold)?, order_ref, amount: amount.map(TryInto::try_into).transpose()? }
+            }
             FactRow::Gifted { by, length_ms } => Self::Gifted { by: by.into(), length: Span::from_ms(length_ms) },
             FactRow::Recovered { boot, proved_until_ms } => {
                 Self::Recovered { boot: read(&boot)?, proved_until: Moment::from_unix_ms(proved_until_ms) }
@@ -227,8 +295,10 @@ impl From<&Terms> for TermsRow {
             vendor: terms.vendor.to_string(),
             plan: terms.plan.to_string(),
             plan_name: terms.plan_name.clone(),
-            block_ms: terms.block.ms(),
-            price: terms.price.into(),
+            block_ms: None,
+            price: None,
+            sold: Some((&terms.sold).into()),
+            hold: Some(terms.hold.into()),
             grade_paid: terms.grade_paid.clone(),
             grade_delivered: terms.grade_delivered.clone(),
             client: terms.client.to_string(),
@@ -236,6 +306,7 @@ impl From<&Terms> for TermsRow {
             companion: terms.companion.to_string(),
             companion_name: terms.companion_name.clone(),
             medium: terms.medium.into(),
+            policy: PolicyRow::of(&terms.policy),
             companion_bps: terms.shares.companion_bps,
             vendor_bps: terms.shares.vendor_bps,
             client_token: terms.client_token.to_string(),
@@ -250,12 +321,25 @@ impl TryFrom<TermsRow> for Terms {
     type Error = FactRowError;
 
     fn try_from(row: TermsRow) -> Result<Self, FactRowError> {
+        let text = |error: &dyn Display| FactRowError::Text(error.to_string());
+        let (sold, hold) = match (row.sold, row.hold, row.block_ms, row.price) {
+            (Some(sold), Some(hold), None, None) => {
+                let hold: Money = hold.try_into()?;
+                (sold.read(hold.currency).map_err(|error| text(&error))?, hold)
+            }
+            (None, None, Some(block_ms), Some(price)) => {
+                let price: Money = price.try_into()?;
+                let block = Kind::Block { block_s: Span::from_ms(block_ms).whole_s(), price: price.amount };
+                (Plan::new(price.currency, block, Conditions::default()).map_err(|error| text(&error))?, price)
+            }
+            _ => return Err(text(&"terms have either a plan and a hold, or a block and a price")),
+        };
         Ok(Self {
             vendor: read(&row.vendor)?,
             plan: read(&row.plan)?,
             plan_name: row.plan_name,
-            block: Span::from_ms(row.block_ms),
-            price: row.price.try_into()?,
+            sold,
+            hold,
             grade_paid: row.grade_paid,
             grade_delivered: row.grade_delivered,
             client: read::<ClientRef>(&row.client)?,
@@ -263,6 +347,7 @@ impl TryFrom<TermsRow> for Terms {
             companion: read(&row.companion)?,
             companion_name: row.companion_name,
             medium: row.medium.into(),
+            policy: row.policy.map_or_else(|| Ok(Policy::default()), PolicyRow::read).map_err(|error| text(&error))?,
             shares: Shares { companion_bps: row.companion_bps, vendor_bps: row.vendor_bps },
             client_token: read(&row.client_token)?,
             companion_token: read(&row.companion_token)?,

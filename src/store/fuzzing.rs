@@ -17,5 +17,6 @@ fn fact_row(data: &[u8]) {
 
 /// Every kind of fact, a line each.
 fn rows() -> Vec<Vec<u8>> {
-    include_str!("../../fixtures/journal/v1.jsonl").lines().map(|line| line.as_bytes().to_vec()).collect()
+    let facts = [include_str!("../../fixtures/journal/v1.jsonl"), include_str!("../../fixtures/journal/v1_plans.jsonl")];
+    facts.iter().flat_map(|file| file.lines()).map(|line| line.as_bytes().to_vec()).collect()
 }

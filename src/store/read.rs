@@ -3,10 +3,10 @@
 //! Plain functions that may wait for the disk: async callers wrap them in `spawn_blocking`. Invariant: what belongs to
 //! another vendor reads as not there. Reads see what is committed, never what is queued.
 
-use super::rows::{medium, moment, money, text};
+use super::rows::{medium, moment, money, policy, sold, text};
 use super::{Balance, CallRow, Companion, Plan, Store, StoreError, journal, open};
-use crate::call::Journal;
-use crate::clock::{Moment, Span};
+use crate::call::{Journal, Policy};
+use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, VendorId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::ops::Deref;
@@ -125,16 +125,22 @@ impl Store {
 
     /// A plan of this vendor.
     pub fn plan(&self, vendor: VendorId, id: PlanId) -> Result<Option<Plan>, StoreError> {
-        let sql = "SELECT id, vendor, name, block_ms, price, currency, grade, created_at FROM plan WHERE id = ? AND vendor = ?";
+        let sql = "SELECT id, vendor, name, sold, hold, currency, grade, created_at FROM plan WHERE id = ? AND vendor = ?";
         self.one(sql, [id.to_string(), vendor.to_string()], plan)
     }
 
     /// A vendor's plans, oldest first.
     pub fn plans(&self, vendor: VendorId, page: Page<PlanId>) -> Result<Vec<Plan>, StoreError> {
-        let sql = "SELECT id, vendor, name, block_ms, price, currency, grade, created_at FROM plan
+        let sql = "SELECT id, vendor, name, sold, hold, currency, grade, created_at FROM plan
                    WHERE vendor = ? AND id > ? ORDER BY id LIMIT ?";
         let after = page.after.map_or_else(String::new, |id| id.to_string());
         self.all(sql, params![vendor.to_string(), after, page.limit], plan)
+    }
+
+    /// How this vendor's calls are settled, and since when; none if that was never changed.
+    pub fn policy(&self, vendor: VendorId) -> Result<Option<(Policy, Moment)>, StoreError> {
+        let sql = "SELECT policy, updated_at FROM settlement_policy WHERE vendor = ?";
+        self.one(sql, [vendor.to_string()], |row| Ok((policy(row, 0)?, moment(row, 1)?)))
     }
 
     /// A companion of this vendor.
@@ -233,12 +239,13 @@ fn vendor(row: &Row<'_>) -> rusqlite::Result<Vendor> {
 }
 
 fn plan(row: &Row<'_>) -> rusqlite::Result<Plan> {
+    let hold = money(row, 4)?;
     Ok(Plan {
         id: text(row, 0)?,
         vendor: text(row, 1)?,
         name: row.get(2)?,
-        block: Span::from_ms(row.get(3)?),
-        price: money(row, 4)?,
+        sold: sold(row, 3, hold.currency)?,
+        hold,
         grade: row.get(6)?,
         created_at: moment(row, 7)?,
     })

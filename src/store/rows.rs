@@ -2,8 +2,9 @@
 //!
 //! Ids, references and currencies are kept as the text they show as, so that a person with the file and `sqlite3` can read it.
 
-use super::StoreError;
-use crate::call::Medium;
+use super::{StoreError, policy_row, sold_row};
+use crate::billing;
+use crate::call::{Medium, Policy};
 use crate::clock::Moment;
 use crate::money::{Currency, Money};
 use rusqlite::types::Type;
@@ -30,6 +31,18 @@ pub(super) fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Moment> {
 /// An amount and, in the next column, its currency.
 pub(super) fn money(row: &Row<'_>, index: usize) -> rusqlite::Result<Money> {
     Ok(Money::new(row.get(index)?, text::<Currency>(row, index + 1)?))
+}
+
+/// What was sold, in this currency.
+pub(super) fn sold(row: &Row<'_>, index: usize, currency: Currency) -> rusqlite::Result<billing::Plan> {
+    let plan = sold_row::decode(row.get_ref(index)?.as_str()?, currency);
+    plan.map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error)))
+}
+
+/// How calls are settled.
+pub(super) fn policy(row: &Row<'_>, index: usize) -> rusqlite::Result<Policy> {
+    let policy = policy_row::decode(row.get_ref(index)?.as_str()?);
+    policy.map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error)))
 }
 
 pub(super) fn medium(row: &Row<'_>, index: usize) -> rusqlite::Result<Medium> {

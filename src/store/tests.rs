@@ -11,7 +11,9 @@ mod recovery;
 mod signatures;
 
 use super::*;
-use crate::call::{EndReason, Fact, Fault, Journal, Limits, Shares, Terms};
+use crate::billing::{Conditions, Kind};
+use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Terms};
+use crate::clock::Span;
 use crate::ids::TokenId;
 use serde_json::json;
 use std::cell::Cell;
@@ -42,6 +44,11 @@ fn at(ms: i64) -> Moment {
 
 fn cny(amount: i64) -> Money {
     Money::new(amount, "CNY".parse().unwrap())
+}
+
+/// A quarter of an hour at this price.
+fn quarter(price: i64) -> billing::Plan {
+    billing::Plan::new(cny(price).currency, Kind::Block { block_s: 900, price }, Conditions::default()).unwrap()
 }
 
 fn client(name: &str) -> ClientRef {
@@ -141,8 +148,8 @@ impl Shop {
             vendor: self.vendor,
             plan: PlanId::new(self.uuid()),
             plan_name: "a quarter".to_owned(),
-            block: Span::from_s(900),
-            price: cny(price),
+            sold: quarter(price),
+            hold: cny(price),
             grade_paid: Some("gold".to_owned()),
             grade_delivered: None,
             client: client(name),
@@ -150,6 +157,7 @@ impl Shop {
             companion: self.companion,
             companion_name: "Lin".to_owned(),
             medium: Medium::Audio,
+            policy: Policy::default(),
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             client_token: TokenId::new(self.uuid()),
             companion_token: TokenId::new(self.uuid()),

@@ -9,6 +9,7 @@ mod overload;
 mod page;
 mod peer;
 mod places;
+mod plans;
 mod rate;
 mod records;
 mod rest;

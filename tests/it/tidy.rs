@@ -14,7 +14,7 @@ const MOST_LINES: usize = 800;
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "misc", "types", "mod"];
 
 /// Floors up to this one are pure.
-const HIGHEST_PURE_FLOOR: u32 = 3;
+const HIGHEST_PURE_FLOOR: u32 = 4;
 
 /// A path that only some rooms may name outside their tests, and why.
 struct Reserved {
@@ -99,7 +99,7 @@ fn files_are_short_and_their_names_and_first_lines_say_what_they_are() {
 #[test]
 fn a_breach_of_the_floors_is_seen() {
     let floors = floors(
-        "//! | 1 | [`ids`] [`clock`] | x |\n//! | 2 | [`call`] [`relay`] | |\n//! | 4 | [`media`] [`store`] | |\n//! | 6 | `main` `bot` | |\n",
+        "//! | 1 | [`ids`] [`clock`] | x |\n//! | 2 | [`call`] [`relay`] | |\n//! | 5 | [`media`] [`store`] | |\n//! | 7 | `main` `bot` | |\n",
     );
     let breaks = |file: &str, source: &str| breaches_of(&floors, Path::new(file), source).len();
     for (file, source) in [

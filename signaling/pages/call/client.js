@@ -8,7 +8,7 @@ import { Session } from './session.js';
 import { Speaker } from './speaker.js';
 import { show, Stage } from './stage.js';
 import { newKey } from './wire.js';
-import { chargeWords, endWords, errorWords } from './words.js';
+import { chargeWords, endWords, errorWords, lengthWords, priceWords, spentWords } from './words.js';
 import { canCall, Problem } from './problem.js';
 
 /** Without an answer the same purchase is asked for again, under the same key. */
@@ -73,9 +73,8 @@ function drawCheck() {
   setText(byId('check-title', HTMLElement), t('check_title', { name: view.companion.name }));
   setText(byId('check-companion', HTMLElement), view.companion.name);
   setText(byId('check-plan', HTMLElement), view.plan_name);
-  setText(byId('check-time', HTMLElement), t(view.media === 'video' ? 'time_video' : 'time_audio', { length: tLength(view.paid_s) }));
-  const price = t('price_per', { price: tMoney(view.price), length: tLength(view.block_s) });
-  setText(byId('check-price', HTMLElement), price);
+  setText(byId('check-time', HTMLElement), t(view.media === 'video' ? 'time_video' : 'time_audio', { length: lengthWords(view) }));
+  setText(byId('check-price', HTMLElement), priceWords(view));
   byId('check-grade-paid-row', HTMLElement).hidden = view.grade_paid === null;
   setText(byId('check-grade-paid', HTMLElement), view.grade_paid ?? '');
   byId('check-grade-row', HTMLElement).hidden = view.grade_delivered === null;
@@ -124,11 +123,18 @@ function drawExtend() {
   const { view } = session;
   if (!view) return;
   const button = byId('extend', HTMLButtonElement);
-  setText(button, t('extend', { length: tLength(view.block_s), price: tMoney(view.price) }));
+  const spent = byId('spent', HTMLElement);
+  spent.hidden = view.rate === null || view.spent === null || view.held === null;
+  setText(spent, spentWords(view));
+  // One price for the whole call: there is nothing to add.
+  byId('more-time', HTMLElement).hidden = view.plan_kind === 'flat';
+  const isBlock = view.plan_kind === 'block';
+  setText(button, isBlock ? t('extend', { length: tLength(view.block_s), price: tMoney(view.price) }) : t('top_up', { price: tMoney(view.price) }));
   const short = view.available !== null && view.available.amount < view.price.amount;
   button.disabled = buying !== null || !view.can_extend || short;
   const balance = view.available ? t('balance', { amount: tMoney(view.available) }) : '';
-  const why = buying ? t('extending') : short ? t('extend_short') : !view.can_extend ? t('extend_not_now') : '';
+  const notNow = view.state === 'connecting' ? t('extend_not_now') : isBlock ? '' : t('top_up_full');
+  const why = buying ? t('extending') : short ? t(isBlock ? 'extend_short' : 'top_up_short') : !view.can_extend ? notNow : '';
   setText(byId('extend-note', HTMLElement), [balance, why].filter(Boolean).join(t('joint')));
 }
 

@@ -10,7 +10,7 @@ import { Ring } from './ring.js';
 import { Session } from './session.js';
 import { Stage } from './stage.js';
 import { newKey } from './wire.js';
-import { endWords, errorWords } from './words.js';
+import { endWords, errorWords, lengthWords } from './words.js';
 
 const GIFTS_MIN = /** @type {const} */ ([1, 5, 10]);
 /** Without an answer the gift is asked for again, under the same key. */
@@ -76,12 +76,13 @@ function drawRing() {
   setText(byId('ring-title', HTMLElement), t('ring_title', { name: view.client.name }));
   setText(byId('ring-client', HTMLElement), view.client.name);
   setText(byId('ring-plan', HTMLElement), view.plan_name);
-  setText(byId('ring-time', HTMLElement), tLength(view.paid_s));
+  setText(byId('ring-time', HTMLElement), lengthWords(view));
   byId('ring-grade-row', HTMLElement).hidden = view.grade_paid === null;
   setText(byId('ring-grade', HTMLElement), view.grade_paid ?? '');
   setText(byId('ring-media', HTMLElement), t(view.media === 'video' ? 'media_video' : 'media_audio'));
   byId('ring-part-row', HTMLElement).hidden = !view.pay;
-  setText(byId('ring-part', HTMLElement), view.pay ? t('price_per', { price: tMoney(view.pay), length: tLength(view.block_s) }) : '');
+  const part = view.pay && (view.plan_kind === 'block' ? t('price_per', { price: tMoney(view.pay), length: tLength(view.block_s) }) : tMoney(view.pay));
+  setText(byId('ring-part', HTMLElement), part ?? '');
   setText(byId('ring-words', HTMLElement), session.linked ? t(view.client.present ? 'ring_there' : 'ring_not_there') : t('line_lost'));
   const trouble = byId('ring-trouble', HTMLElement);
   trouble.hidden = devices.microphoneTrouble === null;

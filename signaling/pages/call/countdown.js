@@ -13,6 +13,22 @@ export function left(view, at, now) {
 }
 
 /**
+ * What the large timer shows: what is left, or of a call that no paid time ends how long it has lasted.
+ * @param {{ remaining_ms: number, delivered_ms: number, limited: boolean, running: boolean }} view as the server said it
+ * @param {number} at `performance.now()` when the view arrived
+ * @param {number} now `performance.now()`
+ * @returns {{ ms: number, down: boolean, next: number }} `down`: it counts down; `next`: milliseconds until the text changes
+ */
+export function timer(view, at, now) {
+  if (view.limited) {
+    const ms = left(view, at, now);
+    return { ms, down: true, next: untilChange(ms) };
+  }
+  const passed = view.delivered_ms + (view.running ? Math.max(0, now - at) : 0);
+  return { ms: Math.floor(passed / 1000) * 1000, down: false, next: 1002 - (Math.floor(passed) % 1000) };
+}
+
+/**
  * A duration that was `ms` long at `at` and shrinks while `running`.
  * @param {number} ms
  * @param {boolean} running
@@ -33,7 +49,7 @@ export function since(ms, running, at, now) {
  * @returns {import('./wire.js').Amount | null}
  */
 export function earnedNow(view, at, now) {
-  if (!view.earned || !view.pay) return view.earned;
+  if (!view.earned || !view.pay || view.plan_kind !== 'block') return view.earned;
   const seconds = Math.floor((view.delivered_ms + (view.running ? Math.max(0, now - at) : 0)) / 1000);
   const begun = Math.min(view.blocks, Math.ceil(seconds / view.block_s));
   return { ...view.earned, amount: Math.max(view.earned.amount, view.pay.amount * begun) };

@@ -3,7 +3,7 @@
 
 import { ask, byId, setText } from '../dom.js';
 import { t } from '../i18n.js';
-import { clock, left, since, untilChange } from './countdown.js';
+import { clock, since, timer, untilChange } from './countdown.js';
 import { lineWords, stateWords } from './words.js';
 
 /** @typedef {import('./session.js').Session} Session */
@@ -126,14 +126,14 @@ export class Stage {
       return;
     }
     const now = performance.now();
-    const ms = left(view, viewedAt, now);
+    const { ms, down, next } = timer(view, viewedAt, now);
     setText(this.#countdown, clock(ms));
-    this.#countdown.dataset.near = String(view.state !== 'connecting' && ms <= 60_000);
-    document.body.dataset.low = String(view.state !== 'connecting' && ms <= LOW_MS);
+    this.#countdown.dataset.near = String(down && view.state !== 'connecting' && ms <= 60_000);
+    document.body.dataset.low = String(down && view.state !== 'connecting' && ms <= LOW_MS);
     if (joined) document.title = `${clock(ms)} · lull`;
     const pause = view.state === 'paused' && view.pause_left_ms !== null ? since(view.pause_left_ms, true, viewedAt, now) : null;
     setText(this.#pauseLeft, pause === null ? '' : t('pause_left', { clock: clock(pause) }));
-    if (view.running || pause !== null) this.#timer = setTimeout(() => this.#tick(), Math.min(untilChange(ms), untilChange(pause ?? ms)));
+    if (view.running || pause !== null) this.#timer = setTimeout(() => this.#tick(), pause === null ? next : Math.min(next, untilChange(pause)));
   }
 
   #toggleMicrophone() {

@@ -25,8 +25,13 @@ export const VERSION = 1;
  * @property {string} plan_name
  * @property {string | null} grade_paid
  * @property {string | null} grade_delivered
- * @property {number} block_s
- * @property {Amount} price
+ * @property {PlanKind} plan_kind
+ * @property {number} block_s 0 of plans without blocks
+ * @property {Amount} price of a block or of the whole call; of metered calls what a top-up sets aside
+ * @property {Rate | null} rate what a minute costs now, of metered calls
+ * @property {Amount | null} held for the client: what is set aside in all
+ * @property {Amount | null} spent for the client: the charge if she ended the call now
+ * @property {boolean} limited the paid time runs out
  * @property {number} blocks
  * @property {number} paid_s
  * @property {number} gift_s
@@ -39,13 +44,17 @@ export const VERSION = 1;
  * @property {PartyView} companion
  * @property {Amount | null} available
  * @property {boolean} can_extend
- * @property {Amount | null} [pay] her part of one block
+ * @property {Amount | null} [pay] her part of one block or of the whole price; none of metered calls
  * @property {Amount | null} earned
  * @property {number | null} gift_left_s
  * @property {string | null} end_reason
  * @property {string | null} at_fault
  * @property {Receipt | null} receipt
  */
+
+/** @typedef {'block' | 'per_minute' | 'flat' | 'until_asleep'} PlanKind */
+
+/** @typedef {{ label: string, per_minute: Amount }} Rate */
 
 /** @typedef {'client' | 'companion' | 'platform'} Fault */
 
@@ -79,10 +88,10 @@ export const VERSION = 1;
  * @property {Amount} [refund]
  * @property {Amount} [held] all that was set aside: charge and refund together
  * @property {string} [settlement] `as_rated`, `exact_delivered` or `free`
- * @property {{ by: Asker, at: string, added_s: number, kind?: 'block' | 'gift', free?: boolean }[]} [extensions]
  * @property {{ client: number, companion: number, platform: number }} [paused_ms] how long the clock stood, by whose line
  * @property {{ rounding?: string }} [plan] the rules it was rated by
  * @property {string} [record_hash] SHA-256 of the call's record
+ * @property {{ by: Asker, at: string, added_s: number | null, kind?: 'block' | 'top_up' | 'gift', free?: boolean, amount?: Amount }[]} [extensions]
  * @property {Amount} [earned]
  */
 

@@ -1,6 +1,6 @@
 // How things stand and why they ended, as sentences for the person who reads. No document, no clock.
 
-import { t, tWord } from '../i18n.js';
+import { t, tLength, tMoney, tWord } from '../i18n.js';
 
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./wire.js').Role} Role */
@@ -70,6 +70,37 @@ export function endWords(reason, atFault, reader) {
 }
 
 /**
+ * How long the call may be, before it begins.
+ * @param {import('./wire.js').CallView} view
+ * @returns {string}
+ */
+export function lengthWords(view) {
+  if (view.plan_kind === 'block') return tLength(view.paid_s);
+  return view.limited ? t('length_up_to', { length: tLength(view.paid_s) }) : t('length_open');
+}
+
+/**
+ * What is sold, at which price.
+ * @param {import('./wire.js').CallView} view
+ * @returns {string}
+ */
+export function priceWords(view) {
+  if (view.rate) return t('price_metered', { rate: tMoney(view.rate.per_minute), held: tMoney(view.price) });
+  if (view.plan_kind === 'flat') return t('price_flat', { price: tMoney(view.price) });
+  return t('price_per', { price: tMoney(view.price), length: tLength(view.block_s) });
+}
+
+/**
+ * What a metered call has cost so far, as the server rates it.
+ * @param {import('./wire.js').CallView} view
+ * @returns {string} empty for other calls
+ */
+export function spentWords(view) {
+  if (!view.rate || !view.spent || !view.held) return '';
+  return t('spent', { spent: tMoney(view.spent), held: tMoney(view.held), rate: tMoney(view.rate.per_minute) });
+}
+
+/**
  * What the client was and was not charged for.
  * @param {import('./wire.js').Receipt} receipt
  * @returns {string}
@@ -77,7 +108,8 @@ export function endWords(reason, atFault, reader) {
 export function chargeWords(receipt) {
   if (!receipt.charge || receipt.charge.amount === 0) return t('promise_free');
   if (receipt.end_reason === 'time_expired') return t('promise_expired');
-  if (receipt.settlement) return t(receipt.settlement === 'exact_delivered' ? 'promise_exact' : 'promise_rated');
+  const inBlocks = receipt.lines?.every((line) => line.label === 'block') ?? true;
+  if (receipt.settlement) return t(receipt.settlement === 'exact_delivered' ? 'promise_exact' : inBlocks ? 'promise_rated' : 'promise_expired');
   const ours = receipt.at_fault === 'companion' || receipt.at_fault === 'platform';
   const exact = ours || ['vendor_ended', 'supervisor_ended', 'server_fault', 'companion_left'].includes(receipt.end_reason);
   return t(exact ? 'promise_exact' : 'promise_rated');

@@ -9,8 +9,13 @@ import { newKey } from '../call/wire.js';
  * @typedef {object} Plan
  * @property {string} id
  * @property {string} name
- * @property {number} block_s
- * @property {Amount} price
+ * @property {import('../call/wire.js').PlanKind} kind
+ * @property {number} [block_s]
+ * @property {Amount} [price]
+ * @property {Amount} hold
+ * @property {string} currency
+ * @property {number} [rate_minor_per_min]
+ * @property {{ label: string, start: string, end: string, rate_minor_per_min: number }[]} [windows]
  * @property {string | null} grade
  */
 
@@ -26,10 +31,14 @@ import { newKey } from '../call/wire.js';
  * @property {string | null} client_name
  * @property {string} companion_name
  * @property {string | null} grade_paid
+ * @property {import('../call/wire.js').PlanKind} plan_kind
  * @property {Amount} price
- * @property {number} block_s
+ * @property {number | null} block_s
  * @property {number} blocks
- * @property {number} paid_s
+ * @property {Amount} held
+ * @property {Amount} spent
+ * @property {import('../call/wire.js').Rate | null} rate
+ * @property {number | null} paid_s
  * @property {number} remaining_ms
  * @property {boolean} running
  * @property {string | null} paused_by

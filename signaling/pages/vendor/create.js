@@ -46,8 +46,9 @@ function draw() {
   if (linksOf) setText(byId('links-title', HTMLElement), t('links_title', { name: linksOf.name }));
 }
 
+/** What a call on the chosen plan sets aside. */
 function price() {
-  return plans.find((plan) => plan.id === value('call-plan'))?.price ?? null;
+  return plans.find((plan) => plan.id === value('call-plan'))?.hold ?? null;
 }
 
 function drawShort() {

@@ -3,7 +3,7 @@
 
 import { byId, make, setText } from '../dom.js';
 import { onLanguage, t, tLength, tMoney } from '../i18n.js';
-import { clock, left } from '../call/countdown.js';
+import { clock, timer } from '../call/countdown.js';
 import { endWords } from '../call/words.js';
 import { get, Submission } from './api.js';
 import { showLinks } from './create.js';
@@ -30,6 +30,7 @@ class Card {
   #left = make('p', { class: 'call-left', role: 'timer', 'aria-live': 'off', 'data-testid': 'call-left' });
   #state = make('p', { class: 'call-state', 'data-testid': 'call-state' });
   #present = make('p', { class: 'hint', 'data-testid': 'call-present' });
+  #spent = make('p', { class: 'hint', 'data-testid': 'call-spent' });
   #note = make('p', { class: 'call-note', role: 'status', 'data-testid': 'call-note' });
   #links = button('call-links');
   #more = make('summary');
@@ -37,6 +38,7 @@ class Card {
   #order = make('input', { maxlength: '100', autocomplete: 'off', spellcheck: 'false', 'data-testid': 'call-order' });
   #orderLabel = make('span');
   #byOrder = button('call-order-submit');
+  #beside = make('div', { class: 'beside' }, make('label', { class: 'field' }, this.#orderLabel, this.#order), this.#byOrder);
   #gift = make('select', { 'data-testid': 'call-gift' });
   #giftLabel = make('span');
   #give = button('call-gift-submit');
@@ -66,11 +68,11 @@ class Card {
     });
     const more = make('details', {}, this.#more,
       make('div', { class: 'stack' }, this.#wallet,
-        make('div', { class: 'beside' }, make('label', { class: 'field' }, this.#orderLabel, this.#order), this.#byOrder),
+        this.#beside,
         make('div', { class: 'beside' }, make('label', { class: 'field' }, this.#giftLabel, this.#gift), this.#give)));
     this.item.append(
       make('div', { class: 'call-card-head' }, make('div', {}, this.#title, this.#plan), this.#left),
-      this.#state, this.#present, this.#note, more,
+      this.#state, this.#present, this.#spent, this.#note, more,
       make('div', { class: 'controls' }, this.#links, this.#end));
     this.label();
     this.update(call);
@@ -111,16 +113,19 @@ class Card {
     setText(this.#state, stateWords(call));
     const here = (/** @type {boolean} */ present) => t(present ? 'present' : 'absent');
     setText(this.#present, t('call_present', { client: here(call.client.present), companion: here(call.companion.present) }));
-    setText(this.#wallet, t('call_extend', { length: tLength(call.block_s), price: tMoney(call.price) }));
+    const price = tMoney(call.price);
+    setText(this.#wallet, call.block_s === null ? t('call_top_up', { price }) : t('call_extend', { length: tLength(call.block_s), price }));
+    this.#wallet.hidden = this.#beside.hidden = call.plan_kind === 'flat';
+    setText(this.#spent, call.rate ? t('spent', { spent: tMoney(call.spent), held: tMoney(call.held), rate: tMoney(call.rate.per_minute) }) : '');
     const over = call.state === 'ended' || call.state === 'settled';
     for (const control of [this.#wallet, this.#byOrder, this.#give, this.#end, this.#links]) control.disabled = this.#busy || over;
     this.tick();
   }
 
   tick() {
-    const ms = left(this.#call, this.#at, performance.now());
+    const { ms, down } = timer({ ...this.#call, limited: this.#call.paid_s !== null }, this.#at, performance.now());
     setText(this.#left, clock(ms));
-    this.#left.dataset.near = String(this.#call.state !== 'connecting' && ms <= 60_000);
+    this.#left.dataset.near = String(down && this.#call.state !== 'connecting' && ms <= 60_000);
   }
 
   /**

@@ -30,8 +30,18 @@ export function onSetup(listener) {
 
 /** @param {Plan} plan */
 export function planWords(plan) {
-  const words = t('plan_words', { name: plan.name, length: tLength(plan.block_s), price: tMoney(plan.price) });
-  return plan.grade ? `${words} · ${t('grade', { grade: plan.grade })}` : words;
+  const words = [plan.name, ...soldWords(plan), plan.grade && t('grade', { grade: plan.grade })];
+  return words.filter(Boolean).join(' · ');
+}
+
+/** @param {Plan} plan */
+function soldWords(plan) {
+  if (plan.kind === 'block' && plan.block_s && plan.price) return [tLength(plan.block_s), tMoney(plan.price)];
+  if (plan.price) return [t('length_open'), tMoney(plan.price)];
+  const rates = plan.windows?.map((window) => window.rate_minor_per_min) ?? [plan.rate_minor_per_min ?? 0];
+  const shown = [Math.min(...rates), Math.max(...rates)].map((rate) => tMoney({ amount: rate, currency: plan.currency }));
+  const rate = t('rate_words', { rate: [...new Set(shown)].join('–') });
+  return plan.kind === 'until_asleep' ? [t('kind_until_asleep'), rate] : [rate];
 }
 
 /** @param {Companion} companion */
@@ -58,22 +68,6 @@ function drawWallets() {
         make('div', {}, make('dt', {}, t('wallet_held')), make('dd', {}, tMoney(wallet.held))))),
   );
 }
-
-const plan = new Submission();
-onSubmit('plan', async () => {
-  const grade = value('plan-grade');
-  const body = {
-    name: value('plan-name'),
-    kind: 'block',
-    block_s: Number(value('plan-length')) * Number(value('plan-unit')),
-    price: amount(value('plan-price'), value('plan-currency')),
-    ...(grade && { grade }),
-  };
-  await plan.post('/plans', body);
-  byId('plan-form', HTMLFormElement).reset();
-  setText(byId('plan-note', HTMLElement), t('plan_made', { name: body.name }));
-  await load();
-});
 
 const companion = new Submission();
 onSubmit('companion', async () => {

@@ -6,6 +6,7 @@ import { errorWords } from '../call/words.js';
 import { get, onSignedOut, Refused, signIn, signOut } from './api.js';
 import * as create from './create.js';
 import * as live from './live.js';
+import './plan.js';
 import * as settled from './settled.js';
 import * as setup from './setup.js';
 

@@ -72,13 +72,14 @@ async fn extend(State(front): State<Arc<Front>>, Id(id): Id, command: Command) -
 }
 
 pub(super) fn read_extend(body: Value) -> Result<Extend, Problem> {
-    let mut fields = Fields::of(body, &["order_ref", "gift_s"])?;
+    let mut fields = Fields::of(body, &["order_ref", "amount", "gift_s"])?;
     let extend = Extend {
         order_ref: fields.optional_text("order_ref", Text::Free { max: 100 })?,
+        amount: fields.optional_amount("amount", "amount.")?,
         gift_s: fields.optional_whole("gift_s", 60..=3600)?,
     };
-    if extend.order_ref.is_some() && extend.gift_s.is_some() {
-        return Err(Problem::field("gift_s", "send `order_ref` or `gift_s`, not both: time is either paid or given"));
+    if extend.gift_s.is_some() && (extend.order_ref.is_some() || extend.amount.is_some()) {
+        return Err(Problem::field("gift_s", "send `gift_s` or what is paid, not both: time is either paid or given"));
     }
     Ok(extend)
 }

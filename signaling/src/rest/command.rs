@@ -52,6 +52,25 @@ impl FromRequest<Arc<Front>> for Command {
     }
 }
 
+/// A PUT: it says how something shall be, so doing it twice is doing it once, and it needs no key.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    pub(super) caller: Caller,
+    pub(super) body: Value,
+}
+
+impl FromRequest<Arc<Front>> for Replacement {
+    type Rejection = Problem;
+
+    async fn from_request(request: axum::extract::Request, front: &Arc<Front>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let caller = auth::caller(&parts.method, &parts.headers, &front.door.origins)?;
+        front.count_caller(caller)?;
+        let body = json_body(&parts.headers, body, front.door.settings.body_max).await?;
+        Ok(Self { caller, body })
+    }
+}
+
 /// A GET.
 #[derive(Debug)]
 pub(super) struct Asked {

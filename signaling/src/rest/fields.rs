@@ -5,6 +5,8 @@
 use crate::message::Amount;
 use crate::problem::Problem;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// The largest whole number that every JSON reader keeps exact: 2^53 - 1 (RFC 8259 section 6).
@@ -50,16 +52,16 @@ impl Text {
 pub(super) struct Fields {
     map: Map<String, Value>,
     /// In front of names in refusals: `price.` for the fields of `price`.
-    within: &'static str,
+    within: Cow<'static, str>,
 }
 
 impl Fields {
     /// The fields of an object that may have these and no others.
     pub(super) fn of(body: Value, known: &[&'static str]) -> Result<Self, Problem> {
-        Self::within("", body, known)
+        Self::within(Cow::Borrowed(""), body, known)
     }
 
-    fn within(within: &'static str, body: Value, known: &[&'static str]) -> Result<Self, Problem> {
+    fn within(within: Cow<'static, str>, body: Value, known: &[&'static str]) -> Result<Self, Problem> {
         let Value::Object(map) = body else {
             return Err(Problem::new(crate::code::Code::InvalidRequest, "the body must be a JSON object"));
         };
@@ -129,23 +131,74 @@ impl Fields {
 
     /// Money above zero. `inner` is the name with a dot, for refusals of its fields.
     pub(super) fn amount(&mut self, name: &'static str, inner: &'static str) -> Result<Amount, Problem> {
-        const ACCEPTED: &str = "an object like {\"amount\": 2000, \"currency\": \"CNY\"}, the amount in minor units";
+        let amount = self.optional_amount(name, inner)?;
+        self.required(name, AMOUNT, amount)
+    }
+
+    /// The same, which may be absent.
+    pub(super) fn optional_amount(&mut self, name: &'static str, inner: &'static str) -> Result<Option<Amount>, Problem> {
         let object = match self.map.remove(name) {
-            Some(object @ Value::Object(_)) => Some(object),
-            None | Some(Value::Null) => None,
-            Some(_) => return Err(self.refused(name, &format!("must be {ACCEPTED}"))),
+            Some(object @ Value::Object(_)) => object,
+            None | Some(Value::Null) => return Ok(None),
+            Some(_) => return Err(self.refused(name, &format!("must be {AMOUNT}"))),
         };
-        let mut fields = Fields::within(inner, self.required(name, ACCEPTED, object)?, &["amount", "currency"])?;
+        let mut fields = Fields::within(Cow::Borrowed(inner), object, &["amount", "currency"])?;
         let amount = fields.whole("amount", 1..=WHOLE_MAX)?;
-        const CURRENCY: &str = "three upper-case letters of ISO 4217, like CNY";
-        let currency = match fields.map.remove("currency") {
-            Some(Value::String(text)) if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) => Some(text),
-            None | Some(Value::Null) => None,
-            Some(_) => return Err(fields.refused("currency", &format!("must be {CURRENCY}"))),
-        };
-        Ok(Amount { amount, currency: fields.required("currency", CURRENCY, currency)? })
+        let currency = fields.optional_currency("currency")?;
+        Ok(Some(Amount { amount, currency: fields.required("currency", CURRENCY, currency)? }))
+    }
+
+    /// A currency's code.
+    pub(super) fn optional_currency(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        match self.map.remove(name) {
+            Some(Value::String(text)) if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) => Ok(Some(text)),
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => Err(self.refused(name, &format!("must be {CURRENCY}"))),
+        }
+    }
+
+    /// A list of 1 to `max` objects with these fields, each read by `read`; it may be absent.
+    pub(super) fn optional_list<T>(
+        &mut self,
+        name: &'static str,
+        max: usize,
+        known: &[&'static str],
+        read: impl Fn(&mut Fields) -> Result<T, Problem>,
+    ) -> Result<Option<Vec<T>>, Problem> {
+        match self.map.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Array(items)) if (1..=max).contains(&items.len()) && items.iter().all(Value::is_object) => {
+                let item = |(at, item)| read(&mut Fields::within(Cow::Owned(format!("{name}[{at}].")), item, known)?);
+                items.into_iter().enumerate().map(item).collect::<Result<_, _>>().map(Some)
+            }
+            Some(_) => Err(self.refused(name, &format!("must be a list of 1 to {max} objects with {}", known.join(", ")))),
+        }
+    }
+
+    /// The word of a field, before the others are looked at.
+    pub(super) fn peek(body: &Value, name: &str) -> Option<String> {
+        body.get(name).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// An object of objects of words, like `{"client_left": {"block": "free"}}`; absent is empty. Whether the words are known
+    /// is the house's business.
+    pub(super) fn words(&mut self, name: &'static str) -> Result<BTreeMap<String, BTreeMap<String, String>>, Problem> {
+        let value = self.map.remove(name).filter(|value| !value.is_null());
+        let words = value.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_value);
+        let words: BTreeMap<String, BTreeMap<String, String>> =
+            words.map_err(|_| self.refused(name, "must be an object like {\"client_left\": {\"block\": \"exact_delivered\"}}"))?;
+        let is_word = |word: &String| (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let cells = words.values().flatten().flat_map(|(column, rule)| [column, rule]);
+        if !words.keys().chain(cells).all(is_word) {
+            return Err(self.refused(name, "has words of lower-case letters and `_` only"));
+        }
+        Ok(words)
     }
 }
+
+const AMOUNT: &str = "an object like {\"amount\": 2000, \"currency\": \"CNY\"}, the amount in minor units";
+
+const CURRENCY: &str = "three upper-case letters of ISO 4217, like CNY";
 
 fn one_of<T>(words: &[(&str, T)]) -> String {
     let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();

@@ -2,8 +2,8 @@
 
 use super::command::{Asked, idempotency_key, page};
 use super::fields::Text;
-use super::{CreateCall, CreateCompanion, CreatePlan, Credit, Extend};
-use super::{calls, clients, companions, json, plans};
+use super::{CreateCall, CreateCompanion, CreatePlan, Credit, Extend, PlanKind};
+use super::{calls, clients, companions, json, plans, settlement};
 use crate::fuzzing::{Input, piece};
 use crate::inbound::Caller;
 use crate::message::Amount;
@@ -29,11 +29,15 @@ fn body(data: &[u8]) {
     assert!(again == text || text.contains(['.', 'e']));
     let money = |amount: &Amount| assert!(amount.amount > 0 && amount.amount < 1 << 53 && amount.currency.len() == 3);
     let free = |text: &str, max: usize| assert!(Text::Free { max }.fits(text));
-    if let Some(CreatePlan { name, block_s, price, .. }) = same(&value, plans::read(value.clone())) {
-        assert!((1..=43_200).contains(&block_s));
-        money(&price);
+    if let Some(plan) = same(&value, plans::read(value.clone())) {
+        let CreatePlan { name, kind, block_s, price, increment_s, hold, .. } = plan;
+        assert!(block_s.is_none_or(|block_s| (1..=43_200).contains(&block_s)));
+        assert_eq!(block_s.is_some(), kind == PlanKind::Block);
+        assert_eq!(price.is_some(), increment_s.is_none());
+        price.iter().chain(&hold).for_each(money);
         free(&name, 100);
     }
+    same(&value, settlement::read(value.clone()));
     if let Some(CreateCompanion { name, .. }) = same(&value, companions::read(value.clone())) {
         free(&name, 100);
     }
@@ -44,8 +48,11 @@ fn body(data: &[u8]) {
     if let Some(CreateCall { client_ref, .. }) = same(&value, calls::read(value.clone())) {
         assert!(Text::ClientRef.fits(&client_ref));
     }
-    if let Some(Extend { order_ref, gift_s }) = same(&value, calls::read_extend(value.clone())) {
-        assert!((order_ref.is_none() || gift_s.is_none()) && gift_s.is_none_or(|gift_s| (60..=3_600).contains(&gift_s)));
+    if let Some(Extend { order_ref, amount, gift_s }) = same(&value, calls::read_extend(value.clone())) {
+        amount.iter().for_each(money);
+        assert!(
+            (order_ref.is_none() && amount.is_none() || gift_s.is_none()) && gift_s.is_none_or(|gift_s| (60..=3_600).contains(&gift_s))
+        );
     }
 }
 
@@ -100,11 +107,16 @@ fn idempotency(data: &[u8]) {
 fn bodies() -> Vec<Vec<u8>> {
     [
         r#"{"name":"15 minutes","kind":"block","block_s":900,"price":{"amount":2000,"currency":"CNY"},"grade":"gold"}"#,
+        r#"{"name":"Night","kind":"until_asleep","first_increment_s":60,"increment_s":6,"tz":"Asia/Shanghai","windows":[{"label":"all","start":"00:00","end":"24:00","rate_minor_per_min":300}],"cap_s":32400,"cap_minor":60000,"currency":"CNY","grace_s":20,"min_charge_minor":100,"rounding":"half_up"}"#,
+        r#"{"name":"Talk","kind":"per_minute","first_increment_s":1,"increment_s":1,"rate_minor_per_min":300,"hold":{"amount":3000,"currency":"CNY"}}"#,
+        r#"{"name":"Flat","kind":"flat","price":{"amount":500,"currency":"CNY"}}"#,
+        r#"{"flat_min_s":900,"rules":{"client_left":{"block":"exact_delivered"}}}"#,
         r#"{"name":"Lin","grade":null}"#,
         r#"{"amount":{"amount":2000,"currency":"CNY"},"order_ref":"tb-1"}"#,
         r#"{"plan_id":"plan_1","client_ref":"tb-1","client_name":"月亮","companion_id":"cmp_1","media":"video"}"#,
         r#"{"order_ref":"tb-2"}"#,
         r#"{"gift_s":60}"#,
+        r#"{"amount":{"amount":3000,"currency":"CNY"}}"#,
         r#"{"b":[1,{"y":null,"x":true}],"a":-2.5e3,"c":18446744073709551615}"#,
         r#"{"amount":1,"amount":2}"#,
     ]

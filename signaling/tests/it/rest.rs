@@ -4,10 +4,24 @@ use crate::house::*;
 use serde_json::{Value, json};
 use signaling::inbound::{Caller, Inbound};
 use signaling::message::Amount;
-use signaling::rest::{CallFilter, CreateCall, CreateCompanion, CreatePlan, Credit, Extend, Media, Page, PlanKind, Request};
+use signaling::rest::{
+    CallFilter, CreateCall, CreateCompanion, CreatePlan, Credit, Extend, Media, Page, PlanKind, PlanRounding, RateWindow, Request,
+    SetSettlement,
+};
 
 fn plan() -> Value {
     json!({"name": "十五分钟", "kind": "block", "block_s": 900, "price": {"amount": 2000, "currency": "CNY"}, "grade": "gold"})
+}
+
+fn talk() -> Value {
+    json!({"name": "按分钟", "kind": "per_minute", "first_increment_s": 60, "increment_s": 60, "rate_minor_per_min": 300,
+        "hold": {"amount": 3000, "currency": "CNY"}})
+}
+
+fn night() -> Value {
+    json!({"name": "整夜", "kind": "until_asleep", "first_increment_s": 60, "increment_s": 6, "tz": "Asia/Shanghai",
+        "windows": [{"label": "any", "start": "00:00", "end": "24:00", "rate_minor_per_min": 0}],
+        "cap_s": 32400, "cap_minor": 60000, "currency": "CNY", "rounding": "half_even"})
 }
 
 fn call() -> Value {
@@ -73,10 +87,10 @@ async fn every_field_of_every_body_is_checked_and_named() {
     let extend_order = json!({"order_ref": "o-1"});
     let companion = json!({"name": "晚风", "grade": "gold"});
     type Row<'a> = (&'a str, &'a Value, &'a str, Vec<Value>, bool);
-    let (plan, call) = (plan(), call());
+    let (plan, talk, night, call) = (plan(), talk(), night(), call());
     let table: Vec<Row> = vec![
         ("/v1/plans", &plan, "name", none(texts(100)), true),
-        ("/v1/plans", &plan, "kind", vec![json!("flat"), json!(1), json!(null), json!("")], true),
+        ("/v1/plans", &plan, "kind", vec![json!("barter"), json!(1), json!(null), json!("")], true),
         ("/v1/plans", &plan, "block_s", whole(vec![json!(43_201), json!(null)]), true),
         ("/v1/plans", &plan, "price", vec![json!(2000), json!("20"), json!(null), json!([])], true),
         ("/v1/plans", &plan, "price.amount", whole(vec![json!(null)]), true),
@@ -84,6 +98,23 @@ async fn every_field_of_every_body_is_checked_and_named() {
         ("/v1/plans", &plan, "price.cents", vec![json!(1)], false),
         ("/v1/plans", &plan, "grade", texts(40), false),
         ("/v1/plans", &plan, "block", vec![json!(1), json!(null)], false),
+        ("/v1/plans", &plan, "first_increment_s", vec![json!(60)], false),
+        ("/v1/plans", &plan, "grace_s", vec![json!(-1), json!(86_401), json!("1"), json!(1.5)], false),
+        ("/v1/plans", &plan, "min_charge_minor", vec![json!(-1), json!("1"), json!(1.5)], false),
+        ("/v1/plans", &plan, "rounding", vec![json!("up"), json!(1), json!("")], false),
+        ("/v1/plans", &talk, "price", vec![json!({"amount": 1, "currency": "CNY"})], false),
+        ("/v1/plans", &talk, "cap_s", vec![json!(60)], false),
+        ("/v1/plans", &talk, "first_increment_s", whole(vec![json!(86_401), json!(null)]), true),
+        ("/v1/plans", &talk, "increment_s", whole(vec![json!(86_401), json!(null)]), true),
+        ("/v1/plans", &talk, "rate_minor_per_min", vec![json!(-1), json!("1"), json!(1.5), json!(null)], true),
+        ("/v1/plans", &talk, "tz", vec![json!("Asia/Shanghai"), json!(8)], false),
+        ("/v1/plans", &talk, "hold", vec![json!(3000), json!(null)], true),
+        ("/v1/plans", &talk, "hold.amount", whole(vec![json!(null)]), true),
+        ("/v1/plans", &talk, "currency", vec![json!("USD"), json!("cny"), json!(1)], false),
+        ("/v1/plans", &night, "windows", vec![json!([]), json!({}), json!([1]), json!(vec![night["windows"][0].clone(); 25])], false),
+        ("/v1/plans", &night, "tz", vec![json!(null), json!(8)], true),
+        ("/v1/plans", &night, "cap_s", whole(vec![json!(86_401)]), false),
+        ("/v1/plans", &night, "currency", vec![json!(null), json!("cny")], true),
         ("/v1/companions", &companion, "name", none(texts(100)), true),
         ("/v1/companions", &companion, "grade", texts(40), false),
         ("/v1/companions", &companion, "garde", vec![json!("x")], false),
@@ -102,6 +133,8 @@ async fn every_field_of_every_body_is_checked_and_named() {
         ("/v1/calls/call_1/extend", &extend_gift, "order_ref", texts(100), false),
         ("/v1/calls/call_1/extend", &extend_gift, "minutes", vec![json!(5)], false),
         ("/v1/calls/call_1/extend", &extend_order, "gift_s", vec![json!(60)], false),
+        ("/v1/calls/call_1/extend", &extend_order, "amount", vec![json!(3000), json!([])], false),
+        ("/v1/calls/call_1/extend", &extend_order, "amount.amount", whole(vec![]), false),
         ("/v1/calls/call_1/end", &Value::Null, "reason", vec![json!("x")], false),
     ];
     for (path, base, field, bad, required) in table {
@@ -131,7 +164,35 @@ async fn good_requests_arrive_as_values() {
         (
             "/v1/plans",
             json!({"name": "n", "kind": "block", "block_s": 43_200, "price": largest, "grade": null}),
-            Request::CreatePlan(CreatePlan { name: "n".into(), kind: PlanKind::Block, block_s: 43_200, price: money(), grade: None }),
+            Request::CreatePlan(CreatePlan { name: "n".into(), block_s: Some(43_200), price: Some(money()), ..CreatePlan::default() }),
+        ),
+        (
+            "/v1/plans",
+            json!({"name": "n", "kind": "flat", "price": largest, "grace_s": 30}),
+            Request::CreatePlan(CreatePlan {
+                name: "n".into(),
+                kind: PlanKind::Flat,
+                price: Some(money()),
+                grace_s: Some(30),
+                ..CreatePlan::default()
+            }),
+        ),
+        (
+            "/v1/plans",
+            night(),
+            Request::CreatePlan(CreatePlan {
+                name: "整夜".into(),
+                kind: PlanKind::UntilAsleep,
+                first_increment_s: Some(60),
+                increment_s: Some(6),
+                windows: Some(vec![RateWindow { label: "any".into(), start: "00:00".into(), end: "24:00".into(), rate_minor_per_min: 0 }]),
+                tz: Some("Asia/Shanghai".into()),
+                cap_s: Some(32_400),
+                cap_minor: Some(60_000),
+                currency: Some("CNY".into()),
+                rounding: Some(PlanRounding::HalfEven),
+                ..CreatePlan::default()
+            }),
         ),
         (
             "/v1/companions",
@@ -158,7 +219,12 @@ async fn good_requests_arrive_as_values() {
         (
             "/v1/calls/call_1/extend",
             json!({"gift_s": 3600}),
-            Request::Extend { id: "call_1".into(), extend: Extend { order_ref: None, gift_s: Some(3600) } },
+            Request::Extend { id: "call_1".into(), extend: Extend { gift_s: Some(3600), ..Extend::default() } },
+        ),
+        (
+            "/v1/calls/call_1/extend",
+            json!({"amount": largest, "order_ref": "o-1"}),
+            Request::Extend { id: "call_1".into(), extend: Extend { amount: Some(money()), order_ref: Some("o-1".into()), gift_s: None } },
         ),
         ("/v1/calls/call_1/end", json!({}), Request::End { id: "call_1".into() }),
     ];
@@ -313,6 +379,35 @@ async fn commands_need_one_idempotency_key_in_either_spelling() {
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         let answer = send(&app, request("POST", path, &headers, "{}")).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "idempotency_key_missing"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_put_needs_no_key_and_has_words_only() {
+    let mut house = open();
+    let authorization = format!("Bearer {KEY}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let put = |body: Value| send(&house.app, request("PUT", "/v1/settlement", &headers, body.to_string()));
+    for body in [
+        json!({"rules": {"Client": {"block": "free"}}}),
+        json!({"rules": {"client_left": {"block": "<b>"}}}),
+        json!({"rules": {"client_left": {"": "free"}}}),
+        json!({"rules": {"client_left": "free"}}),
+        json!({"rules": []}),
+        json!({"rules": 1}),
+        json!({"flat_min_s": 1.5}),
+        json!({"flat_min_s": 86_401}),
+        json!({"rule": {}}),
+    ] {
+        let answer = put(body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_request"), "{body}");
+    }
+    assert_eq!(put(json!({"flat_min_s": 900, "rules": {"client_left": {"block": "free"}}})).await.status, 200);
+    let cells = [("block".to_owned(), "free".to_owned())].into();
+    let expected = SetSettlement { flat_min_s: Some(900), rules: [("client_left".to_owned(), cells)].into() };
+    match house.asked.try_recv() {
+        Ok(Inbound::Rest { idempotency: None, request: Request::SetSettlement(set), .. }) => assert_eq!(set, expected),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! What holds for every call, whatever happens to it in whatever order.
 
-use super::{BOOKED, Books, call_id, hold_id, terms};
-use crate::call::{Asker, Call, Event, Journal, Quality, Refused, RequestId, Side, State};
+use super::{BOOKED, Books, call_id, cny, hold_id, terms};
+use crate::billing::{Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
+use crate::call::{Asker, Call, EndReason, Event, Journal, Quality, Refused, RequestId, Side, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, book};
 use crate::ids::{BootId, LegId, TokenId};
+use crate::money::Money;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -88,9 +90,38 @@ struct Run {
     settled_delivery: Span,
 }
 
+/// Plans of every kind, small enough that a random call reaches their ends. The night begins five minutes after the booking.
+fn plans() -> impl Strategy<Value = (Plan, i64)> {
+    let window = |label, start, end, rate| WindowTerms { label, start, end, rate };
+    let rates = prop_oneof![
+        (0i64..900).prop_map(|rate| Rates::one(rate).unwrap()),
+        (0i64..900, 0i64..900).prop_map(move |(day, night)| {
+            let windows = [window("day", "08:00", "20:05", day), window("night", "20:05", "08:00", night)];
+            Rates::by_window("Asia/Shanghai", &windows).unwrap()
+        }),
+    ];
+    let lengths = prop_oneof![Just((60, 60)), Just((6, 6)), Just((1, 1)), Just((10, 3))];
+    let increments = (lengths, rates).prop_map(|((first_s, later_s), rates)| Increments { first_s, later_s, rates });
+    let caps = (prop::option::of(60i64..200), prop::option::of(900i64..2000));
+    let kind = prop_oneof![
+        3 => Just(Kind::Block { block_s: 30, price: 1999 }),
+        1 => Just(Kind::Flat { price: 500 }),
+        3 => increments.clone().prop_map(Kind::PerMinute),
+        3 => (increments, caps).prop_map(|(increments, (cap_s, cap))| Kind::UntilAsleep { increments, cap_s, cap }),
+    ];
+    let conditions = (prop_oneof![Just(0i64), 0i64..40], prop_oneof![Just(0i64), 0i64..900], 0usize..3);
+    (kind, conditions, 900i64..1500).prop_map(|(kind, (grace_s, minimum, rounding), hold)| {
+        let hold = match kind {
+            Kind::Block { price, .. } | Kind::Flat { price } => price,
+            Kind::PerMinute(_) | Kind::UntilAsleep { .. } => hold,
+        };
+        (Plan::new(cny(), kind, Conditions { grace_s, minimum, rounding: Rounding::ALL[rounding] }).unwrap(), hold)
+    })
+}
+
 impl Run {
-    fn start() -> Run {
-        let mut terms = terms(Span::from_s(30), 1999);
+    fn start((sold, hold): (Plan, i64)) -> Run {
+        let mut terms = Terms { sold, hold: Money::new(hold, cny()), ..terms(Span::from_s(30), 1999) };
         terms.limits.max_duration = Span::from_s(130);
         terms.limits.gift_limit = Span::from_s(45);
         terms.limits.pause_limit = Span::from_s(20);
@@ -185,6 +216,14 @@ impl Run {
         let call = self.call();
         assert!(call.delivered(self.now) <= call.paid() + call.gifted());
         assert!(call.delivered(self.now) <= call.terms().limits.max_duration);
+        // What is shown is what would be settled, and never more than is set aside.
+        let view = self.exchange.view(call_id(), self.now).unwrap();
+        assert!((0..=view.held.amount).contains(&view.spent.amount));
+        if let State::Ended { reason: EndReason::FundsExhausted | EndReason::CapReached, .. }
+        | State::Settled { reason: EndReason::FundsExhausted | EndReason::CapReached, .. } = call.state()
+        {
+            assert_eq!(Some(call.delivered(self.now)), call.quota().map(|quota| quota + call.gifted()), "at the quota, never later");
+        }
         let closed = match call.state() {
             State::Live { since } => call.delivered(since),
             State::Paused { ran_from, stopped, .. } => call.delivered(self.now) - stopped.since(ran_from),
@@ -218,7 +257,7 @@ impl Run {
             What::Back(side, n, ms) => Event::Back { side, leg: leg(side, n), at: ago(ms) },
             What::Failed(side, n) => Event::Failed { side, leg: leg(side, n) },
             What::Measured(side, packets) => Event::Measured { side, quality: Quality { packets, ..Quality::default() } },
-            What::Extend(by, n) => Event::ExtendAsked { by, hold: hold(n), order_ref: None, request },
+            What::Extend(by, n) => Event::ExtendAsked { by, hold: hold(n), amount: None, order_ref: None, request },
             What::Reserved(n) => Event::Reserved { hold: hold(n) },
             What::NotReserved(n) => Event::NotReserved { hold: hold(n), why: Refused::Storage },
             What::Gift(by, ms) => Event::GiftAsked { by, length: Span::from_ms(ms), request },
@@ -235,13 +274,13 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     /// Facts replay to the call, delivered time and money keep their bounds, there is one end and nothing after it, reports count once
     /// (all in `check` and `give`); left alone every call ends, and every request is answered once.
     #[test]
-    fn a_call_keeps_its_promises(steps in steps()) {
-        let mut run = Run::start();
+    fn a_call_keeps_its_promises(plan in plans(), steps in steps()) {
+        let mut run = Run::start(plan);
         for step in &steps {
             run.step(step);
         }

@@ -1,6 +1,7 @@
 //! Runs a call that is written as text. The grammar is in `fixtures/calls/README.md`.
 
-use super::{BOOKED, Books, call_id, hold_id, terms};
+use super::booking::terms_of;
+use super::{BOOKED, Books, call_id, cny, hold_id};
 use crate::call::{Answered, Asker, Call, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, SettleOrder, book, receipt};
@@ -9,7 +10,7 @@ use crate::money::Money;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-type Outcome<T> = Result<T, String>;
+pub(super) type Outcome<T> = Result<T, String>;
 
 /// Runs a script and returns it with the lines below its commands as they came out.
 pub(super) fn run(text: &str) -> Outcome<String> {
@@ -50,18 +51,7 @@ struct Stage {
 
 impl Stage {
     fn book(settings: &[&str]) -> Outcome<Stage> {
-        let mut terms = terms(Span::from_s(900), 2000);
-        for setting in settings {
-            let (name, value) = setting.split_once('=').ok_or("a setting is name=value")?;
-            match name {
-                "block" => terms.block = length(value)?,
-                "price" => terms.price.amount = number(value)?,
-                "max_duration" => terms.limits.max_duration = length(value)?,
-                "gift_limit" => terms.limits.gift_limit = length(value)?,
-                _ => return Err(format!("unknown setting {name}")),
-            }
-        }
-        let (call, created) = book(call_id(), terms, hold_id(1), BOOKED).map_err(|error| error.to_string())?;
+        let (call, created) = book(call_id(), terms_of(settings)?, hold_id(1), BOOKED).map_err(|error| error.to_string())?;
         let mut exchange = Exchange::new();
         exchange.insert(call);
         Ok(Stage { exchange, books: Books::new(created), legs: BTreeMap::new(), holds: vec!["h1".into()], requests: 0 })
@@ -144,7 +134,7 @@ impl Stage {
         let event = match command {
             ["reserved", hold] => Event::Reserved { hold: self.hold(hold) },
             ["not", "reserved", hold, "funds", amount] => {
-                let available = Money::new(number(amount)?, "CNY".parse().map_err(|_| "no such currency")?);
+                let available = Money::new(number(amount)?, cny());
                 Event::NotReserved { hold: self.hold(hold), why: Refused::Funds { available } }
             }
             ["vendor", "withdraws", side] => {
@@ -155,10 +145,20 @@ impl Stage {
             ["abuse", "reported"] => Event::AbuseReported,
             ["server", "stops"] => Event::ServerStops,
             ["lease", "lapses", "proved", proved] => Event::LeaseLapsed { proved: moment(proved)? },
-            [by, "extends", hold] => Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), order_ref: None, request: self.request() },
-            [by, "extends", hold, "order", order] => {
-                Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), order_ref: Some((*order).into()), request: self.request() }
+            [by, "extends", hold] => {
+                Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), amount: None, order_ref: None, request: self.request() }
             }
+            [by, "extends", hold, "by", amount] => {
+                let amount = Some(Money::new(number(amount)?, cny()));
+                Event::ExtendAsked { by: asker(by)?, hold: self.hold(hold), amount, order_ref: None, request: self.request() }
+            }
+            [by, "extends", hold, "order", order] => Event::ExtendAsked {
+                by: asker(by)?,
+                hold: self.hold(hold),
+                amount: None,
+                order_ref: Some((*order).into()),
+                request: self.request(),
+            },
             [by, "gives", time] => Event::GiftAsked { by: asker(by)?, length: length(time)?, request: self.request() },
             [side, rest @ ..] => {
                 let side = side.parse::<Side>().map_err(|error| error.to_string())?;
@@ -281,9 +281,10 @@ impl Stage {
             Fact::Paused { cause, since } => format!("paused by {cause} since {}", offset(*since)),
             Fact::Resumed => "resumed".into(),
             Fact::Warned { left } => format!("warned {} s", left.whole_s()),
-            Fact::Extended { by, hold, order_ref } => {
+            Fact::Extended { by, hold, order_ref, amount } => {
                 let order = order_ref.as_ref().map(|order| format!(", order {order}")).unwrap_or_default();
-                format!("extended by {by}, {}{order}", self.hold_name(*hold))
+                let amount = amount.map(|amount| format!(", {amount}")).unwrap_or_default();
+                format!("extended by {by}, {}{amount}{order}", self.hold_name(*hold))
             }
             Fact::Gifted { by, length } => format!("gifted by {by}, {} s", length.whole_s()),
             Fact::LinkRenewed { side, .. } => format!("link renewed of {side}"),
@@ -302,9 +303,13 @@ impl Stage {
             State::Paused { cause, since, .. } => format!(" by {cause} since {}", offset(since)),
             State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => String::new(),
         };
+        let spent = match view.rate {
+            Some((label, rate)) => format!(", spent {} of {}, {label} {}", view.spent.amount, view.held.amount, rate.amount),
+            None => String::new(),
+        };
         let there = |side: Side| format!("{side} {}", if view.presence(side).connected { "there" } else { "away" });
         Ok(format!(
-            "{}{why}: delivered {}, left {}{}{}, {}, {}",
+            "{}{why}: delivered {}, left {}{}{}{spent}, {}, {}",
             view.state.name(),
             seconds(view.delivered),
             seconds(view.remaining),
@@ -321,7 +326,7 @@ fn notice_words(notice: &Notice) -> String {
         Notice::Changed => "changed".into(),
         Notice::Started => "started".into(),
         Notice::Warning { left } => format!("{} s left", left.whole_s()),
-        Notice::Extended { by } => format!("extended by {by}"),
+        Notice::Extended { by, .. } => format!("extended by {by}"),
         Notice::Gifted { by, length } => format!("{} s given by {by}", length.whole_s()),
         Notice::Paused { cause } => format!("paused by {cause}"),
         Notice::Resumed => "resumed".into(),
@@ -339,12 +344,12 @@ fn asker(text: &str) -> Outcome<Asker> {
     text.parse().map_err(|_| format!("nobody is called {text}"))
 }
 
-fn number(text: &str) -> Outcome<i64> {
+pub(super) fn number(text: &str) -> Outcome<i64> {
     text.parse().map_err(|_| format!("expected a number, not {text}"))
 }
 
 /// `90s`, `15min`, `12h`, `250ms`.
-fn length(text: &str) -> Outcome<Span> {
+pub(super) fn length(text: &str) -> Outcome<Span> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let count = number(&text[..digits])?;
     match &text[digits..] {

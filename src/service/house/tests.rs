@@ -1,7 +1,8 @@
 //! The house without a door and without packets: reports are made by hand, the disk is real and fails when told to.
 
 use super::*;
-use crate::call::{Fact, Journal, Limits, Medium, Shares, State, Terms};
+use crate::billing::{Conditions, Plan};
+use crate::call::{Fact, Journal, Limits, Medium, Policy, Shares, State, Terms};
 use crate::exchange;
 use crate::ids::{CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
 use crate::media::{JoinGuard, Settings};
@@ -70,8 +71,8 @@ impl Bench {
             vendor: self.vendor,
             plan: PlanId::new(fresh()),
             plan_name: "a while".into(),
-            block,
-            price: cny(2000),
+            sold: Plan::new(cny(2000).currency, Kind::Block { block_s: block.whole_s(), price: 2000 }, Conditions::default()).unwrap(),
+            hold: cny(2000),
             grade_paid: None,
             grade_delivered: None,
             client: "wei".parse().unwrap(),
@@ -79,6 +80,7 @@ impl Bench {
             companion: self.companion,
             companion_name: "Lin".into(),
             medium: Medium::Audio,
+            policy: Policy::default(),
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),

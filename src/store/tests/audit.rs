@@ -12,7 +12,7 @@ fn shop() -> Shop {
     shop.commit(Transaction { idempotency: Some(idempotency), writes: vec![shop.credit("c", 10_000), shop.credit("d", 10_000)] });
     let mut settled = shop.start_now("c", 2000);
     let (hold, write) = shop.hold(settled.call, "c", 1000);
-    let extended = Fact::Extended { by: crate::call::Asker::Client, hold, order_ref: None };
+    let extended = Fact::Extended { by: crate::call::Asker::Client, hold, order_ref: None, amount: None };
     shop.commit(of(vec![write, Write::Facts { call: settled.call, entries: vec![settled.entry(1, extended)] }]));
     settled.seq += 1;
     settled.holds.push((hold, 1000));

@@ -1,7 +1,7 @@
 //! Each write, its conditions, and what reads see of it.
 
 use super::*;
-use crate::call::Asker;
+use crate::call::{Asker, Ending, Rule, Sold};
 
 fn keyed(shop: &Shop, key: &str, request: u8, writes: Vec<Write>) -> Transaction {
     let idempotency = Idempotency {
@@ -61,8 +61,8 @@ fn plans_and_companions_are_listed_in_pages_and_seen_by_their_vendor_alone() {
             id: PlanId::new(shop.uuid()),
             vendor: shop.vendor,
             name: format!("plan {n}"),
-            block: Span::from_s(900),
-            price: cny(2000 + n),
+            sold: quarter(2000 + n),
+            hold: cny(2000 + n),
             grade: (n == 0).then(|| "gold".to_owned()),
             created_at: at(n),
         })
@@ -79,6 +79,19 @@ fn plans_and_companions_are_listed_in_pages_and_seen_by_their_vendor_alone() {
     assert_eq!(shop.store.companion(shop.vendor, shop.companion).unwrap().as_ref(), companions.first());
     assert_eq!(shop.store.companion(other, shop.companion), Ok(None));
     assert_eq!(shop.store.companions(shop.vendor, Page { after: Some(shop.companion), limit: 9 }), Ok(vec![]));
+}
+
+#[test]
+fn a_settlement_policy_is_its_vendors_and_can_be_changed_again() {
+    let shop = Shop::new();
+    let other = stranger(&shop);
+    assert_eq!(shop.store.policy(shop.vendor), Ok(None));
+    let kinder = Policy::default().with(Ending::ClientLeft, Sold::Block, Rule::ExactDelivered).unwrap();
+    for (policy, ms) in [(kinder, 5), (Policy::default(), 6)] {
+        shop.commit(of(vec![Write::SetPolicy { vendor: shop.vendor, policy, at: at(ms) }]));
+        assert_eq!(shop.store.policy(shop.vendor), Ok(Some((policy, at(ms)))));
+        assert_eq!(shop.store.policy(other), Ok(None));
+    }
 }
 
 #[test]
@@ -121,7 +134,7 @@ fn a_call_is_held_extended_and_settled() {
     let mut started = shop.start_now("c", 2000);
     assert_eq!(shop.wallet("c"), (5000, 2000));
     let (hold, write) = shop.hold(started.call, "c", 2000);
-    let extended = Fact::Extended { by: Asker::Client, hold, order_ref: None };
+    let extended = Fact::Extended { by: Asker::Client, hold, order_ref: None, amount: None };
     shop.commit(of(vec![write, Write::Facts { call: started.call, entries: vec![started.entry(1, extended)] }]));
     started.seq += 1;
     started.holds.push((hold, 2000));

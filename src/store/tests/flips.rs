@@ -94,8 +94,9 @@ fn pristine(folder: &std::path::Path) -> Vec<u8> {
         id: PlanId::new(shop.uuid()),
         vendor: shop.vendor,
         name: "a quarter".to_owned(),
-        block: Span::from_s(900),
-        price: cny(2000),
+        sold: billing::Plan::new(cny(1).currency, billing::Kind::Block { block_s: 900, price: 2000 }, billing::Conditions::default())
+            .unwrap(),
+        hold: cny(2000),
         grade: Some("gold".to_owned()),
         created_at: at(0),
     };

@@ -2,7 +2,8 @@
 
 use super::super::{fact_row, journal};
 use super::*;
-use crate::call::{Asker, Quality, Side};
+use crate::billing::{Increments, Rates, Rounding, WindowTerms};
+use crate::call::{Asker, Ending, Quality, Rule, Side, Sold};
 use crate::ids::{BootId, LegId};
 
 /// Every fact, with every word and both an absent and a present value of every optional field.
@@ -13,8 +14,8 @@ fn every_fact() -> Vec<Fact> {
         vendor: VendorId::new(uuid(3)),
         plan: PlanId::new(uuid(4)),
         plan_name: "陪聊 15 分钟 \"<b>\"".to_owned(),
-        block: Span::from_s(900),
-        price: cny(2000),
+        sold: quarter(2000),
+        hold: cny(2000),
         grade_paid: Some("gold".to_owned()),
         grade_delivered: None,
         client: client("tb-2026:0001"),
@@ -22,15 +23,18 @@ fn every_fact() -> Vec<Fact> {
         companion: CompanionId::new(uuid(5)),
         companion_name: "Lin".to_owned(),
         medium: Medium::Audio,
+        policy: Policy::default(),
         shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
         client_token: TokenId::new(uuid(6)),
         companion_token: TokenId::new(uuid(7)),
         limits: limits(),
         zones: None,
     };
+    let jpy = "JPY".parse().unwrap();
     let video = Terms {
         medium: Medium::Video,
-        price: Money::new(500, "JPY".parse().unwrap()),
+        sold: billing::Plan::new(jpy, Kind::Block { block_s: 900, price: 500 }, Conditions::default()).unwrap(),
+        hold: Money::new(500, jpy),
         grade_paid: None,
         grade_delivered: Some("silver".to_owned()),
         client_name: None,
@@ -46,8 +50,8 @@ fn every_fact() -> Vec<Fact> {
         Fact::Started,
         Fact::Resumed,
         Fact::Warned { left: Span::from_s(60) },
-        Fact::Extended { by: Asker::Client, hold, order_ref: None },
-        Fact::Extended { by: Asker::Vendor, hold, order_ref: Some("tb-2".to_owned()) },
+        Fact::Extended { by: Asker::Client, hold, order_ref: None, amount: None },
+        Fact::Extended { by: Asker::Vendor, hold, order_ref: Some("tb-2".to_owned()), amount: None },
         Fact::Gifted { by: Asker::Companion, length: Span::from_s(300) },
         Fact::Quality { side: Side::Client, quality: Quality { packets: u64::from(u32::MAX) + 1, lost_bp: 10_000, rtt_ms: None } },
         Fact::Quality { side: Side::Companion, quality: Quality { packets: 0, lost_bp: 0, rtt_ms: Some(80) } },
@@ -77,6 +81,38 @@ fn every_fact() -> Vec<Fact> {
         Fact::LinkRenewed { side: Side::Companion, token: TokenId::new(uuid(8)) },
     ]);
     facts
+}
+
+/// What came with plans of every kind.
+fn facts_of_plans() -> Vec<Fact> {
+    let uuid = |n: u128| Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 + n);
+    let hold = HoldId::new(uuid(2));
+    let created = |kind, conditions, amount, policy| {
+        let Fact::Created { mut terms, hold } = every_fact().remove(0) else { panic!("the first fact is that the call exists") };
+        terms.sold = billing::Plan::new(terms.hold.currency, kind, conditions).unwrap();
+        terms.hold.amount = amount;
+        terms.policy = policy;
+        Fact::Created { terms, hold }
+    };
+    let plain = Conditions::default();
+    let full = Conditions { grace_s: 20, minimum: 100, rounding: Rounding::HalfEven };
+    let one = Increments { first_s: 60, later_s: 6, rates: Rates::one(300).unwrap() };
+    let window = |label, start, end, rate| WindowTerms { label, start, end, rate };
+    let windows = [window("day", "08:00", "23:00", 300), window("night", "23:00", "08:00", 180)];
+    let by_window = Increments { first_s: 1, later_s: 1, rates: Rates::by_window("Asia/Shanghai", &windows).unwrap() };
+    let kinder = Policy::default().with_flat_min(Span::from_s(1200)).unwrap();
+    let kinder = kinder.with(Ending::ClientLeft, Sold::Block, Rule::ExactDelivered).unwrap();
+    let kinder = kinder.with(Ending::ServerFault, Sold::Flat, Rule::Free).unwrap();
+    vec![
+        created(Kind::Block { block_s: 900, price: 2000 }, plain, 2000, Policy::default()),
+        created(Kind::Flat { price: 500 }, Conditions { rounding: Rounding::HalfUp, ..plain }, 500, kinder),
+        created(Kind::PerMinute(one.clone()), full, 3000, Policy::default()),
+        created(Kind::UntilAsleep { increments: by_window, cap_s: Some(32_400), cap: Some(60_000) }, plain, 60_000, kinder),
+        created(Kind::UntilAsleep { increments: one, cap_s: None, cap: None }, plain, 60_000, Policy::default()),
+        Fact::Extended { by: Asker::Client, hold, order_ref: None, amount: Some(cny(1500)) },
+        Fact::Ended { reason: EndReason::FundsExhausted, at_fault: Fault::None },
+        Fact::Ended { reason: EndReason::CapReached, at_fault: Fault::None },
+    ]
 }
 
 /// Kinds of facts that came later, in the same version.
@@ -116,7 +152,7 @@ fn every_fact_reads_back_as_it_was() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen, (0..18).collect::<Vec<_>>(), "every kind of fact is here");
-    for fact in facts {
+    for fact in facts.into_iter().chain(facts_of_plans()) {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
     }
@@ -130,10 +166,22 @@ fn the_journal_of_version_1_is_read() {
     assert_eq!(facts, every_fact());
 }
 
+/// As above, once plans of every kind were there.
+#[test]
+fn the_journal_since_plans_is_read() {
+    let lines = include_str!("../../../fixtures/journal/v1_plans.jsonl").lines();
+    let facts: Vec<Fact> = lines.map(|line| fact_row::decode(1, line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    assert_eq!(facts, facts_of_plans());
+}
+
 #[test]
 fn the_text_written_is_the_one_on_show() {
-    let text: String = every_fact().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
-    assert_eq!(text, include_str!("../../../fixtures/journal/v1.jsonl"));
+    let text = |facts: Vec<Fact>| -> String { facts.iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect() };
+    // Terms are written otherwise since there are plans of every kind.
+    let (terms, others): (Vec<Fact>, Vec<Fact>) = every_fact().into_iter().partition(|fact| matches!(fact, Fact::Created { .. }));
+    let v1 = include_str!("../../../fixtures/journal/v1.jsonl");
+    assert_eq!(text(others), v1.split_inclusive('\n').skip(terms.len()).collect::<String>());
+    expect_test::expect_file!["../../../fixtures/journal/v1_plans.jsonl"].assert_eq(&text(facts_of_plans()));
 }
 
 #[test]
@@ -153,6 +201,7 @@ fn what_is_no_fact_is_refused() {
         (1, r#"{"fact":"danced"}"#),
         (1, r#"{"fact":"started","and":"more"}"#),
         (1, r#"{"fact":"warned"}"#),
+        (1, r#"{"fact":"extended","by":"client","hold":"hold_01920000000070008000000000000002","order_ref":null,"amount":3}"#),
         (1, r#"{"fact":"joined","side":"client","leg":"call_01920000000070008000000000000001"}"#),
         (1, r#"{"fact":"settled","charge":{"amount":1.5,"currency":"CNY"},"refund":{"amount":0,"currency":"CNY"}}"#),
         (1, r#"{"fact":"settled","charge":{"amount":1,"currency":"cny"},"refund":{"amount":0,"currency":"CNY"}}"#),

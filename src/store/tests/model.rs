@@ -104,7 +104,7 @@ fn take(step: &Step, shop: &Shop, model: &mut Model) -> Option<(Transaction, Out
             let (started, held) = &mut model.open[call];
             let mut writes = vec![write];
             if matches!(step, Step::Extend { .. }) {
-                let extended = Fact::Extended { by: Asker::Client, hold, order_ref: None };
+                let extended = Fact::Extended { by: Asker::Client, hold, order_ref: None, amount: None };
                 writes.push(Write::Facts { call: started.call, entries: vec![started.entry(1, extended)] });
                 if outcome == Outcome::Committed {
                     started.seq += 1;

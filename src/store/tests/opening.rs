@@ -80,6 +80,33 @@ fn a_database_of_a_newer_lull_is_refused() {
     drop(dir);
 }
 
+/// What version 1 kept of a plan is a plan of blocks now.
+#[test]
+fn plans_of_version_1_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lull.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("../schema_1.sql")).unwrap();
+    connection.pragma_update(None, "application_id", 0x6c75_6c6c).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    let (vendor, plan) = (VendorId::new(Uuid::from_u128(1)), PlanId::new(Uuid::from_u128(2)));
+    connection.execute("INSERT INTO vendor VALUES (?, 'Shop', zeroblob(32), 0)", [vendor.to_string()]).unwrap();
+    let ids = [plan.to_string(), vendor.to_string()];
+    connection.execute("INSERT INTO plan VALUES (?, ?, 'a quarter', 900000, 2000, 'CNY', 'gold', 5)", ids).unwrap();
+    drop(connection);
+    let store = Store::open(&path, Role::Server).unwrap();
+    let expected = Plan {
+        id: plan,
+        vendor,
+        name: "a quarter".to_owned(),
+        sold: quarter(2000),
+        hold: cny(2000),
+        grade: Some("gold".to_owned()),
+        created_at: Moment::from_unix_ms(5),
+    };
+    assert_eq!(store.plan(vendor, plan), Ok(Some(expected)));
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_said() {
     let error = Store::open(Path::new("/nowhere/lull.db"), Role::Server).err().unwrap().to_string();

@@ -61,7 +61,7 @@ fn what_is_on_hold_and_in_no_fact_is_released_once() {
     shop.commit(of(vec![shop.credit("c", 100)]));
     let mut started = shop.start_now("c", 30);
     let (named, named_write) = shop.hold(started.call, "c", 20);
-    let extended = started.entry(1, Fact::Extended { by: crate::call::Asker::Client, hold: named, order_ref: None });
+    let extended = started.entry(1, Fact::Extended { by: crate::call::Asker::Client, hold: named, order_ref: None, amount: None });
     shop.commit(of(vec![named_write, Write::Facts { call: started.call, entries: vec![extended] }]));
     let (stray, stray_write) = shop.hold(started.call, "c", 50);
     shop.commit(of(vec![stray_write]));
