@@ -126,8 +126,8 @@ impl Sub for Span {
     }
 }
 
-/// What moments of this process have jumped over: the machine's sleeps.
-static SLEPT_MS: AtomicI64 = AtomicI64::new(0);
+/// By how much moments of this process have jumped: over the machine's sleeps, and to the wall clock when it was set.
+static JUMPED_MS: AtomicI64 = AtomicI64::new(0);
 
 /// The clock of a process: read by shells only. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +194,7 @@ impl Clock {
     /// Anchors the wall clock to the monotonic one, now.
     #[allow(clippy::disallowed_methods)] // this is the one place that reads clocks
     pub fn start() -> Self {
-        Self { wall_ms: wall_ms() - SLEPT_MS.load(Ordering::Relaxed), anchor: Instant::now() }
+        Self { wall_ms: wall_ms() - JUMPED_MS.load(Ordering::Relaxed), anchor: Instant::now() }
     }
 
     /// The same, but no moment of it is before `last`: facts are in order of time also when the wall clock was put back.
@@ -213,7 +213,18 @@ impl Clock {
 
     /// Lets the moments of this process jump over a sleep of the machine: all copies of the clock at once.
     pub fn jump(&self, slept: Span) {
-        SLEPT_MS.fetch_add(slept.0.max(0), Ordering::Relaxed);
+        JUMPED_MS.fetch_add(slept.0.max(0), Ordering::Relaxed);
+    }
+
+    /// Takes the wall clock anew if it was set by more than 2 s; says by how much. Only for a moment at which no call is open: moments may
+    /// go back.
+    pub fn anchor_anew(&self) -> Span {
+        let off = Span(wall_ms() - self.now().0);
+        if off.0.abs() <= SMALLEST_STEP.0 {
+            return Span::ZERO;
+        }
+        JUMPED_MS.fetch_add(off.0, Ordering::Relaxed);
+        off
     }
 
     /// The present moment.
@@ -225,12 +236,12 @@ impl Clock {
     /// The moment of a reading of the monotonic clock.
     pub fn at(&self, instant: Instant) -> Moment {
         let ms = instant.saturating_duration_since(self.anchor).as_millis();
-        Moment(self.wall_ms + SLEPT_MS.load(Ordering::Relaxed) + i64::try_from(ms).unwrap_or(i64::MAX / 2))
+        Moment(self.wall_ms + JUMPED_MS.load(Ordering::Relaxed) + i64::try_from(ms).unwrap_or(i64::MAX / 2))
     }
 
     /// The reading of the monotonic clock that belongs to a moment, for timers; a past moment gives a past instant.
     pub fn instant(&self, moment: Moment) -> Instant {
-        let offset = moment.0 - self.wall_ms - SLEPT_MS.load(Ordering::Relaxed);
+        let offset = moment.0 - self.wall_ms - JUMPED_MS.load(Ordering::Relaxed);
         let length = Duration::from_millis(offset.unsigned_abs());
         let instant = if offset >= 0 { self.anchor.checked_add(length) } else { self.anchor.checked_sub(length) };
         instant.unwrap_or(self.anchor)

@@ -81,6 +81,7 @@ pub struct Joined {
 }
 
 /// What came in, checked for form. Everything that needs an answer carries the place for it.
+#[allow(clippy::large_enum_variant, reason = "a new plan is the largest and rare; requests are moved a few times each")]
 #[derive(Debug)]
 pub enum Inbound {
     /// A REST command or query. The `u16` of the answer is the HTTP status; `replayed` sets `Idempotent-Replayed: true`.

@@ -96,6 +96,7 @@ impl Waiting {
 }
 
 /// What came back from a look-up.
+#[allow(clippy::large_enum_variant, reason = "a step is boxed on its way")]
 pub(super) enum Step {
     /// Whose key or session it is.
     Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },

@@ -82,13 +82,14 @@ fn slot_of(call: CallId) -> u64 {
 impl House {
     /// One look: a heartbeat for those whose turn it is, and an end for those whose lease is over.
     pub(super) fn beat(&mut self) {
-        let now = self.clock.now();
         let trouble = self.store.trouble();
+        let now = self.clock.now();
         self.give_up_stopping(trouble.as_ref(), now);
         let slot = self.pulse.slot;
         self.pulse.slot = (slot + 1) % SLOTS;
         if slot == 0 || trouble.is_some() {
             self.end_lapsed(now);
+            self.follow_wall_clock();
         }
         let all_together = self.exchange.calls().count() <= TOGETHER;
         if (all_together && slot != 0) || self.pulse.under_way >= MOST_UNDER_WAY {

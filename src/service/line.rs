@@ -10,6 +10,7 @@ use crate::call::{Asker, Call, Event, Side};
 use crate::clock::Span;
 use crate::ids::{CallId, HoldId, LegId};
 use crate::media::{OfferError, OpenLeg, Report};
+use sha2::{Digest, Sha256};
 use signaling::code::Code;
 use signaling::inbound::{Claims, Inbound, Joined, Refused, Reply, SocketId, ToSocket};
 use signaling::message::{FromPage, PageBody, ServerBody};
@@ -324,8 +325,8 @@ impl House {
                 self.answer_place(call, side, place, ServerBody::Error { code: Code::Storage, detail, re: Some(seq) });
             }
             PageBody::Extend { key } if side == Side::Client => {
+                let hold = hold_of(call, &key);
                 if let Some(request) = self.page_request(call, side, place, seq, key) {
-                    let hold = HoldId::new(fresh());
                     self.tell_core(call, Event::ExtendAsked { by: Asker::Client, hold, amount: None, order_ref: None, request });
                 }
             }
@@ -456,6 +457,14 @@ impl House {
             }
         }
     }
+}
+
+/// A tap's purchase has a name that follows from its key, so that the same tap counts once also across a restart of the server.
+fn hold_of(call: CallId, key: &str) -> HoldId {
+    let digest: [u8; 32] = Sha256::new().chain_update(call.to_string()).chain_update(key).finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    HoldId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
 fn link_withdrawn() -> Refused {

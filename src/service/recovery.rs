@@ -154,6 +154,17 @@ impl House {
         }
     }
 
+    /// New calls take the wall clock as it is now; those that are open keep the one they were made by, so it waits for their end.
+    pub(super) fn follow_wall_clock(&mut self) {
+        let is_idle = self.exchange.calls().all(|call| call.is_over());
+        if is_idle && self.pending.is_empty() && self.guard.wall_must_pass.is_none() {
+            let off = self.clock.anchor_anew();
+            if off != Span::ZERO {
+                tracing::info!("times are the wall clock's again, by {} ms", off.ms());
+            }
+        }
+    }
+
     /// The machine slept for so long, until now.
     pub(super) fn slept(&mut self, slept: Span) {
         let before = self.clock.now();

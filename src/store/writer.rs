@@ -198,7 +198,8 @@ impl Scribe {
         let until = self.clock.now() + TRY_AGAIN;
         loop {
             let left = until.since(self.clock.now());
-            if left == Span::ZERO || closing {
+            // Longer than it was: the clock was put back.
+            if left == Span::ZERO || left > TRY_AGAIN || closing {
                 return closing;
             }
             match self.work.recv_timeout(left.into()) {
@@ -232,7 +233,8 @@ impl Scribe {
     /// Why no command is taken at present. Once the time is up and the ballast is back, the next one is tried.
     fn refuses(&mut self) -> Option<StoreError> {
         let (error, until) = self.trouble.clone()?;
-        if !self.kept.is_empty() || self.clock.now() < until {
+        let left = until.since(self.clock.now());
+        if !self.kept.is_empty() || (Span::ZERO < left && left <= REFUSE_FOR) {
             return Some(error);
         }
         if self.ballast.as_mut().is_some_and(|ballast| !ballast.restore()) {
@@ -287,7 +289,7 @@ impl Scribe {
     fn after_success(&mut self) {
         let Some((_, until)) = self.trouble else { return };
         let is_spent = self.ballast.as_ref().is_some_and(Ballast::is_spent);
-        if !is_spent || (self.clock.now() >= until && self.ballast.as_mut().is_some_and(Ballast::restore)) {
+        if !is_spent || (until.since(self.clock.now()) == Span::ZERO && self.ballast.as_mut().is_some_and(Ballast::restore)) {
             self.clear_trouble();
         }
     }

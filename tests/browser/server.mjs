@@ -103,6 +103,14 @@ class Program {
     }
   }
 
+  /** Ends it without a chance to do anything about it. */
+  async kill() {
+    const ended = new Promise((done) => this.#child.once('exit', done));
+    this.#child.kill('SIGKILL');
+    await ended;
+    closeSync(this.#log);
+  }
+
   /** Ends it in order; one that does not end is killed and that is an error. */
   async stop() {
     const child = this.#child;
@@ -166,6 +174,8 @@ export class Demo {
 export class Server {
   /** @type {Program | null} */
   #program = null;
+  /** @type {((again: string) => Program) | null} */
+  #launch = null;
   #key = '';
   #vendor = '';
 
@@ -202,16 +212,24 @@ export class Server {
     server.#vendor = vendor;
     server.#key = await orStop(server, server.command('vendor', 'add', vendor));
     const flags = at ? [] : publicIps.flatMap((ip) => ['--public-ip', ip]);
-    const program = new Program(name, ['serve', '--config', server.config, ...flags], server.folder, at?.within);
-    server.#program = program;
-    await orStop(
-      server,
-      until('the server is ready', async () => {
-        program.assertRunning();
-        return (await fetch(`${server.url}/readyz`)).ok;
-      }),
-    );
+    server.#launch = (again) => new Program(`${name}${again}`, ['serve', '--config', server.config, ...flags], server.folder, at?.within);
+    server.#program = server.#launch('');
+    await orStop(server, server.#isReady());
     return server;
+  }
+
+  async #isReady() {
+    await until('the server is ready', async () => {
+      this.#program?.assertRunning();
+      return (await fetch(`${this.url}/readyz`)).ok;
+    });
+  }
+
+  /** Kills the server and starts it again on the same database and the same ports. */
+  async crash() {
+    await this.#program?.kill();
+    this.#program = this.#launch?.(' after the crash') ?? null;
+    await this.#isReady();
   }
 
   /**

@@ -189,7 +189,7 @@ impl Load {
         let threads = (0..programs)
             .map(|_| {
                 let (base, credited, stop, key) = (base.clone(), credited.clone(), stop.clone(), vendor.key.clone());
-                std::thread::spawn(move || {
+                let program = move || {
                     while !stop.load(Ordering::Relaxed) {
                         let (order, body) = (fresh(), json!({ "amount": fen(1), "order_ref": fresh() }).to_string());
                         // An order that was begun is finished, however often the server dies meanwhile.
@@ -198,7 +198,8 @@ impl Load {
                         }
                         credited.fetch_add(1, Ordering::Relaxed);
                     }
-                })
+                };
+                std::thread::Builder::new().name("program".to_owned()).spawn(program).unwrap()
             })
             .collect();
         Self { base, credited, stop, threads }

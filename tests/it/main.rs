@@ -5,6 +5,7 @@ mod bot;
 mod calls;
 mod crash;
 mod media;
+mod opening;
 mod overload;
 mod page;
 mod peer;

@@ -165,7 +165,8 @@ async fn talk(server: &Server) -> Talk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_asked_to_end_settles_its_calls() {
     let mut server = Server::start("");
-    let Talk { vendor, call, mut client, mut page, .. } = talk(&server).await;
+    // The companion talks on: what is not bound would be dropped.
+    let Talk { vendor, call, mut client, mut page, companion: _companion } = talk(&server).await;
     wait_for("a delivered second", || (vendor.shown(&call)["delivered_ms"].as_i64() >= Some(1000)).then_some(()));
     server.terminate();
     let ended = page.until("ended").await;

@@ -23,9 +23,10 @@ struct Bench {
 struct Turned {
     house: House,
     inbox: Inbox,
-    audited: bool,
     _media: JoinGuard,
     _ready: watch::Receiver<Ready>,
+    /// The audit in the background is done.
+    audited: bool,
 }
 
 fn cny(amount: i64) -> Money {
@@ -112,7 +113,7 @@ impl Bench {
         let parts = Parts { clock, store, media, reports, inbound, tokens, rules, ready, lease: self.lease, wall_must_pass };
         let mut house = House::open(parts).await.unwrap();
         let inbox = house.inbox.take().unwrap();
-        let mut turned = Turned { house, inbox, audited: false, _media: guard, _ready: ready_out };
+        let mut turned = Turned { house, inbox, _media: guard, _ready: ready_out, audited: false };
         turned.settle().await;
         turned
     }
@@ -138,24 +139,10 @@ impl Turned {
         }
     }
 
-    /// The next note but that of the audit, which comes when it will.
     async fn note(&mut self) {
-        while self.any_note().await {}
-    }
-
-    async fn audited(&mut self) {
-        while !self.audited {
-            self.any_note().await;
-        }
-    }
-
-    /// Whether it was that of the audit.
-    async fn any_note(&mut self) -> bool {
         let note = self.inbox.notes.recv().await.unwrap();
-        let of_audit = matches!(note, Note::Audited(_));
-        self.audited |= of_audit;
+        self.audited |= matches!(note, Note::Audited(_));
         self.house.take_note(note);
-        of_audit
     }
 
     /// Both parties come, as the media plane would tell it.
@@ -341,7 +328,9 @@ async fn a_breach_or_a_clock_that_was_put_back_keeps_new_calls_out() {
     let mut turned = bench.open(None).await;
     assert_eq!(turned.house.takes_no_calls(), None);
     // The audit of a sound database finds nothing.
-    turned.audited().await;
+    while !turned.audited {
+        turned.note().await;
+    }
     assert_eq!(turned.house.takes_no_calls(), None);
     let finding = Finding { rule: "hash", place: "call_1".into(), fault: "a fact was changed".into() };
     turned.house.take_note(Note::Audited(Ok(vec![finding])));
@@ -356,6 +345,22 @@ async fn a_breach_or_a_clock_that_was_put_back_keeps_new_calls_out() {
     let mut turned = bench.open(Some(Clock::read().wall - Span::from_s(1))).await;
     assert_eq!(turned.house.not_ready(), None, "it has passed");
     assert_eq!(turned.house.takes_no_calls(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleep_of_the_machine_is_a_pause_of_ours() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let (before, slept) = (bench.clock.now(), Span::from_ms(3)); // Short: all clocks of the process jump.
+    turned.house.slept(slept);
+    turned.settle().await;
+    let journal = bench.journal(call);
+    let [.., paused, resumed] = journal.entries.as_slice() else { panic!("{journal:?}") };
+    let Fact::Paused { cause: crate::call::Fault::Platform, since } = paused.fact else { panic!("{journal:?}") };
+    assert!(since >= before && resumed.at.since(since) >= slept && resumed.fact == Fact::Resumed, "{journal:?}");
+    assert!(matches!(turned.state(call), State::Live { .. }), "legs that are there need not come again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
