@@ -7,7 +7,7 @@
 
 use lull::billing::{Conditions, Kind, Plan};
 use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Terms};
-use lull::clock::{Clock, Moment, Span};
+use lull::clock::{Clock, Moment};
 use lull::exchange::{self, Exchange};
 use lull::ids::{BootId, CallId, CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
 use lull::money::Money;
@@ -67,6 +67,7 @@ impl Shop {
             client_token: TokenId::new(Uuid::now_v7()),
             companion_token: TokenId::new(Uuid::now_v7()),
             limits: Limits::default(),
+            zones: None,
         };
         let (call, created) = exchange::book(id, terms, hold, at).expect("terms");
         let (vendor, client) = (self.vendor, "wei".parse().expect("a reference"));
