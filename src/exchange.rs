@@ -7,12 +7,16 @@ mod announce;
 mod bill;
 mod canonical;
 mod effect;
+mod month;
+pub mod proof;
 mod record;
 mod recover;
+pub mod sheet;
 mod view;
 
 pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
 pub use effect::{Effect, SettleOrder};
+pub use month::{MonthError, month};
 pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 

@@ -13,6 +13,7 @@
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
 //! | `webhook_desk` | REST requests about webhooks |
 //! | `refunds` | money that goes back, statements, orders |
+//! | `records` | records as they are given out, and the keys that check them |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `plans` | plans and settlement policies on the wire |
@@ -29,6 +30,7 @@ mod links;
 mod look_up;
 mod parties;
 mod plans;
+mod records;
 mod recovery;
 mod refunds;
 mod webhook_desk;

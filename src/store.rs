@@ -16,6 +16,8 @@
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `outbox`, `webhooks` | events of facts, in the facts' transaction; endpoints and what was sent to them |
 //! | `read` | what others may look up |
+//! | `signatures` | keys, and what they signed |
+//! | `row_hash` | hashes of rows that stand alone |
 //! | `audit` | whether all of it still adds up |
 
 mod apply;
@@ -35,8 +37,10 @@ mod outbox;
 mod policy_row;
 mod read;
 mod refund;
+mod row_hash;
 mod rows;
 mod schema;
+mod signatures;
 mod sold_row;
 mod statement;
 mod webhooks;
@@ -45,11 +49,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Background, Finding};
+pub use audit::{Audited, Background, Book, Finding};
 pub use heartbeat::Beat;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
+pub use signatures::SignedRecord;
 pub use statement::{Adjustment, Charged, Line, Order, Paid};
 pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Outcome as Tried, Secret, Target, Traffic, WebhookWrite};
 
@@ -248,6 +253,8 @@ pub enum Write {
     ReleaseStray { call: CallId, known: Vec<HoldId>, at: Moment },
     /// A secret under a name, kept for ever. Does nothing if the name has one.
     KeepSecret { name: String, secret: [u8; 32] },
+    /// Ends the key that signs records and goes on with the one of this secret.
+    RotateKey { secret: [u8; 32], at: Moment },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
     /// Endpoints of vendors' programs and what is sent to them.

@@ -8,7 +8,7 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, refunds, wire};
-use crate::billing::Kind;
+use crate::billing::{Kind, ZONES_VERSION};
 use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
@@ -104,6 +104,7 @@ impl Waiting {
 }
 
 /// What came back from a look-up.
+#[allow(clippy::large_enum_variant, reason = "a step is boxed on its way")]
 pub(super) enum Step {
     /// Whose key or session it is.
     Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },
@@ -369,6 +370,7 @@ impl House {
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
             limits: self.rules.limits.clone(),
+            zones: Some(ZONES_VERSION.to_owned()),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
         let amount = terms.hold;

@@ -5,7 +5,7 @@
 use super::desk::{Again, Booking, Listed, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
 use super::webhook_desk::{Edit, WebhookRules};
-use super::{plans, refunds, wire};
+use super::{plans, records, refunds, wire};
 use crate::call::{Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
@@ -194,11 +194,12 @@ impl Search<'_> {
             Request::RefundCall { id, refund } => self.refund_call(&id, refund)?,
             Request::AdjustCall { id, adjust } => self.adjust_call(&id, adjust)?,
             Request::GetRecord { id } => {
-                let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
+                let record = store.signed_record(vendor, call_of(&id)?).map_err(failed)?;
                 let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
-                Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
+                Found::Answer(records::given(&record)?)
             }
             Request::Webhooks(request) => self.find_webhooks(request)?,
+            Request::ExportRecords(export) => Found::Answer(records::part(store, vendor, &export)?),
         })
     }
 

@@ -258,6 +258,7 @@ impl House {
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             client_token: TokenId::new(id()),
             companion_token: TokenId::new(id()),
+            zones: None,
             limits: Limits {
                 media_timeout: Span::from_s(5),
                 quiet_timeout: Span::from_s(15),

@@ -13,6 +13,7 @@ mod peer;
 mod places;
 mod plans;
 mod rate;
+mod records;
 mod rest;
 mod running;
 mod server;

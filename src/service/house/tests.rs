@@ -86,6 +86,7 @@ impl Bench {
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
             limits: Limits::default(),
+            zones: None,
         };
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
