@@ -187,7 +187,7 @@ async fn what_a_killed_server_had_committed_is_told_by_the_next_one() {
     let after = shop.next().await;
     assert_eq!((&after.id, &after.body), (&before.id, &before.body), "the same event under the same name");
     assert!(after.is_signed_by(&secrets(&server, &made)));
-    vendor.until(&call, "settled");
+    vendor.post(&format!("/v1/calls/{}/end", call.id), json!({})).with(200);
     assert_eq!(shop.types(2).await, ["call.ended", "call.settled"]);
     assert!(shop.got_nothing());
     server.adds_up();
@@ -205,7 +205,6 @@ async fn a_receiver_that_always_fails_is_disabled_and_gets_all_of_it_once_it_is_
     assert_eq!(shop.types(4).await, ["call.created"; 4], "the order of a call is kept, so the others wait");
     let disabled = wait_for("an endpoint that is disabled", || Some(vendor.get(&path).with(200)).filter(|it| it["state"] == "disabled"));
     assert_eq!((&disabled["disabled_why"], &disabled["last_error"]), (&json!("exhausted"), &json!("answered with status 500")));
-    assert_eq!(disabled["pending"], 3);
     wait_for("the log", || server.log().contains("is disabled: exhausted").then_some(()));
     vendor.post(&format!("{path}/test"), json!({})).problem(409, "endpoint_disabled");
     vendor.post(&format!("{path}/replay"), json!({})).problem(409, "endpoint_disabled");
@@ -215,11 +214,15 @@ async fn a_receiver_that_always_fails_is_disabled_and_gets_all_of_it_once_it_is_
     shop.answers(200);
     let enabled = vendor.post(&format!("{path}/enable"), json!({})).with(200);
     assert_eq!((&enabled["state"], &enabled["disabled_at"]), (&json!("enabled"), &Value::Null));
-    assert_eq!(shop.types(3).await, ["call.created", "call.ended", "call.settled"]);
     let replayed = vendor.post(&format!("{path}/replay"), json!({})).with(202);
-    assert_eq!((&replayed["queued"], &replayed["more"]), (&json!(1), &json!(false)));
-    let got = shop.next().await.json();
-    assert_eq!((&got["type"], &got["data"]["call_id"]), (&json!("call.created"), &json!(unheard.id)));
+    assert_eq!(replayed["more"], false);
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        heard.push(shop.next().await.json());
+    }
+    let of = |id: &str| heard.iter().filter(|got| got["data"]["call_id"] == id).map(|got| got["type"].clone()).collect::<Vec<_>>();
+    assert_eq!(of(&call.id), ["call.created", "call.ended", "call.settled"]);
+    assert_eq!(of(&unheard.id), ["call.created"]);
     let deliveries = wait_for("all of it", || {
         Some(vendor.get(&format!("{path}/deliveries?limit=2")).with(200)).filter(|list| list["items"][0]["state"] == "delivered")
     });
