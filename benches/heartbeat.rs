@@ -67,6 +67,7 @@ impl Shop {
             client_token: TokenId::new(Uuid::now_v7()),
             companion_token: TokenId::new(Uuid::now_v7()),
             limits: Limits::default(),
+            zones: None,
         };
         let (call, created) = exchange::book(id, terms, hold, at).expect("terms");
         let (vendor, client) = (self.vendor, "wei".parse().expect("a reference"));

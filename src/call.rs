@@ -141,6 +141,8 @@ pub struct Terms {
     pub companion_token: TokenId,
     /// The time limits.
     pub limits: Limits,
+    /// The release of the time zone database that the hours of its plan are looked up in; none in journals from before it was kept.
+    pub zones: Option<String>,
 }
 
 /// The time limits of a call (design.md section 3).

@@ -19,6 +19,7 @@ mod signaling;
 mod store;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use call::Call;
 pub use error::{ConfigError, Origin};
@@ -28,6 +29,7 @@ pub use log::Log;
 pub use media::Media;
 pub use signaling::Signaling;
 pub use store::Store;
+pub use webhooks::{Network, Webhooks};
 
 use reader::{Reader, Shown};
 use std::path::Path;
@@ -45,6 +47,8 @@ pub struct Config {
     pub call: Call,
     /// `[signaling]`: rates and sizes at the door.
     pub signaling: Signaling,
+    /// `[webhooks]`: how vendors' programs are told of events.
+    pub webhooks: Webhooks,
     /// `[log]`: what is written to standard error.
     pub log: Log,
     /// What can be run with and is likely not meant; each is one line for the log.
@@ -99,11 +103,12 @@ impl Config {
         let store = Store::read(&mut reader);
         let call = Call::read(&mut reader);
         let signaling = Signaling::read(&mut reader);
+        let webhooks = Webhooks::read(&mut reader);
         let log = Log::read(&mut reader);
         let shown = reader.finish()?;
         let mut warnings = Vec::new();
         http.warn(&mut warnings);
-        Ok(Self { http, media, store, call, signaling, log, warnings, shown })
+        Ok(Self { http, media, store, call, signaling, webhooks, log, warnings, shown })
     }
 
     /// The whole configuration as TOML, each setting with where it came from; passwords are left out.

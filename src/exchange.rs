@@ -3,14 +3,20 @@
 //! It owns the calls and nothing else: no socket, no disk, no page. Invariants: what a call's effects rely on is in the
 //! [`Effect::Record`] before them; a call's end and its settlement are in the same one; a call is settled once.
 
+mod announce;
 mod bill;
 mod canonical;
 mod effect;
+mod month;
+pub mod proof;
 mod record;
 mod recover;
+pub mod sheet;
 mod view;
 
+pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
 pub use effect::{Effect, SettleOrder};
+pub use month::{MonthError, month};
 pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 

@@ -75,6 +75,10 @@ id!(/// A movement of money: postings that sum to zero.
     TransferId, "trf");
 id!(/// The `jti` of a join token.
     TokenId, "jti");
+id!(/// An event a vendor's program is told of; the same over all tries to tell it.
+    EventId, "evt");
+id!(/// An address of a vendor's program that is told of events.
+    EndpointId, "whe");
 id!(/// One start of the server: what it proves of calls is not proved by another.
     BootId, "boot");
 

@@ -1,4 +1,4 @@
-//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `config`.
+//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `verify`, `export`, `keys`, `config`.
 //!
 //! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
 
@@ -8,6 +8,8 @@ mod bench;
 mod demo;
 #[path = "main/rate.rs"]
 mod rate;
+#[path = "main/records.rs"]
+mod records;
 #[path = "main/serve.rs"]
 mod serve;
 #[path = "main/tools.rs"]
@@ -71,6 +73,21 @@ enum Command {
         /// JSON
         file: PathBuf,
     },
+    /// Check that records are what was signed, without a database; each is reported on a line
+    Verify {
+        #[command(flatten)]
+        flags: records::VerifyFlags,
+    },
+    /// Write a vendor's records of a month to standard output; works beside a running server
+    Export {
+        #[command(flatten)]
+        flags: records::ExportFlags,
+    },
+    /// The keys that sign records; works beside a running server
+    Keys {
+        #[command(subcommand)]
+        command: records::KeysCommand,
+    },
     /// Print the settings in force and where each comes from, without secrets
     Config {
         #[command(flatten)]
@@ -86,6 +103,9 @@ fn main() -> ExitCode {
         Command::Vendor { command } => tools::vendor(command),
         Command::Audit { flags } => tools::audit(flags),
         Command::Rate { file } => rate::run(&file),
+        Command::Verify { flags } => records::verify(&flags),
+        Command::Export { flags } => records::export(flags),
+        Command::Keys { command } => records::keys(command),
         Command::Config { flags } => Config::load(&flags).map_err(Into::into).map(|config| print!("{}", config.effective())),
     };
     match result {

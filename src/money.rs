@@ -62,6 +62,15 @@ impl Money {
         Self { amount, currency }
     }
 
+    /// The amount in major units, with the digits its currency has: `20.00`, `-0.05`, `2000` (JPY).
+    pub fn decimal(self) -> String {
+        let sign = if self.amount < 0 { "-" } else { "" };
+        let (digits, amount) = (usize::from(self.currency.exponent()), self.amount.unsigned_abs());
+        let text = format!("{amount:0>width$}", width = digits + 1);
+        let (whole, rest) = text.split_at(text.len() - digits);
+        if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
+    }
+
     /// Nothing of a currency.
     pub const fn zero(currency: Currency) -> Self {
         Self { amount: 0, currency }
@@ -83,6 +92,20 @@ impl fmt::Debug for Money {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amount_in_major_units_has_the_digits_of_its_currency() {
+        for (amount, currency, shown) in [
+            (2000, "CNY", "20.00"),
+            (-5, "CNY", "-0.05"),
+            (0, "CNY", "0.00"),
+            (2000, "JPY", "2000"),
+            (1, "BHD", "0.001"),
+            (i64::MIN, "USD", "-92233720368547758.08"),
+        ] {
+            assert_eq!(Money::new(amount, currency.parse().unwrap()).decimal(), shown);
+        }
+    }
 
     #[test]
     fn a_currency_is_one_that_exists_in_upper_case() {

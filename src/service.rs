@@ -11,7 +11,9 @@
 //! | `carry` | the core's effects, commits in order, what is said after them |
 //! | `line` | sockets, legs and what parties say |
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
+//! | `webhook_desk` | REST requests about webhooks |
 //! | `refunds` | money that goes back, statements, orders |
+//! | `records` | records as they are given out, and the keys that check them |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `plans` | plans and settlement policies on the wire |
@@ -28,8 +30,10 @@ mod links;
 mod look_up;
 mod parties;
 mod plans;
+mod records;
 mod recovery;
 mod refunds;
+mod webhook_desk;
 mod window;
 mod wire;
 
@@ -43,6 +47,8 @@ use signaling::endpoint::Ready;
 use signaling::inbound::Inbound;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+
+pub use webhook_desk::WebhookRules;
 
 /// What a service is made of.
 pub struct Parts {
@@ -79,6 +85,8 @@ pub struct Rules {
     pub public_url: String,
     /// Calls that may be open at once; above it new ones get `overloaded`. Each costs some 100 KB.
     pub max_calls: usize,
+    /// What endpoints of webhooks may be.
+    pub webhooks: WebhookRules,
 }
 
 /// Why a service stopped by itself or did not start.

@@ -14,7 +14,10 @@
 //! | `refund` | money that goes back: out of a wallet, of a settled call |
 //! | `statement` | orders, a client's transfers, what went back of a call |
 //! | `fact_row` | a fact as JSON, for ever readable |
+//! | `outbox`, `webhooks` | events of facts, in the facts' transaction; endpoints and what was sent to them |
 //! | `read` | what others may look up |
+//! | `signatures` | keys, and what they signed |
+//! | `row_hash` | hashes of rows that stand alone |
 //! | `audit` | whether all of it still adds up |
 
 mod apply;
@@ -30,24 +33,30 @@ mod heartbeat;
 mod journal;
 mod ledger;
 mod open;
+mod outbox;
 mod policy_row;
 mod read;
 mod refund;
+mod row_hash;
 mod rows;
 mod schema;
+mod signatures;
 mod sold_row;
 mod statement;
+mod webhooks;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Background, Finding};
+pub use audit::{Audited, Background, Book, Finding};
 pub use heartbeat::Beat;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
+pub use signatures::SignedRecord;
 pub use statement::{Adjustment, Charged, Line, Order, Paid};
+pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Outcome as Tried, Secret, Target, Traffic, WebhookWrite};
 
 use crate::billing;
 use crate::call::{Entry, Medium, Policy};
@@ -55,7 +64,7 @@ use crate::clock::{Moment, Reading};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 /// A database, open. Clones are handles to the same one; when the last is dropped the queue is worked off first.
 #[derive(Clone)]
@@ -64,11 +73,16 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     readers: read::Readers,
+    /// Rung when there may be something to send.
+    bell: Arc<OnceLock<Bell>>,
     /// None for [`Role::Auditor`].
     writer: Option<writer::Writer>,
     /// Held until the writer is done: fields are dropped in this order.
     _lock: Option<open::ServerLock>,
 }
+
+/// Who hears that there may be something to send.
+type Bell = Box<dyn Fn() + Send + Sync>;
 
 impl Store {
     /// Transactions that should wait at most. Nobody is kept waiting here, so that no call's end ever waits for the disk: who takes
@@ -86,7 +100,7 @@ impl Store {
     fn start(opened: open::Opened) -> std::io::Result<Self> {
         let writer = opened.writer.map(|connection| writer::Writer::start(connection, opened.ballast)).transpose()?;
         let readers = read::Readers::new(opened.path.clone());
-        Ok(Self(Arc::new(Inner { path: opened.path, readers, writer, _lock: opened.lock })))
+        Ok(Self(Arc::new(Inner { path: opened.path, readers, bell: Arc::default(), writer, _lock: opened.lock })))
     }
 
     /// The database file, without symbolic links.
@@ -101,9 +115,28 @@ impl Store {
     /// On a closed store `on_done` is called at once.
     pub fn submit(&self, transaction: Transaction, on_done: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static) {
         match &self.0.writer {
+            Some(writer) if outbox::rings(&transaction) => {
+                let bell = Arc::clone(&self.0.bell);
+                writer.submit(
+                    transaction,
+                    Box::new(move |outcome| {
+                        on_done(outcome);
+                        if let Some(ring) = bell.get() {
+                            ring();
+                        }
+                    }),
+                );
+            }
             Some(writer) => writer.submit(transaction, Box::new(on_done)),
             None => on_done(Err(StoreError::Closed)),
         }
+    }
+
+    /// Lets `ring` be called after each transaction that may have put something into the outbox, on the writer's thread: it must not
+    /// wait. The first to ask is heard, later ones are not.
+    pub fn on_outbox(&self, ring: impl Fn() + Send + Sync + 'static) {
+        // A second listener is a mistake without harm: deliveries are looked for by time as well.
+        let _ = self.0.bell.set(Box::new(ring));
     }
 
     /// Transactions submitted whose outcome is not yet known. A server that sees this grow refuses new commands.
@@ -220,8 +253,12 @@ pub enum Write {
     ReleaseStray { call: CallId, known: Vec<HoldId>, at: Moment },
     /// A secret under a name, kept for ever. Does nothing if the name has one.
     KeepSecret { name: String, secret: [u8; 32] },
+    /// Ends the key that signs records and goes on with the one of this secret.
+    RotateKey { secret: [u8; 32], at: Moment },
     /// The end of a call's money: captures, splits, releases whatever else is on hold for it, keeps the record.
     Settle(Box<Settlement>),
+    /// Endpoints of vendors' programs and what is sent to them.
+    Webhook(WebhookWrite),
     /// Money out of a client's wallet. Conditions: the available amount covers it, and this vendor has not seen the refund's own
     /// order reference before.
     RefundWallet(Box<WalletRefund>),
@@ -298,6 +335,14 @@ pub enum Refusal {
     LoginCode,
     /// The amount would leave the range the ledger keeps exact.
     TooLarge,
+    /// The vendor has no such webhook endpoint.
+    NoEndpoint,
+    /// The vendor has no such event.
+    NoEvent,
+    /// The vendor has as many webhook endpoints as she may.
+    TooManyEndpoints { most: u32 },
+    /// The webhook endpoint is disabled.
+    EndpointDisabled,
     /// The order reference was refunded before.
     OrderRefunded,
     /// What was returned of the call is no longer what the command was made for: look again.

@@ -10,8 +10,9 @@ import { endWords } from './call/words.js';
  * @param {HTMLElement} place is emptied first
  * @param {Receipt} receipt
  * @param {import('./call/wire.js').Role | 'vendor'} reader
+ * @param {{ titled?: boolean }} [page] whether its title stands above it already
  */
-export function drawReceipt(place, receipt, reader) {
+export function drawReceipt(place, receipt, reader, { titled = reader === 'vendor' } = {}) {
   const facts = make('dl', { class: 'facts' });
   /** @type {(label: string, value: string | null | undefined, name: string) => void} */
   const fact = (label, value, name) => {
@@ -25,6 +26,10 @@ export function drawReceipt(place, receipt, reader) {
   fact(t('receipt_ended'), receipt.ended_at && tTime(receipt.ended_at), 'ended');
   fact(t('receipt_delivered'), tLength(receipt.delivered_ms / 1000), 'delivered');
   fact(t('receipt_billed'), receipt.billed_s === undefined ? null : tLength(receipt.billed_s), 'billed');
+  for (const cause of /** @type {const} */ (['client', 'companion', 'platform'])) {
+    const ms = receipt.paused_ms?.[cause];
+    fact(t(`receipt_paused_${cause}`), ms ? tLength(Math.ceil(ms / 1000)) : null, `paused-${cause}`);
+  }
   fact(t('receipt_gift'), receipt.gift_s ? tLength(receipt.gift_s) : null, 'gift');
   for (const added of receipt.extensions ?? []) {
     const free = added.kind === 'gift' || added.free;
@@ -34,10 +39,22 @@ export function drawReceipt(place, receipt, reader) {
   }
   fact(t('receipt_reason'), endWords(receipt.end_reason, receipt.at_fault, reader), 'reason');
 
-  // The vendor sees it in a dialog that has its title already.
-  const title = reader === 'vendor' ? [] : [make('h2', {}, t(reader === 'companion' ? 'statement_title' : 'receipt_title'))];
-  place.replaceChildren(...title, facts, money(receipt), make('p', { class: 'hint id' }, `${t('receipt_call')} ${receipt.call_id}`));
+  const title = titled ? [] : [make('h2', {}, t(reader === 'companion' ? 'statement_title' : 'receipt_title'))];
+  place.replaceChildren(...title, facts, money(receipt), ...rules(receipt));
   place.hidden = false;
+}
+
+/** What the figures follow, and how they can be checked. @param {Receipt} receipt */
+function rules(receipt) {
+  const number = make('p', { class: 'hint id', 'data-testid': 'receipt-number' }, `${t('receipt_call')} ${receipt.call_id}`);
+  if (!receipt.record_hash) return [number];
+  const keys = `${location.origin}/.well-known/lull-keys.json`;
+  return [
+    make('p', { class: 'hint', 'data-testid': 'receipt-rounding' }, tWord(`receipt_rounding_${receipt.plan?.rounding ?? 'down'}`, 'receipt_rounding_down')),
+    number,
+    make('p', { class: 'hint id', 'data-testid': 'receipt-hash' }, `SHA-256 ${receipt.record_hash}`),
+    make('p', { class: 'hint' }, t('receipt_verify', { keys })),
+  ];
 }
 
 /**

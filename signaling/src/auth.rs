@@ -22,6 +22,9 @@ pub const COOKIE: &str = "lull_session";
 /// How far the clock of another machine may be off, in seconds, in both directions.
 pub const SKEW_S: i64 = 60;
 
+/// A link shows its receipt this much longer than it lets anybody join: 400 days, so that a year's receipts can still be printed.
+pub const RECEIPT_LIFE_S: i64 = 400 * 24 * 3600;
+
 /// The longest secret looked at, in bytes; a join token has about 300.
 const SECRET_MAX: usize = 2048;
 
@@ -58,6 +61,15 @@ impl TokenKey {
     /// Errors: `token_early` before `nbf`, `token_expired` from `exp` on, `token_invalid` for anything else: a broken
     /// text, another key, another algorithm (`none` among them), another issuer, a missing `exp`.
     pub fn verify(&self, token: &str, now_unix_s: i64) -> Result<Claims, Code> {
+        self.verify_for(token, now_unix_s, 0)
+    }
+
+    /// The same for looking at a receipt, for which a token is good [`RECEIPT_LIFE_S`] longer.
+    pub fn verify_for_receipt(&self, token: &str, now_unix_s: i64) -> Result<Claims, Code> {
+        self.verify_for(token, now_unix_s, RECEIPT_LIFE_S)
+    }
+
+    fn verify_for(&self, token: &str, now_unix_s: i64, longer_s: i64) -> Result<Claims, Code> {
         if token.len() > SECRET_MAX {
             return Err(Code::TokenInvalid);
         }
@@ -71,7 +83,7 @@ impl TokenKey {
         if claims.iss != ISSUER {
             return Err(Code::TokenInvalid);
         }
-        if now_unix_s >= claims.exp.saturating_add(SKEW_S) {
+        if now_unix_s >= claims.exp.saturating_add(SKEW_S).saturating_add(longer_s) {
             return Err(Code::TokenExpired);
         }
         if now_unix_s.saturating_add(SKEW_S) < claims.nbf {
@@ -183,6 +195,13 @@ pub(crate) fn join_claims(headers: &HeaderMap, key: &TokenKey, now_unix_s: i64) 
     let token = bearer(headers)
         .ok_or_else(|| Problem::new(Code::Unauthorized, "send the join token of the link as `Authorization: Bearer TOKEN`"))?;
     key.verify(token, now_unix_s).map_err(|code| Problem::new(code, token_sentence(code)))
+}
+
+/// The same for looking at a receipt.
+pub(crate) fn receipt_claims(headers: &HeaderMap, key: &TokenKey, now_unix_s: i64) -> Result<Claims, Problem> {
+    let token = bearer(headers)
+        .ok_or_else(|| Problem::new(Code::Unauthorized, "send the join token of the link as `Authorization: Bearer TOKEN`"))?;
+    key.verify_for_receipt(token, now_unix_s).map_err(|code| Problem::new(code, token_sentence(code)))
 }
 
 /// What a page says of a token that does not count.

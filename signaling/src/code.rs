@@ -58,6 +58,8 @@ pub enum Code {
     LoginInvalid,
     /// The SDP offer cannot be answered.
     OfferInvalid,
+    /// The webhook endpoint is disabled; it must be enabled first.
+    EndpointDisabled,
     /// More would pass a limit of the call (longest call, gifts).
     LimitReached,
     /// Too many requests; see `Retry-After`.

@@ -83,6 +83,7 @@ pub struct Joined {
 }
 
 /// What came in, checked for form. Everything that needs an answer carries the place for it.
+#[allow(clippy::large_enum_variant, reason = "a new plan is the largest and rare; requests are moved a few times each")]
 #[derive(Debug)]
 pub enum Inbound {
     /// A REST command or query. The `u16` of the answer is the HTTP status; `replayed` sets `Idempotent-Replayed: true`.
@@ -99,6 +100,8 @@ pub enum Inbound {
     HangUp { claims: Claims, leg: String, reply: Reply<()> },
     /// `GET /v1/join/receipt`: the client's receipt, or for a companion what she earned.
     Receipt { claims: Claims, reply: Reply<serde_json::Value> },
+    /// `GET /.well-known/lull-keys.json`: the keys that check records, a JWK set.
+    Keys { reply: Reply<serde_json::Value> },
     /// A page's socket said a valid `hello`; `page` is the load of the page it named. Until this is answered the door passes nothing on.
     SocketOpened { socket: SocketId, claims: Claims, page: String, out: mpsc::Sender<ToSocket>, reply: Reply<()> },
     /// A message of an opened socket.
@@ -118,7 +121,7 @@ impl Inbound {
             Self::LogOut { reply, .. } | Self::HangUp { reply, .. } | Self::SocketOpened { reply, .. } => drop(reply.send(Err(refused))),
             Self::Join { reply, .. } => drop(reply.send(Err(refused))),
             Self::Patch { reply, .. } => drop(reply.send(Err(refused))),
-            Self::Receipt { reply, .. } => drop(reply.send(Err(refused))),
+            Self::Receipt { reply, .. } | Self::Keys { reply } => drop(reply.send(Err(refused))),
             Self::SocketMessage { .. } | Self::SocketClosed { .. } => {}
         }
     }

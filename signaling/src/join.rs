@@ -4,7 +4,7 @@
 //! `If-Match` is not asked for on `PATCH`: candidates of a fragment are not used (the server learns addresses from
 //! authenticated checks), so a fragment of an older ICE session does no harm; the `ETag` still names the ICE session.
 
-use crate::auth::{hash_secret, join_claims};
+use crate::auth::{hash_secret, join_claims, receipt_claims};
 use crate::code::Code;
 use crate::endpoint::Front;
 use crate::inbound::{Claims, Inbound};
@@ -77,7 +77,7 @@ async fn hang_up(State(front): State<Arc<Front>>, Id(leg): Id, headers: HeaderMa
 
 /// What the call came to, for the party the token names.
 async fn receipt(State(front): State<Arc<Front>>, headers: HeaderMap) -> Result<Json<serde_json::Value>, Problem> {
-    let claims = claims(&front, &headers)?;
+    let claims = receipt_claims(&headers, &front.door.tokens, front.now())?;
     front.ask(|reply| Inbound::Receipt { claims, reply }).await.map(Json)
 }
 

@@ -10,6 +10,7 @@
 //! | [`inbound`] | what passes into the house |
 //! | [`endpoint`] | the routes; [`Door`] is what they need |
 //! | `socket` `join` `rest/` `pages` `openapi` `health` | the ways in |
+//! | [`webhook`] | how what is sent to vendors' programs is addressed and signed |
 //! | [`auth`] [`limits`] `problem` | who may, how often, and what a refusal says |
 
 pub mod auth;
@@ -28,6 +29,7 @@ mod pages;
 mod problem;
 pub mod rest;
 mod socket;
+pub mod webhook;
 
 pub use auth::{TokenKey, hash_secret};
 pub use endpoint::{Door, Ready, router};

@@ -29,6 +29,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .route("/client", get(|headers: HeaderMap| async move { page("client.html", &headers) }))
         .route("/companion", get(|headers: HeaderMap| async move { page("companion.html", &headers) }))
         .route("/vendor", get(|headers: HeaderMap| async move { page("vendor.html", &headers) }))
+        .route("/receipt", get(|headers: HeaderMap| async move { page("receipt.html", &headers) }))
         .route("/{*path}", get(asset))
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::CallState | Code::Replaced | Code::OrderCredited | Code::LimitReached => StatusCode::CONFLICT,
-        Code::OrderRefunded | Code::RefundExceeds => StatusCode::CONFLICT,
+        Code::OrderRefunded | Code::RefundExceeds | Code::EndpointDisabled => StatusCode::CONFLICT,
         Code::CallEnded => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

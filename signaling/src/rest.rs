@@ -11,11 +11,15 @@ mod fields;
 pub(crate) mod fuzzing;
 mod json;
 mod plans;
+mod records;
 mod refunds;
 mod session;
 mod settlement;
+mod webhooks;
 
 pub(crate) use command::Id;
+pub use json::parse as parse_json;
+pub use webhooks::{ChangeEndpoint, CreateEndpoint, EVENTS, Webhooks};
 
 use crate::endpoint::Front;
 use crate::inbound::Role;
@@ -31,12 +35,15 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .merge(companions::routes())
         .merge(clients::routes())
         .merge(calls::routes())
+        .merge(records::routes())
         .merge(session::routes())
+        .merge(webhooks::routes())
         .merge(refunds::routes())
         .merge(settlement::routes())
 }
 
 /// A well-formed REST request. Ids are still texts: whether they name anything is the house's business.
+#[allow(clippy::large_enum_variant, reason = "a new plan is the largest and rare; requests are moved a few times each")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// `POST /v1/plans`
@@ -77,8 +84,12 @@ pub enum Request {
     GetRecord { id: String },
     /// `GET /v1/calls/{id}/receipt`
     GetReceipt { id: String },
+    /// `GET /v1/records`: a part of the file; the answer is `{text, next_cursor}`.
+    ExportRecords(Export),
     /// `GET /v1/session`: whose key or cookie this is.
     WhoAmI,
+    /// Endpoints of webhooks and events.
+    Webhooks(Webhooks),
     /// `POST /v1/clients/{ref}/refunds`
     RefundClient { client_ref: String, refund: RefundClient },
     /// `GET /v1/clients/{ref}/transfers`
@@ -109,6 +120,28 @@ pub struct Page {
     pub limit: Option<u32>,
     /// The `next_cursor` of the page before.
     pub after: Option<String>,
+}
+
+/// The records of a month as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Like `2026-11`.
+    pub month: String,
+    /// The time zone of the month: an IANA name.
+    pub zone: String,
+    /// How they are written.
+    pub format: ExportFormat,
+    /// Behind this place; from the start if none.
+    pub after: Option<String>,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A row each below a row of headings (RFC 4180).
+    Csv,
+    /// A line of canonical JSON each, as `GET /v1/calls/{id}/record` gives it.
+    Jsonl,
 }
 
 /// Which calls to list.

@@ -328,6 +328,7 @@ fn terms(vendor: VendorId, companion: CompanionId, number: usize) -> Terms {
         shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
         client_token: TokenId::new(Uuid::now_v7()),
         companion_token: TokenId::new(Uuid::now_v7()),
+        zones: None,
         limits: Limits {
             media_timeout: Span::from_s(5),
             quiet_timeout: Span::from_s(15),

@@ -34,6 +34,7 @@ fn the_example_file_shows_every_setting_with_its_default() {
     assert_eq!(example.store, defaults.store);
     assert_eq!(example.call, defaults.call);
     assert_eq!(example.signaling, defaults.signaling);
+    assert_eq!(example.webhooks, defaults.webhooks);
     assert_eq!(example.log, defaults.log);
 
     let mut section = "";
@@ -117,6 +118,11 @@ fn a_bad_value_is_refused_by_name_value_and_what_is_accepted() {
         ("http.listen", "8080"),
         ("http.listen", "'localhost'"),
         ("http.listen", "'127.0.0.1:70000'"),
+        ("webhooks.allow_networks", "['10.0.0.0']"),
+        ("webhooks.allow_networks", "['10.0.0.0/33']"),
+        ("webhooks.allow_networks", "['fd00::/129']"),
+        ("webhooks.allow_networks", "['shop.example/8']"),
+        ("webhooks.retries_s", "[5, -1]"),
         ("http.public_url", "'calls.example.org'"),
         ("http.public_url", "'ftp://calls.example.org'"),
         ("http.public_url", "'https://'"),
@@ -327,6 +333,15 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         sockets_per_ip = 256 # default
         socket_queue = 64 # default
         inbound_queue = 1024 # default
+
+        [webhooks]
+        allow_http = false # default
+        allow_networks = [] # default
+        # ca_file is not set
+        retries_s = [5, 30, 120, 600, 3600, 10800, 21600, 43200, 86400, 86400, 86400, 86400] # default
+        connect_timeout_s = 5 # default
+        timeout_s = 15 # default
+        endpoints_per_vendor = 16 # default
 
         [log]
         filter = "warn" # environment LULL_LOG_FILTER

@@ -4,14 +4,18 @@
 
 use super::bill::{Bill, bill};
 use super::canonical;
-use crate::billing::{Cause, Conditions, Increments, Kind, Plan, SegmentKind};
+use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
 use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
+use crate::ids::HoldId;
 use crate::money::Money;
 use serde_json::{Map, Value, json};
 
 /// The version of the record's shape; it grows when a field changes its meaning or goes.
-const RECORD_VERSION: u32 = 1;
+const RECORD_VERSION: u32 = 2;
+
+/// That of calls whose first fact names no time zone database: their records are made again as they were.
+const FIRST_VERSION: u32 = 1;
 
 /// Why there is no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +40,7 @@ pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
     let bill = bill(&call).ok_or(RecordError::Open)?;
     let (_, hash) = hashed(&call, &bill);
     let mut shown = common(&call, &bill);
-    shown.insert("receipt_version".into(), RECORD_VERSION.into());
+    shown.insert("receipt_version".into(), version(&call).into());
     shown.insert("extensions".into(), extensions(&call, Viewer::Client));
     shown.insert("record_hash".into(), hash.into());
     Ok(canonical::text(&Value::Object(shown)))
@@ -53,7 +57,7 @@ fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
     let terms = call.terms();
     let mut record = common(call, bill);
     let mut add = |key: &str, value: Value| record.insert(key.to_owned(), value);
-    add("record_version", RECORD_VERSION.into());
+    add("record_version", version(call).into());
     add("vendor_id", terms.vendor.to_string().into());
     add("client_ref", terms.client.as_str().into());
     add("companion_id", terms.companion.to_string().into());
@@ -63,6 +67,13 @@ fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
     let share = |(party, bps, amount): (&str, u16, i64)| json!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
     add("shares", shares.into_iter().map(share).collect());
     add("quality", json!({"client": quality(call, Side::Client), "companion": quality(call, Side::Companion)}));
+    if version(call) > FIRST_VERSION {
+        // Joining is accepting, as long as calls are made for a companion and not offered.
+        add("offered_at", Value::Null);
+        add("accepted_at", Value::Null);
+        add("tzdb_version", terms.zones.as_deref().into());
+        add("holds", holds(call, bill));
+    }
     let hash = canonical::hash(&canonical::text(&Value::Object(record.clone())));
     (record, hash)
 }
@@ -111,6 +122,11 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
     });
     match value {
         Value::Object(mut map) => {
+            if version(call) > FIRST_VERSION {
+                map.insert("paused_ms".into(), paused(bill));
+            } else {
+                map.retain(|name, _| !["plan", "settlement_rule"].contains(&name.as_str()));
+            }
             if let Some(block) = terms.block() {
                 map.extend(blocks(call, bill, block));
             }
@@ -118,6 +134,29 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     }
+}
+
+fn version(call: &Call) -> u32 {
+    if call.terms().zones.is_some() { RECORD_VERSION } else { FIRST_VERSION }
+}
+
+/// What was set aside for each purchase, and what of it was taken.
+fn holds(call: &Call, bill: &Bill) -> Value {
+    let currency = call.terms().hold.currency;
+    let amounts: Vec<_> = call.holds().iter().copied().zip(call.amounts().iter().copied()).collect();
+    let taken = billing::capture(bill.rating.charge.amount, &amounts);
+    let of = |amount| money(Money::new(amount, currency));
+    let hold = |((hold, amount), (_, captured)): (&(HoldId, i64), (HoldId, i64))| json!({"hold_id": hold.to_string(), "amount": of(*amount), "captured": of(captured)});
+    amounts.iter().zip(taken).map(hold).collect()
+}
+
+/// How long the meter stood, by who caused it.
+fn paused(bill: &Bill) -> Value {
+    let by = |cause: Cause| -> i64 {
+        let of_cause = bill.segments.iter().filter(|segment| segment.kind == SegmentKind::Paused(cause));
+        of_cause.map(|segment| segment.to.since(segment.from).ms()).sum()
+    };
+    json!({"client": by(Cause::Client), "companion": by(Cause::Companion), "platform": by(Cause::Platform)})
 }
 
 /// Which cell of the vendor's policy the settlement comes from, with what everybody gets; none for an end
@@ -201,7 +240,9 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
                     Some(block) => extension("block", by.name(), entry.at, Some(block)),
                     None => extension("top_up", by.name(), entry.at, None),
                 };
-                value["amount"] = money(amount.unwrap_or(call.terms().hold));
+                if version(call) > FIRST_VERSION {
+                    value["amount"] = money(amount.unwrap_or(call.terms().hold));
+                }
                 if viewer == Viewer::Vendor {
                     value["hold_id"] = hold.to_string().into();
                     if let Some(order_ref) = order_ref {

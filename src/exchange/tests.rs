@@ -51,6 +51,7 @@ fn terms(block: Span, price: i64) -> Terms {
         client_token: TokenId::new(Uuid::from_u128(4)),
         companion_token: TokenId::new(Uuid::from_u128(5)),
         limits: Limits::default(),
+        zones: Some("2026a".into()),
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
 /// The rating of an example, in the shape of its `expected`. Where that is there, fields it does not have are left out.
 fn rated(example: &Value) -> Result<Value> {
     let input = Input::deserialize(example.get("input").context("the example has no `input`")?).context("input")?;
-    let plan = plan(&input).context("plan")?;
+    let plan = plan(&input.currency, &input.plan).context("plan")?;
     let settlement = Settlement::ALL.into_iter().find(|settlement| settlement.name() == input.settlement);
     let settlement =
         settlement.with_context(|| format!("settlement {:?}: expected as_rated, exact_delivered or free", input.settlement))?;
@@ -131,8 +131,12 @@ fn rated(example: &Value) -> Result<Value> {
     Ok(Value::Object(fields))
 }
 
-fn plan(input: &Input) -> Result<Plan> {
-    let terms = &input.plan;
+/// The plan of terms in the schema of the examples, which are also a record's.
+pub(crate) fn plan_from(currency: &str, terms: Value) -> Result<Plan> {
+    plan(currency, &serde_json::from_value(terms)?)
+}
+
+fn plan(currency: &str, terms: &PlanTerms) -> Result<Plan> {
     let need = |field: Option<i64>, name: &str| field.with_context(|| format!("a plan of kind {} has `{name}`", terms.kind));
     let kind = match terms.kind.as_str() {
         "block" => Kind::Block { block_s: need(terms.block_s, "block_s")?, price: need(terms.price_minor, "price_minor")? },
@@ -149,7 +153,7 @@ fn plan(input: &Input) -> Result<Plan> {
             .with_context(|| format!("rounding {name:?}: expected down, half_up or half_even"))?,
     };
     let conditions = Conditions { grace_s: terms.grace_s, minimum: terms.min_charge_minor, rounding };
-    Ok(Plan::new(input.currency.parse()?, kind, conditions)?)
+    Ok(Plan::new(currency.parse()?, kind, conditions)?)
 }
 
 fn increments(terms: &PlanTerms) -> Result<Increments> {

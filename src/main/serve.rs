@@ -8,8 +8,9 @@ use hyper_util::server::conn::auto::Builder;
 use lull::clock::{Clock, Span};
 use lull::config::{Config, Flags, PublicUrl, Tls};
 use lull::media;
-use lull::service::{Parts, Rules, Service};
+use lull::service::{Parts, Rules, Service, WebhookRules};
 use lull::store::{Role, Store};
+use lull::webhooks::{self, Webhooks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use signaling::auth::TokenKey;
 use signaling::endpoint::{Door, Ready, router};
@@ -78,6 +79,7 @@ pub(crate) struct Server {
     pub(crate) tokens: TokenKey,
     pub(crate) clock: Clock,
     service: Service,
+    webhooks: Webhooks,
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
@@ -119,12 +121,14 @@ impl Server {
                 shares: config.call.shares,
                 public_url: public_url.to_string(),
                 max_calls: config.call.max_open,
+                webhooks: WebhookRules { allow_http: config.webhooks.allow_http, most_endpoints: config.webhooks.endpoints_per_vendor },
             },
             ready: ready_in.clone(),
             lease: config.store.lease,
             wall_must_pass,
         })
         .await?;
+        let webhooks = webhooks::start(store.clone(), clock, webhook_settings(config))?;
         let door = Door {
             inbound: inbound_in.clone(),
             tokens: tokens.clone(),
@@ -150,7 +154,19 @@ impl Server {
                 tokio::spawn(async move { server.handle(handle).serve(app).await })
             }
         };
-        Ok(Self { public_url, store, inbound: inbound_in, tokens, clock, service, media: media_guard, http, http_task, doors: ready_in })
+        Ok(Self {
+            public_url,
+            store,
+            inbound: inbound_in,
+            tokens,
+            clock,
+            service,
+            webhooks,
+            media: media_guard,
+            http,
+            http_task,
+            doors: ready_in,
+        })
     }
 
     /// Runs until SIGTERM, Ctrl-C or a failure; then ends calls, connections, media and database, in that order.
@@ -178,6 +194,7 @@ impl Server {
         let _ = self.http_task.await; // Its connections had their time; whatever it says, it is over.
         // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
         let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
+        self.webhooks.stop().await;
         let (media, store) = (self.media, self.store);
         tokio::task::spawn_blocking(move || {
             drop(media);
@@ -236,6 +253,18 @@ fn takes_tcp(config: &Config) -> bool {
         );
     }
     config.media.tcp && !is_shared
+}
+
+fn webhook_settings(config: &Config) -> webhooks::Settings {
+    let settings = &config.webhooks;
+    webhooks::Settings {
+        allow_http: settings.allow_http,
+        allow_networks: settings.allow_networks.iter().map(|network| (network.address, network.prefix)).collect(),
+        ca_file: settings.ca_file.clone(),
+        retries: settings.retries.clone(),
+        connect_timeout: settings.connect_timeout.into(),
+        timeout: settings.timeout.into(),
+    }
 }
 
 fn door_settings(config: &Config) -> signaling::limits::Settings {

@@ -6,7 +6,7 @@ use lull::clock::{Clock, Span};
 use lull::config::{BaseFlags, Config, Flags};
 use lull::exchange;
 use lull::ids::VendorId;
-use lull::store::{Outcome, Refusal, Role, Store, Transaction, Write};
+use lull::store::{Audited, Outcome, Refusal, Role, Store, Transaction, Write};
 use signaling::auth::hash_secret;
 use uuid::Uuid;
 
@@ -79,9 +79,15 @@ pub(crate) fn login_code(store: &Store, name: &str) -> Result<String> {
 
 pub(crate) fn audit(flags: BaseFlags) -> Result<()> {
     let store = open(&Config::load(&flags.into())?, Role::Auditor)?;
-    let findings = store.audit(&|journal| exchange::record(journal).ok())?;
+    let Audited { findings, books, not_rebuilt } = store.audit_books(&|journal| exchange::record(journal).ok())?;
     for finding in &findings {
         println!("{finding}");
+    }
+    for book in &books {
+        println!("{book}");
+    }
+    if not_rebuilt > 0 {
+        println!("{not_rebuilt} records have hours of another time zone database than this program's: signed, but not made again");
     }
     if findings.is_empty() {
         println!("{}: all adds up", store.path().display());

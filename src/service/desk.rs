@@ -8,7 +8,7 @@ use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
 use super::{links, refunds, wire};
-use crate::billing::Kind;
+use crate::billing::{Kind, ZONES_VERSION};
 use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
@@ -104,11 +104,14 @@ impl Waiting {
 }
 
 /// What came back from a look-up.
+#[allow(clippy::large_enum_variant, reason = "a step is boxed on its way")]
 pub(super) enum Step {
     /// Whose key or session it is.
     Caller { ask: Ask, vendor: Result<Option<Vendor>, StoreError> },
     /// Something for the store alone.
     Write { waiting: Waiting, writes: Vec<Write>, body: Value },
+    /// The same, where the first answer shows more than repetitions get.
+    Edit { waiting: Waiting, edit: super::webhook_desk::Edit },
     /// Something for the store alone that makes nothing new.
     Set { waiting: Waiting, writes: Vec<Write>, body: Value },
     /// A new call's plan and companion.
@@ -184,6 +187,7 @@ pub(super) enum Want {
 /// A command of the store's that waits for its commit.
 pub(super) enum Stored {
     Reply { waiting: Waiting, body: Value, credited: Option<ClientRef> },
+    Edited { waiting: Waiting, status: u16, shown: Value },
     Returned { waiting: Waiting, body: Value, client: ClientRef, again: Box<Again> },
     Set { waiting: Waiting, body: Value },
     Booked { waiting: Waiting, body: Value, call: Box<Call> },
@@ -246,9 +250,10 @@ impl House {
     /// Looks up what a request names, on another thread.
     fn look_up(&self, vendor: Vendor, waiting: Waiting, request: Request, permit: Option<OwnedSemaphorePermit>) {
         let (store, notes, now, limits) = (self.store.clone(), self.notes.clone(), self.clock.now(), self.rules.limits.clone());
+        let webhooks = self.rules.webhooks;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let search = Search { store: &store, vendor: &vendor, limits: &limits, now, actor: waiting.actor };
+            let search = Search { store: &store, vendor: &vendor, limits: &limits, webhooks, now, actor: waiting.actor };
             if let Some(step) = search.look_up(waiting, request) {
                 // As above.
                 let _ = notes.send(Note::Desk(Box::new(step)));
@@ -285,6 +290,11 @@ impl House {
                 });
                 let transaction = Transaction { idempotency: waiting.keep(201, &body), writes };
                 self.commit(transaction, Then::Desk(Box::new(Stored::Reply { waiting, body, credited })));
+            }
+            Step::Edit { waiting, edit } => {
+                let transaction = Transaction { idempotency: waiting.keep(edit.status, &edit.kept), writes: edit.writes };
+                let stored = Stored::Edited { waiting, status: edit.status, shown: edit.shown };
+                self.commit(transaction, Then::Desk(Box::new(stored)));
             }
             Step::Return { waiting, wanted, client, body, again } => {
                 let transaction = Transaction { idempotency: waiting.keep(201, &body), writes: vec![Write::Return(wanted)] };
@@ -360,6 +370,7 @@ impl House {
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
             limits: self.rules.limits.clone(),
+            zones: Some(ZONES_VERSION.to_owned()),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
         let amount = terms.hold;
@@ -391,6 +402,13 @@ impl House {
                 if let Some(client) = credited {
                     self.read_wallets(vendor, &client);
                 }
+            }
+            Stored::Edited { waiting, status, shown } => {
+                let answer = outcome.and_then(|outcome| match outcome {
+                    Outcome::Committed => ok(status, shown),
+                    other => answer_of(other, Value::Null),
+                });
+                waiting.answer(answer);
             }
             Stored::Returned { mut waiting, body, client, again } => match outcome {
                 Ok(Outcome::Refused(Refusal::Stale)) if waiting.tries < refunds::TRIES => {

@@ -265,6 +265,7 @@ impl House {
             Inbound::Rest { caller, idempotency, request, reply } => self.take_rest(caller, idempotency, request, reply),
             Inbound::LogIn { code, session, reply } => self.log_in(code, session, reply),
             Inbound::LogOut { session, reply } => self.log_out(session, reply),
+            Inbound::Keys { reply } => self.show_keys(reply),
             Inbound::Join { .. }
             | Inbound::Patch { .. }
             | Inbound::HangUp { .. }

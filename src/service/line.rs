@@ -102,7 +102,7 @@ impl House {
                 }
                 return;
             }
-            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } => return,
+            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } => return,
         };
         let work = OnCall { claims, want };
         match work.claims.call.parse() {

@@ -4,7 +4,8 @@
 
 use super::desk::{Again, Booking, Listed, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
-use super::{plans, refunds, wire};
+use super::webhook_desk::{Edit, WebhookRules};
+use super::{plans, records, refunds, wire};
 use crate::call::{Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
@@ -23,6 +24,7 @@ pub(super) struct Search<'a> {
     pub(super) store: &'a Store,
     pub(super) vendor: &'a Vendor,
     pub(super) limits: &'a Limits,
+    pub(super) webhooks: WebhookRules,
     pub(super) now: Moment,
     /// By which way the caller came in.
     pub(super) actor: Actor,
@@ -53,6 +55,7 @@ impl Search<'_> {
             Ok(Found::Set(writes, body)) => Some(Step::Set { waiting, writes, body }),
             Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
             Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
+            Ok(Found::Edit(edit)) => Some(Step::Edit { waiting, edit }),
             Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
             Err(refused) => {
                 waiting.answer(Err(refused));
@@ -191,10 +194,12 @@ impl Search<'_> {
             Request::RefundCall { id, refund } => self.refund_call(&id, refund)?,
             Request::AdjustCall { id, adjust } => self.adjust_call(&id, adjust)?,
             Request::GetRecord { id } => {
-                let record = store.record(vendor, call_of(&id)?).map_err(failed)?;
+                let record = store.signed_record(vendor, call_of(&id)?).map_err(failed)?;
                 let record = record.ok_or_else(|| wire::not_found("record; a call has one once it is settled"))?;
-                Found::Answer(serde_json::from_str(&record).unwrap_or(Value::Null))
+                Found::Answer(records::given(&record)?)
             }
+            Request::Webhooks(request) => self.find_webhooks(request)?,
+            Request::ExportRecords(export) => Found::Answer(records::part(store, vendor, &export)?),
         })
     }
 
@@ -214,6 +219,7 @@ impl Search<'_> {
 /// What a look-up found.
 pub(super) enum Found {
     Answer(Value),
+    Edit(Edit),
     Write(Vec<Write>, Value),
     Return(Box<Return>, ClientRef, Value),
     /// The same for what is not made but set.
@@ -231,7 +237,7 @@ pub(super) fn client_of(client_ref: &str) -> Result<ClientRef, Refused> {
     client_ref.parse().map_err(|error| wire::refused(Code::InvalidRequest, format!("{error}"), Some("client_ref")))
 }
 
-fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
+pub(super) fn page_of<Id: std::str::FromStr>(page: &rest::Page) -> Result<(store::Page<Id>, usize), Refused> {
     let bad =
         || wire::refused(Code::InvalidRequest, "this is not a cursor of this list; take `next_cursor` of the page before", Some("after"));
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| bad())?;

@@ -99,6 +99,12 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
         Refusal::TooLarge => {
             refused(Code::InvalidRequest, "the amount is larger than the ledger keeps exact (2^53 - 1 minor units)", Some("amount"))
         }
+        Refusal::NoEndpoint => not_found("webhook endpoint"),
+        Refusal::NoEvent => not_found("event"),
+        Refusal::TooManyEndpoints { most } => {
+            refused(Code::LimitReached, format!("a vendor may have {most} webhook endpoints; delete one first"), None)
+        }
+        Refusal::EndpointDisabled => refused(Code::EndpointDisabled, "this webhook endpoint is disabled; enable it first", None),
     }
 }
 

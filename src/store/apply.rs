@@ -2,8 +2,9 @@
 //!
 //! Invariant: an outcome other than [`Outcome::Committed`] leaves the database as it was.
 
+use super::row_hash::{self, Table};
 use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
-use super::{heartbeat, journal, ledger, policy_row, refund, sold_row};
+use super::{heartbeat, journal, ledger, outbox, policy_row, refund, signatures, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -94,10 +95,13 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
     for write in &transaction.writes {
         write_one(connection, write, &mut touched)?;
     }
+    outbox::append(connection, &transaction.writes)?;
     check(connection, &touched)?;
     if let Some(Idempotency { vendor, key, request_hash, status, body }) = &transaction.idempotency {
-        let mut insert = connection.prepare_cached("INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)")?;
+        let mut insert =
+            connection.prepare_cached("INSERT INTO idempotency (vendor, key, request_hash, status, body) VALUES (?, ?, ?, ?, ?)")?;
         insert.execute(params![vendor.to_string(), key, request_hash, status, body])?;
+        row_hash::keep(connection, Table::Reply, &[&vendor.to_string(), key])?;
     }
     Ok(())
 }
@@ -131,7 +135,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             connection.prepare_cached("DELETE FROM session WHERE session_hash = ?")?.execute([session_hash])?;
         }
         Write::AddPlan(plan) => {
-            let mut insert = connection.prepare_cached("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+            let mut insert = connection.prepare_cached("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)")?;
             insert.execute(params![
                 plan.id.to_string(),
                 plan.vendor.to_string(),
@@ -142,6 +146,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.grade,
                 plan.created_at.unix_ms()
             ])?;
+            row_hash::keep(connection, Table::Plan, &[&plan.id.to_string()])?;
         }
         Write::SetPolicy { vendor, policy, at } => {
             let mut set = connection.prepare_cached(
@@ -177,11 +182,13 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
         Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
         Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
+        Write::RotateKey { secret, at } => signatures::rotate(connection, secret, *at)?,
         Write::Settle(settlement) => {
             let captured = ledger::settle(connection, settlement)?;
             finish(connection, settlement)?;
             touched.settled.insert(settlement.call, captured);
         }
+        Write::Webhook(write) => outbox::apply(connection, write)?,
         Write::RefundWallet(wanted) => refund::wallet(connection, wanted)?,
         Write::Return(wanted) => refund::of_call(connection, wanted)?,
     }
@@ -197,7 +204,7 @@ fn finish(connection: &Connection, settlement: &Settlement) -> Result<(), Halt> 
     }
     heartbeat::forget(connection, settlement.call)?;
     connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![call, settlement.record])?;
-    Ok(())
+    signatures::sign(connection, &call, &settlement.record)
 }
 
 /// What can only be judged when all writes are done.

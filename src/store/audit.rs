@@ -2,10 +2,14 @@
 //!
 //! It only reads, in one snapshot, so it may run beside a server. What it finds it says and never mends.
 
+mod books;
 mod calls;
 mod early;
+mod kept;
+mod outbox;
 mod returns;
 
+pub use books::Book;
 pub use early::Background;
 
 use super::ledger::{Details, Transfer};
@@ -32,12 +36,28 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What an audit came to.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Audited {
+    /// What does not add up; empty means that all does.
+    pub findings: Vec<Finding>,
+    /// The sums of records and ledger for each vendor and currency, unless damage ended the audit before.
+    pub books: Vec<Book>,
+    /// Records with hours of another time zone database than this program's: signed, but not made again.
+    pub not_rebuilt: u64,
+}
+
 impl Store {
-    /// Checks every rule on every row; empty means that all adds up.
+    /// Checks every rule on every row; empty means that all adds up. See [`Store::audit_books`].
+    pub fn audit(&self, rebuild: &dyn Fn(&Journal) -> Option<String>) -> Result<Vec<Finding>, StoreError> {
+        Ok(self.audit_books(rebuild)?.findings)
+    }
+
+    /// Checks every rule on every row, and sums up records and ledger.
     ///
     /// `rebuild` makes a call's record from its journal, or none of a journal that has not settled. Damage to the file may end
     /// the audit early, and is then among the findings.
-    pub fn audit(&self, rebuild: &dyn Fn(&Journal) -> Option<String>) -> Result<Vec<Finding>, StoreError> {
+    pub fn audit_books(&self, rebuild: &dyn Fn(&Journal) -> Option<String>) -> Result<Audited, StoreError> {
         let reader = self.0.readers.take()?;
         check_all(&reader, rebuild)
     }
@@ -47,34 +67,40 @@ impl Store {
 type Rebuild<'a> = &'a dyn Fn(&Journal) -> Option<String>;
 
 /// All of it, in one snapshot.
-fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Vec<Finding>, StoreError> {
+fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Audited, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut findings = Findings::default();
     check_file(&snapshot, &mut findings)?;
-    let damaged = !findings.0.is_empty();
+    let damaged = !findings.list.is_empty();
+    let mut books = Vec::new();
     match check_rows(&snapshot, rebuild, &mut findings) {
         // Said already by the check of the file.
         Err(StoreError::Database(_)) if damaged => (),
         Err(StoreError::Broken(text)) => findings.add("readable", "database", text),
-        other => other?,
+        other => books = other?,
     }
-    Ok(findings.0)
+    Ok(Audited { findings: findings.list, books, not_rebuilt: findings.not_rebuilt })
 }
 
-fn check_rows(connection: &Connection, rebuild: &dyn Fn(&Journal) -> Option<String>, findings: &mut Findings) -> Result<(), StoreError> {
+fn check_rows(connection: &Connection, rebuild: Rebuild<'_>, findings: &mut Findings) -> Result<Vec<Book>, StoreError> {
     check_references(connection, findings)?;
     check_ledger(connection, findings)?;
     returns::check(connection, findings)?;
     calls::check(connection, rebuild, findings)?;
-    check_replies(connection, findings)
+    check_replies(connection, findings)?;
+    kept::check(connection, findings)?;
+    books::check(connection, findings)
 }
 
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct Findings {
+    list: Vec<Finding>,
+    not_rebuilt: u64,
+}
 
 impl Findings {
     fn add(&mut self, rule: &'static str, place: impl Into<String>, fault: impl Into<String>) {
-        self.0.push(Finding { rule, place: place.into(), fault: fault.into() });
+        self.list.push(Finding { rule, place: place.into(), fault: fault.into() });
     }
 
     /// Adds a finding unless `holds`.

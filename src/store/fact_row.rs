@@ -149,6 +149,9 @@ struct TermsRow {
     client_token: String,
     companion_token: String,
     limits: LimitsRow,
+    /// Rows before version 4 of the layout have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zones: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -309,6 +312,7 @@ impl From<&Terms> for TermsRow {
             client_token: terms.client_token.to_string(),
             companion_token: terms.companion_token.to_string(),
             limits: (&terms.limits).into(),
+            zones: terms.zones.clone(),
         }
     }
 }
@@ -348,6 +352,7 @@ impl TryFrom<TermsRow> for Terms {
             client_token: read(&row.client_token)?,
             companion_token: read(&row.companion_token)?,
             limits: row.limits.into(),
+            zones: row.zones,
         })
     }
 }

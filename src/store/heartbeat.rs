@@ -4,6 +4,7 @@
 //! account, hold or journal; a proof of one start never goes back.
 
 use super::apply::Halt;
+use super::row_hash::{self, Table};
 use super::{Store, StoreError, rows};
 use crate::clock::{Moment, Reading, Span};
 use crate::ids::{BootId, CallId, HoldId};
@@ -58,10 +59,11 @@ pub(super) fn release_stray(connection: &Connection, call: CallId, known: &[Hold
     let mut pending = connection.prepare_cached("SELECT id, account, amount FROM hold WHERE call = ? AND resolved_at IS NULL")?;
     let pending = pending.query_map([call.to_string()], |row| Ok((rows::text::<HoldId>(row, 0)?, row.get(1)?, row.get(2)?)))?;
     let pending = pending.collect::<rusqlite::Result<Vec<(HoldId, i64, i64)>>>()?;
-    let mut release = connection.prepare_cached("UPDATE hold SET released = amount, resolved_at = ? WHERE id = ?")?;
+    let mut release = connection.prepare_cached("UPDATE hold SET released = amount, resolved_at = ?, row_hash = NULL WHERE id = ?")?;
     let mut free = connection.prepare_cached("UPDATE account SET held = held - ? WHERE id = ?")?;
     for (hold, account, amount) in pending.into_iter().filter(|(hold, ..)| !known.contains(hold)) {
         release.execute(params![at.unix_ms(), hold.to_string()])?;
+        row_hash::keep(connection, Table::Hold, &[&hold.to_string()])?;
         free.execute([amount, account])?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! never short of what its holds set aside; no sum leaves [`Money::MAX_AMOUNT`]; captured and released make the hold.
 
 use super::apply::Halt;
+use super::row_hash::{self, Table};
 use super::{Refusal, Settlement, rows};
 use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, HoldId, TransferId, VendorId};
@@ -133,7 +134,9 @@ pub(super) fn account(connection: &Connection, vendor: &str, owner: Owner<'_>, c
     }
     let mut insert = connection.prepare_cached("INSERT INTO account (vendor, kind, owner, currency) VALUES (?, ?, ?, ?)")?;
     insert.execute(params![vendor, kind, name, currency.code()])?;
-    Ok(Account { id: connection.last_insert_rowid(), posted: 0, held: 0 })
+    let id = connection.last_insert_rowid();
+    row_hash::keep(connection, Table::Account, &[&id])?;
+    Ok(Account { id, posted: 0, held: 0 })
 }
 
 /// An account that is there.
@@ -203,6 +206,7 @@ pub(super) fn hold(
     }
     let mut insert = connection.prepare_cached("INSERT INTO hold (id, call, account, amount, placed_at) VALUES (?, ?, ?, ?, ?)")?;
     insert.execute(params![hold.to_string(), call.to_string(), wallet.id, amount.amount, at.unix_ms()])?;
+    row_hash::keep(connection, Table::Hold, &[&hold.to_string()])?;
     connection.prepare_cached("UPDATE account SET held = held + ? WHERE id = ?")?.execute([amount.amount, wallet.id])?;
     Ok(())
 }
@@ -250,7 +254,8 @@ fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Mon
     let pending = pending.query_map([call.to_string()], |row| Ok((row.get(0)?, row.get(1)?, rows::money(row, 2)?)))?;
     let pending = pending.collect::<rusqlite::Result<Vec<(String, i64, Money)>>>()?;
     let mut charged: Option<(i64, Money)> = None;
-    let mut resolve = connection.prepare_cached("UPDATE hold SET captured = ?, released = ?, resolved_at = ? WHERE id = ?")?;
+    let mut resolve =
+        connection.prepare_cached("UPDATE hold SET captured = ?, released = ?, resolved_at = ?, row_hash = NULL WHERE id = ?")?;
     // First the hold and then the posting: a wallet may be short only of what it still has on hold.
     let mut free = connection.prepare_cached("UPDATE account SET held = held - ? WHERE id = ?")?;
     for (hold, wallet, Money { amount, currency }) in pending {
@@ -259,6 +264,7 @@ fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Mon
             return Err(Halt::broken(format!("{call} captures {captured} of {hold}, which holds {amount}")));
         }
         resolve.execute(params![captured, amount - captured, settlement.at.unix_ms(), hold])?;
+        row_hash::keep(connection, Table::Hold, &[&hold])?;
         free.execute([amount, wallet])?;
         let before = charged.map_or(0, |(_, charge)| charge.amount);
         let charge = before.checked_add(captured).ok_or_else(|| Halt::broken(format!("{call} captures more than can be")))?;

@@ -4,7 +4,8 @@
 
 use super::ballast::Ballast;
 use super::schema::{self, Kind, LATEST};
-use super::{StoreError, rows};
+use super::{StoreError, rows, signatures};
+use crate::clock::Clock;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -121,7 +122,10 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // A long audit lets the write-ahead log grow; it shrinks to this afterwards.
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
+    // The secret of a signing key that ended does not stay in the file.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     schema::migrate(&mut connection)?;
+    signatures::begin(&mut connection, &rand::random(), Clock::start().now()).map_err(OpenError::Database)?;
     if role == Role::Tool {
         lock = None;
     }

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::str::FromStr;
 
 /// Statements kept prepared for each connection: more than this room has.
-pub(super) const STATEMENTS: usize = 64;
+pub(super) const STATEMENTS: usize = 160;
 
 /// A column that holds a text of something.
 pub(super) fn text<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>

@@ -2,12 +2,15 @@
 
 mod audit;
 mod commands;
+mod flips;
 mod format;
 mod groups;
 mod model;
 mod opening;
+mod outbox;
 mod recovery;
 mod refunds;
+mod signatures;
 
 use super::*;
 use crate::billing::{Bearer, Conditions, Kind, Returned};
@@ -204,6 +207,7 @@ impl Shop {
             client_token: TokenId::new(self.uuid()),
             companion_token: TokenId::new(self.uuid()),
             limits: limits(),
+            zones: Some("2026a".to_owned()),
         }
     }
 

@@ -322,6 +322,12 @@ export class Tab {
     await this.page.screenshot({ path: file });
   }
 
+  /** Shows the page as it is printed. */
+  async onPaper() {
+    if (this.page.emulateMedia) await this.page.emulateMedia({ media: 'print' });
+    else await this.page.emulateMediaType('print');
+  }
+
   /** How many pixels the page is wider than its window. */
   tooWide() {
     return this.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

@@ -99,6 +99,9 @@ fn adds_up(server: &Server, vendor: &Vendor, booked: &Booked, call: &Value, reco
         .map(|segment| ms(&segment["to_at"]) - ms(&segment["from_at"]))
         .sum();
     assert_eq!(Some(delivered), record["delivered_ms"].as_i64(), "{record}");
+    let verified = server.verify(&format!("{record:#}"));
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.success() && said.contains("a trusted key") && said.contains("rated again, the same"), "{said}");
     assert_eq!(vendor.wallet(), [wallet - charge, 0, wallet - charge], "what was held is captured or free again");
 
     let receipt = server.as_party("GET", "/v1/join/receipt", &booked.client, "").with(200);

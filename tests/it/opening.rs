@@ -47,6 +47,7 @@ impl Shop {
             client_token: TokenId::new(Uuid::now_v7()),
             companion_token: TokenId::new(Uuid::now_v7()),
             limits: Limits::default(),
+            zones: None,
         }
     }
 

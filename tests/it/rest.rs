@@ -211,7 +211,7 @@ async fn a_token_opens_its_own_side_of_its_own_call() {
         ("altered", altered, 401, "token_invalid"),
         ("no token", "nonsense".to_owned(), 401, "token_invalid"),
         ("a vendor's key", vendor.key.clone(), 401, "token_invalid"),
-        ("expired", minted(&|c| (c.nbf, c.exp) = (now - 7200, now - 3600)), 401, "token_expired"),
+        ("long expired", minted(&|c| (c.nbf, c.exp) = (now - 500 * 86_400, now - 401 * 86_400)), 401, "token_expired"),
         ("early", minted(&|c| c.nbf = now + 3600), 401, "token_early"),
         ("withdrawn", minted(&|c| c.jti = format!("tok_{}", "0".repeat(32))), 401, "token_revoked"),
         ("of another call", minted(&|c| c.jti = claims(&other.client).jti), 401, "token_revoked"),
@@ -226,6 +226,10 @@ async fn a_token_opens_its_own_side_of_its_own_call() {
         assert_eq!((&first["type"], &first["code"]), (&json!("error"), &json!(code)), "{first}");
         assert!(page.next().await.is_none(), "and the socket is closed");
     }
+    // A link that is too old to join still shows its receipt, once there is one.
+    let expired = minted(&|c| (c.nbf, c.exp) = (now - 7200, now - 3600));
+    server.as_party("POST", "/v1/join", &expired, &offer).problem(401, "token_expired");
+    server.as_party("GET", "/v1/join/receipt", &expired, "").problem(404, "not_found");
     server
         .send("POST", &format!("/v1/join?token={}", call.client), &[("content-type", "application/sdp")], &offer)
         .problem(401, "unauthorized");

@@ -158,6 +158,15 @@ impl Server {
         assert!(audit.status.success() && said.ends_with(": all adds up\n"), "{said}{}", String::from_utf8_lossy(&audit.stderr));
     }
 
+    /// What `lull verify` says of a text, against the keys this server shows.
+    pub(crate) fn verify(&self, text: &str) -> Output {
+        let keys = self.send("GET", "/.well-known/lull-keys.json", &[], "").with(200);
+        let (file, set) = (self.folder.path().join("record.json"), self.folder.path().join("keys.json"));
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(&set, keys.to_string()).unwrap();
+        blocking(|| lull(&["verify"]).arg(file).arg("--keys").arg(set).output().unwrap())
+    }
+
     /// A request to it.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         send(&self.base, method, path, headers, body)

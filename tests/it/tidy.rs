@@ -53,7 +53,13 @@ const RESERVED: &[Reserved] = &[
     Reserved { path: &["rtc_*"], except: &[&["rtc_crypto"]], rooms: Rooms::Only(&["media", "bot"]), why: "WebRTC stays in media" },
     Reserved { path: &["webrtc"], except: &[], rooms: Rooms::Only(&["bot"]), why: "whole peers are for the bot and for tests" },
     Reserved { path: &["rusqlite"], except: &[], rooms: Rooms::Only(&["store"]), why: "database rows stay in the store" },
-    Reserved { path: &["signaling"], except: &[], rooms: Rooms::Only(&["service", "main", "bot"]), why: "the wire ends in the service" },
+    Reserved {
+        path: &["signaling"],
+        except: &[],
+        rooms: Rooms::Only(&["service", "main", "bot", "webhooks"]),
+        why: "the wire ends in the service, and where webhooks are signed",
+    },
+    Reserved { path: &["hyper"], except: &[], rooms: Rooms::Only(&["webhooks"]), why: "nothing else is asked by us" },
     Reserved { path: &["axum"], except: &[], rooms: Rooms::Only(&["service", "main", "bot"]), why: "the wire ends in the service" },
     Reserved { path: &["anyhow"], except: &[], rooms: Rooms::Only(&["main", "bot"]), why: "each room has its own errors" },
 ];

@@ -27,7 +27,8 @@ const session = new Session(token, {
   changed: () => draw(),
   message: (message) => heard(message),
   track: (part, track) => stage.track(part, track),
-  refused: (code) => problem.show(code),
+  // A link that opens no call any more still shows what the call came to.
+  refused: (code) => (code === 'token_expired' ? location.replace(`/receipt${location.search}${location.hash}`) : problem.show(code)),
 });
 const stage = new Stage(session);
 const speaker = new Speaker([byId('remote-audio', HTMLAudioElement), byId('announcements', HTMLAudioElement)]);
@@ -113,6 +114,9 @@ function drawEnd({ reason, atFault, receipt }) {
   setText(byId('end-refund', HTMLElement), receipt.refund ? tMoney(receipt.refund) : '');
   setText(byId('end-promise', HTMLElement), chargeWords(receipt));
   drawReceipt(byId('receipt', HTMLElement), receipt, 'client');
+  const page = byId('receipt-page', HTMLAnchorElement);
+  page.hidden = false;
+  page.href = `/receipt${location.hash}`;
 }
 
 function drawExtend() {

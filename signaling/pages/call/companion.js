@@ -29,7 +29,9 @@ const session = new Session(token, {
   track: (part, track) => stage.track(part, track),
   refused: (code) => {
     ring.stop();
-    problem.show(code);
+    // A link that opens no call any more still shows what the call came to.
+    if (code === 'token_expired') location.replace(`/receipt${location.search}${location.hash}`);
+    else problem.show(code);
   },
 });
 const stage = new Stage(session);

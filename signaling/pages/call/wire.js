@@ -88,6 +88,9 @@ export const VERSION = 1;
  * @property {Amount} [refund]
  * @property {Amount} [held] all that was set aside: charge and refund together
  * @property {string} [settlement] `as_rated`, `exact_delivered` or `free`
+ * @property {{ client: number, companion: number, platform: number }} [paused_ms] how long the clock stood, by whose line
+ * @property {{ rounding?: string }} [plan] the rules it was rated by
+ * @property {string} [record_hash] SHA-256 of the call's record
  * @property {{ by: Asker, at: string, added_s: number | null, kind?: 'block' | 'top_up' | 'gift', free?: boolean, amount?: Amount }[]} [extensions]
  * @property {Amount} [earned]
  * @property {{ kind: 'refund' | 'adjustment', direction: 'to_client' | 'from_client', amount: Amount, at: string }[]} [adjustments] what went back later

@@ -137,6 +137,11 @@ export function signIn(code) {
   return request('/session', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code }) });
 }
 
+/** Deletes something; doing it twice is doing it once. @param {string} path below `/v1` */
+export function remove(path) {
+  return request(path, { method: 'DELETE' });
+}
+
 export function signOut() {
   return request('/session', { method: 'DELETE' });
 }

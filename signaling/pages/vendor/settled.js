@@ -40,7 +40,22 @@ async function more() {
 
 function draw() {
   byId('settled-empty', HTMLElement).hidden = calls.length > 0;
-  byId('settled-more', HTMLElement).hidden = next === null;
+  /** The links of a month: of the calendar that hangs where the vendor is. */
+function aimExport() {
+  const month = byId('export-month', HTMLInputElement).value;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+  for (const format of ['csv', 'jsonl']) {
+    const link = byId(`export-${format}`, HTMLAnchorElement);
+    if (/^\d{4}-\d{2}$/.test(month)) link.href = `/v1/records?month=${month}&format=${format}&tz=${encodeURIComponent(zone)}`;
+    else link.removeAttribute('href');
+  }
+}
+
+const today = new Date();
+byId('export-month', HTMLInputElement).value = `${today.getFullYear()}-${String(today.getMonth() + 1).padStart(2, '0')}`;
+byId('export-month', HTMLInputElement).addEventListener('input', aimExport);
+aimExport();
+byId('settled-more', HTMLElement).hidden = next === null;
   byId('settled', HTMLElement).replaceChildren(...calls.map(row));
 }
 

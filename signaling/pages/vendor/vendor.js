@@ -9,6 +9,7 @@ import * as live from './live.js';
 import './plan.js';
 import * as settled from './settled.js';
 import * as setup from './setup.js';
+import * as webhooks from './webhooks.js';
 import './wallet.js';
 
 const VIEWS = /** @type {const} */ (['live', 'settled', 'setup', 'credit']);
@@ -38,6 +39,7 @@ function show(name) {
   document.body.dataset.view = name;
   live.setShown(name === 'live');
   if (name === 'settled') void settled.load();
+  if (name === 'setup') void webhooks.load().catch(() => null); // what was read before stays
 }
 
 async function start() {
@@ -49,6 +51,7 @@ async function start() {
     setText(byId('vendor-name', HTMLElement), session.vendor_name);
     byId('sign-out', HTMLElement).hidden = false;
     await setup.load();
+    await webhooks.load();
     showScreen('home');
     show('live');
   } catch (error) {

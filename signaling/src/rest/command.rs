@@ -3,7 +3,7 @@
 //! The order of refusals is fixed: who (401), whence (403), how often (429), then type, size and form of the body, then
 //! the key, then the fields. So a stranger learns nothing about bodies, and nothing is read for who asks too often.
 
-use super::{Answered, Page, Request, json};
+use super::{Answered, Page, Request, Webhooks, json};
 use crate::auth;
 use crate::code::Code;
 use crate::endpoint::Front;
@@ -215,6 +215,7 @@ impl Place {
             Request::CreatePlan(_) => Self::Under("/v1/plans/"),
             Request::CreateCompanion(_) => Self::Under("/v1/companions/"),
             Request::CreateCall(_) => Self::Under("/v1/calls/"),
+            Request::Webhooks(Webhooks::Create(_)) => Self::Under("/v1/webhook-endpoints/"),
             Request::Credit { client_ref, .. } => Self::At(format!("/v1/clients/{client_ref}")),
             Request::RefundClient { client_ref, .. } => Self::At(format!("/v1/clients/{client_ref}/transfers")),
             Request::RefundCall { id, .. } | Request::AdjustCall { id, .. } => Self::At(format!("/v1/calls/{id}")),

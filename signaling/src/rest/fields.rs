@@ -129,6 +129,28 @@ impl Fields {
         self.required(name, &one_of(words), chosen)
     }
 
+    /// Whether the field stands there, be it as `null`.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    /// A list of some of these words, each once; it may be absent.
+    pub(super) fn optional_words(&mut self, name: &'static str, words: &[&str]) -> Result<Option<Vec<String>>, Problem> {
+        let items = match self.map.remove(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(items)) => items,
+            Some(_) => Vec::from([Value::Null]),
+        };
+        let mut chosen: Vec<String> = Vec::new();
+        for item in &items {
+            match item.as_str() {
+                Some(word) if words.contains(&word) && !chosen.iter().any(|other| other == word) => chosen.push(word.to_owned()),
+                _ => return Err(self.refused(name, &format!("must be a list of some of these, each once: {}", words.join(", ")))),
+            }
+        }
+        Ok(Some(chosen))
+    }
+
     /// Money above zero. `inner` is the name with a dot, for refusals of its fields.
     pub(super) fn amount(&mut self, name: &'static str, inner: &'static str) -> Result<Amount, Problem> {
         let amount = self.optional_amount(name, inner)?;

@@ -8,8 +8,8 @@ use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The one JSON value of a body.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+/// The one JSON value of a body; an error if a field stands there twice.
+pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
 }
 

@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use signaling::code::Code;
-use signaling::inbound::{Claims, Inbound, Joined, Refused, Role, ToSocket};
+use signaling::inbound::{Claims, Idempotency, Inbound, Joined, Refused, Role, ToSocket};
 use signaling::message::{Amount, CallView, PartyView, ServerBody, ToPage};
-use signaling::rest::{Answered, Session};
+use signaling::rest::{self, Answered, Session};
 use signaling::{Door, Ready, Settings, TokenKey, router};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,9 +69,18 @@ async fn serve(mut inbound: mpsc::Receiver<Inbound>, seen: mpsc::UnboundedSender
             Inbound::Rest { caller, idempotency, request, reply } => {
                 let replayed = idempotency.as_ref().is_some_and(|i| i.key == "again");
                 let status = if idempotency.is_some() { 201 } else { 200 };
-                let answer = match idempotency.as_ref().map(|i| i.key.as_str()) {
-                    Some("poor") => Err(refused(Code::InsufficientFunds)),
-                    _ => Ok(Answered { status, body: json!({"id": "thing_1"}), replayed }),
+                // A month's file has two parts; that of 1999 breaks off after the first.
+                let part = match &request {
+                    rest::Request::ExportRecords(export) => Some(match (&export.after, export.month.as_str()) {
+                        (None, _) => Ok(json!({"text": "one\r\n", "next_cursor": "place"})),
+                        (Some(_), "1999-01") => Err(refused(Code::Storage)),
+                        (Some(_), _) => Ok(json!({"text": "two\r\n", "next_cursor": null})),
+                    }),
+                    _ => None,
+                };
+                let answer = match part {
+                    Some(part) => part.map(|body| Answered { status, body, replayed: false }),
+                    None => answer_to(&idempotency, status, replayed),
                 };
                 let _ = reply.send(answer);
                 Inbound::Rest { caller, idempotency, request, reply: dead() }
@@ -100,6 +109,10 @@ async fn serve(mut inbound: mpsc::Receiver<Inbound>, seen: mpsc::UnboundedSender
                 let _ = reply.send(if leg == "leg_1" { Ok(()) } else { Err(refused(Code::NotFound)) });
                 Inbound::HangUp { claims, leg, reply: dead() }
             }
+            Inbound::Keys { reply } => {
+                let _ = reply.send(Ok(json!({"keys": []})));
+                Inbound::Keys { reply: dead() }
+            }
             Inbound::Receipt { claims, reply } => {
                 let _ = reply.send(Ok(json!({"call_id": claims.call.clone()})));
                 Inbound::Receipt { claims, reply: dead() }
@@ -114,6 +127,13 @@ async fn serve(mut inbound: mpsc::Receiver<Inbound>, seen: mpsc::UnboundedSender
             other => other,
         };
         let _ = seen.send(copy);
+    }
+}
+
+fn answer_to(idempotency: &Option<Idempotency>, status: u16, replayed: bool) -> Result<Answered, Refused> {
+    match idempotency.as_ref().map(|used| used.key.as_str()) {
+        Some("poor") => Err(refused(Code::InsufficientFunds)),
+        _ => Ok(Answered { status, body: json!({"id": "thing_1"}), replayed }),
     }
 }
 

@@ -42,7 +42,9 @@ async fn an_offer_is_answered_in_the_shape_of_whip() {
 #[tokio::test]
 async fn a_token_counts_in_the_authorization_header_only() {
     let mut house = open();
-    let expired = format!("Bearer {}", token_key().mint(&signaling::inbound::Claims { exp: NOW - 60, ..claims("j") }));
+    // So old that not even the receipt is shown any more; see `records` for the time between.
+    let exp = NOW - signaling::auth::RECEIPT_LIFE_S - 60;
+    let expired = format!("Bearer {}", token_key().mint(&signaling::inbound::Claims { nbf: exp - 1, exp, ..claims("j") }));
     let early = format!("Bearer {}", token_key().mint(&signaling::inbound::Claims { nbf: NOW + 61, ..claims("j") }));
     let forged = format!("Bearer {}", TokenKey::new([9; 32]).mint(&claims("j")));
     for (authorization, code) in [

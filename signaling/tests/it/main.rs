@@ -5,6 +5,7 @@ mod join;
 mod limits;
 mod openapi;
 mod pages;
+mod records;
 mod rest;
 mod secrets;
 mod session;

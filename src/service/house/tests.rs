@@ -86,6 +86,7 @@ impl Bench {
             client_token: TokenId::new(fresh()),
             companion_token: TokenId::new(fresh()),
             limits: Limits::default(),
+            zones: None,
         };
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
@@ -106,6 +107,7 @@ impl Bench {
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             public_url: "http://127.0.0.1".into(),
             max_calls: 10,
+            webhooks: crate::service::WebhookRules { allow_http: false, most_endpoints: 16 },
         };
         let tokens = TokenKey::new([7; 32]);
         let (clock, store) = (self.clock, self.store.clone());

@@ -26,7 +26,7 @@ impl Store {
         let snapshot = reader.unchecked_transaction()?;
         let mut findings = Findings::default();
         calls::check_unfinished(&snapshot, rebuild, &mut findings)?;
-        Ok(findings.0)
+        Ok(findings.list)
     }
 
     /// [`Store::audit`] on a thread and a connection of its own, as unimportant as the machine lets it be. `on_done` is called on that
@@ -42,7 +42,7 @@ impl Store {
         let is_stopped = Arc::clone(&stopped);
         let audit = move || {
             give_way();
-            let findings = check_all(&connection, &rebuild);
+            let findings = check_all(&connection, &rebuild).map(|audited| audited.findings);
             if !is_stopped.load(Ordering::Relaxed) {
                 on_done(findings);
             }

@@ -28,6 +28,7 @@ fn every_fact() -> Vec<Fact> {
         client_token: TokenId::new(uuid(6)),
         companion_token: TokenId::new(uuid(7)),
         limits: limits(),
+        zones: None,
     };
     let jpy = "JPY".parse().unwrap();
     let video = Terms {

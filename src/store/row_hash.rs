@@ -1,0 +1,109 @@
+//! Hashes of rows that stand alone: a plan, a reply, a hold, whose an account is. A changed row no longer fits its hash.
+//!
+//! Journal, transfers and records have hashes of their own. Columns that follow from other rows (an account's sums) are left out;
+//! a column without a value counts as none, so that a later version may add one.
+
+use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::{Connection, Row, Statement, ToSql};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// A table whose rows are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Plan,
+    Hold,
+    Account,
+    Reply,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 4] = [Self::Plan, Self::Hold, Self::Account, Self::Reply];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Hold => "hold",
+            Self::Account => "account",
+            Self::Reply => "idempotency",
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Plan | Self::Hold | Self::Account => "id = ?",
+            Self::Reply => "vendor = ? AND key = ?",
+        }
+    }
+
+    /// Columns that change with other rows.
+    const fn derived(self) -> &'static [&'static str] {
+        match self {
+            Self::Account => &["posted", "held"],
+            Self::Plan | Self::Hold | Self::Reply => &[],
+        }
+    }
+}
+
+/// Hashes a row that was just written; `key` as the table's primary key has it.
+pub(super) fn keep(connection: &Connection, table: Table, key: &[&dyn ToSql]) -> rusqlite::Result<()> {
+    let (name, by) = (table.name(), table.key());
+    let mut select = connection.prepare_cached(&format!("SELECT * FROM {name} WHERE {by}"))?;
+    let hash = select.query_one(key, |row| expected(table, row))?;
+    let mut values: Vec<&dyn ToSql> = vec![&hash];
+    values.extend(key);
+    connection.prepare_cached(&format!("UPDATE {name} SET row_hash = ? WHERE {by}"))?.execute(&*values)?;
+    Ok(())
+}
+
+/// Hashes all rows that have no hash: those of an earlier version.
+pub(super) fn keep_all(connection: &Connection) -> rusqlite::Result<()> {
+    for table in Table::ALL {
+        let name = table.name();
+        let keys = match table {
+            Table::Reply => "vendor, key",
+            Table::Plan | Table::Hold | Table::Account => "id, 0",
+        };
+        let mut select = connection.prepare(&format!("SELECT {keys} FROM {name} WHERE row_hash IS NULL"))?;
+        let keys = select.query_map([], |row| Ok((row.get::<_, Sql>(0)?, row.get::<_, Sql>(1)?)))?;
+        for (first, second) in keys.collect::<rusqlite::Result<Vec<_>>>()? {
+            let key: [&dyn ToSql; 2] = [&first, &second];
+            keep(connection, table, if table == Table::Reply { &key } else { &key[..1] })?;
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 over each column that has a value, by name: its name, a letter for its type, its value, each behind its length. Lengths and
+/// whole numbers are big-endian in 8 bytes.
+pub(super) fn expected(table: Table, row: &Row<'_>) -> rusqlite::Result<[u8; 32]> {
+    let statement: &Statement<'_> = row.as_ref();
+    let mut columns = BTreeMap::new();
+    for (index, name) in statement.column_names().enumerate() {
+        if name != "row_hash" && !table.derived().contains(&name) {
+            columns.insert(name, row.get_ref(index)?);
+        }
+    }
+    let mut sha = Sha256::new();
+    for (name, value) in columns {
+        let number;
+        let (letter, bytes): (&[u8], &[u8]) = match value {
+            ValueRef::Null => continue,
+            ValueRef::Integer(value) => {
+                number = value.to_be_bytes();
+                (b"i", &number)
+            }
+            ValueRef::Real(value) => {
+                number = value.to_be_bytes();
+                (b"r", &number)
+            }
+            ValueRef::Text(text) => (b"t", text),
+            ValueRef::Blob(bytes) => (b"b", bytes),
+        };
+        for part in [name.as_bytes(), letter, bytes] {
+            sha.update((part.len() as u64).to_be_bytes());
+            sha.update(part);
+        }
+    }
+    Ok(sha.finalize().into())
+}
