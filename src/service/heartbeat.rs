@@ -53,6 +53,11 @@ impl Pulse {
         self.slot = 0;
     }
 
+    /// A call was taken up: its lease begins now, however long the server was away.
+    pub(super) fn begin(&mut self, call: CallId, now: Moment) {
+        self.proved.insert(call, now);
+    }
+
     pub(super) fn forget(&mut self, call: CallId) {
         self.proved.remove(&call);
     }

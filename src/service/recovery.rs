@@ -79,6 +79,7 @@ impl House {
             let mut out = Vec::new();
             let recovered = self.exchange.recover(&journal, proved, boot, now, &mut out);
             recovered.map_err(|why| ServiceError::Journal { call: id.to_string(), why: why.to_string() })?;
+            self.pulse.begin(id, now);
             let known = self.exchange.call(id).map_or(&[][..], |call| call.holds());
             if pending.get(&id).is_some_and(|pending| pending.iter().any(|hold| !known.contains(hold))) {
                 let release = Write::ReleaseStray { call: id, known: known.to_vec(), at: now };

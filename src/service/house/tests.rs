@@ -243,6 +243,26 @@ async fn a_call_goes_on_after_a_crash_and_the_gap_is_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_for_its_legs_however_long_the_server_was_away() {
+    let mut bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    let legs = turned.arrive(call).await;
+    let proved = bench.clock.now();
+    turned.prove(call, legs, [proved; 2]).await;
+    drop(turned);
+
+    bench.clock = Clock::start_after(Some(bench.clock.now() + bench.lease + Span::from_s(3600)));
+    let mut turned = bench.open(None).await;
+    turned.house.pulse_now();
+    turned.settle().await;
+    assert!(matches!(turned.state(call), State::Paused { .. }), "{:?}", turned.state(call));
+    turned.arrive(call).await;
+    assert!(matches!(turned.state(call), State::Live { .. }), "{:?}", turned.state(call));
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn facts_wait_for_a_full_disk_and_are_said_when_they_are_on_it() {
     let bench = Bench::new();
     let call = bench.call(Span::from_s(600));
