@@ -9,6 +9,7 @@ use crate::billing::Kind;
 use crate::clock::{Moment, Span};
 use crate::ids::{HoldId, LegId};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 
 /// Both sides lost within this much of each other: more likely our network than theirs (design.md section 3).
 const TOGETHER: Span = Span::from_s(2);
@@ -172,6 +173,9 @@ impl Call {
                 let left = self.deliverable() - self.delivered;
                 let cut = self.bought_and_given().is_none();
                 let end = (since + left, if cut { Due::MaxDuration } else { Due::TimeExpired });
+                if seeded::has(Bug::ExtendedAfterEnd) && !self.asks.is_empty() {
+                    return None;
+                }
                 // A pause into a dearer hour may have passed a warning: then it is given at once, with what is left.
                 let warning = self.armed.first().map(|warning| (*warning).min(left));
                 match warning.map(|warning| (since + (left - warning), Due::Warning(warning))) {
@@ -231,6 +235,7 @@ impl Call {
         if party.leg == Some(leg) && party.down.is_none() {
             // Coming up and being heard are proofs of life too.
             let since = party.up_at.max(party.heard_at).map_or(since, |alive| since.max(alive)).min(now);
+            let since = if seeded::has(Bug::PauseFromReport) { now } else { since };
             self.record(now, Fact::Lost { side, leg, since });
             self.follow(now, out);
         }
@@ -239,6 +244,13 @@ impl Call {
     /// Whether a connected leg is silent at present, without being lost yet.
     fn falters(&self) -> bool {
         self.faltering.iter().any(Option::is_some)
+    }
+
+    /// Who faltered first, and since when.
+    fn silent(&self) -> Option<(Fault, Moment)> {
+        let since = |side: Side| self.faltering[side as usize].map(|(_, since)| since);
+        let sides = [(Fault::Client, since(Side::Client)), (Fault::Companion, since(Side::Companion))];
+        sides.into_iter().filter_map(|(cause, since)| Some((cause, since?))).min_by_key(|(_, since)| *since)
     }
 
     /// An end that comes before a loss is certain takes it for one: nobody pays for silence.
@@ -269,7 +281,11 @@ impl Call {
                 self.record(at, Fact::Paused { cause, since: first.clamp(since, at) });
                 tell(out, Notice::Paused { cause });
             }
-            (State::Paused { .. }, None) => {
+            (State::Paused { ran_from, stopped, .. }, None) => {
+                // Who falters may yet turn out to be gone since before this pause, and a span that is over cannot be made shorter.
+                if let Some((cause, silent)) = self.silent().filter(|(_, silent)| *silent < stopped) {
+                    self.record(at, Fact::Paused { cause, since: silent.max(ran_from) });
+                }
                 self.record(at, Fact::Resumed);
                 tell(out, Notice::Resumed);
             }
