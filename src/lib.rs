@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 1 | [`ids`] [`money`] [`clock`] | plain values |
 //! | 1 | `fuzzing` | what fuzz targets are made of; not in the product |
+//! | 1 | [`seeded`] | faults put in on purpose, to show that tests find them; none in the product |
 //! | 2 | [`billing`] [`relay`] | pure rules; no edges between them |
 //! | 2 | [`signing`] | signatures over records |
 //! | 3 | [`call`] | a call ends when its money does, and only [`billing`] knows when that is |
@@ -16,7 +17,8 @@
 //! | 6 | [`webhooks`] | events to vendors' programs: what the store has due goes out, what came of it goes back |
 //! | 6 | [`bot`] | the companion of `lull demo --bot`; uses `media::client` only |
 //! | 6 | [`bench`] | what this machine carries: a media plane and a crowd of `media::client`s |
-//! | 7 | `main` | serve, demo, bench, audit, rate, verify, export, keys, config, vendor |
+//! | 7 | [`simulate`] | nights of calls in virtual time; uses the core, the store and the service's order of things, so it stands above them |
+//! | 7 | `main` | serve, demo, bench, audit, rate, simulate, verify, export, keys, config, vendor |
 //!
 //! Floors 1 to 4 do no IO, read no clock, draw no random number, take no lock: time is an argument.
 //! Wire types end in `service::wire`, WebRTC types inside `media`, database rows inside `store`.
@@ -35,7 +37,9 @@ pub mod ids;
 pub mod media;
 pub mod money;
 pub mod relay;
+pub mod seeded;
 pub mod service;
 pub mod signing;
+pub mod simulate;
 pub mod store;
 pub mod webhooks;

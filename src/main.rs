@@ -1,4 +1,4 @@
-//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `verify`, `export`, `keys`, `config`.
+//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `simulate`, `verify`, `export`, `keys`, `config`.
 //!
 //! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
 
@@ -12,6 +12,8 @@ mod rate;
 mod records;
 #[path = "main/serve.rs"]
 mod serve;
+#[path = "main/simulate.rs"]
+mod simulate;
 #[path = "main/tools.rs"]
 mod tools;
 
@@ -73,6 +75,14 @@ enum Command {
         /// JSON
         file: PathBuf,
     },
+    /// Run nights of calls in virtual time, with faults, and check that everything adds up
+    ///
+    /// The real core and store, people and vendors of chance: legs drop, commands are lost and repeated, the server dies at any
+    /// instant. What must hold is checked at every step. A breach prints its seed and what happened before, and exits with 1.
+    Simulate {
+        #[command(flatten)]
+        flags: simulate::SimulateFlags,
+    },
     /// Check that records are what was signed, without a database; each is reported on a line
     Verify {
         #[command(flatten)]
@@ -103,6 +113,7 @@ fn main() -> ExitCode {
         Command::Vendor { command } => tools::vendor(command),
         Command::Audit { flags } => tools::audit(flags),
         Command::Rate { file } => rate::run(&file),
+        Command::Simulate { flags } => simulate::run(&flags),
         Command::Verify { flags } => records::verify(&flags),
         Command::Export { flags } => records::export(flags),
         Command::Keys { command } => records::keys(command),

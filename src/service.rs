@@ -14,6 +14,7 @@
 //! | `webhook_desk` | REST requests about webhooks |
 //! | `refunds` | money that goes back, statements, orders |
 //! | `records` | records as they are given out, and the keys that check them |
+//! | `turns` | what waits for the disk, in order |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
 //! | `plans` | plans and settlement policies on the wire |
@@ -33,9 +34,12 @@ mod plans;
 mod records;
 mod recovery;
 mod refunds;
+mod turns;
 mod webhook_desk;
 mod window;
 mod wire;
+
+pub use turns::{Answer, Turns};
 
 use crate::call::{Limits, Shares};
 use crate::clock::{Clock, Moment, Span};

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `heartbeat`, `ballast` | what a crash leaves proved; room for the last words on a full disk |
 //! | `open` | the file, its lock, version and settings |
+//! | `in_line`, `disk` | the same without threads, on a simulated disk |
 //! | `writer` | the thread and its groups |
 //! | `apply` | one transaction: all or nothing |
 //! | `ledger`, `journal` | money and facts, with what must hold about them |
@@ -23,6 +24,7 @@
 mod apply;
 mod audit;
 mod ballast;
+mod disk;
 mod fact_row;
 #[cfg(test)]
 pub(crate) mod faults;
@@ -30,6 +32,7 @@ pub(crate) mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
 mod heartbeat;
+mod in_line;
 mod journal;
 mod ledger;
 mod open;
@@ -50,13 +53,16 @@ mod writer;
 mod tests;
 
 pub use audit::{Audited, Background, Book, Finding};
+pub use disk::{Disk, Failure};
 pub use heartbeat::Beat;
+pub use in_line::InLine;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
 pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
 pub use signatures::SignedRecord;
 pub use statement::{Adjustment, Charged, Line, Order, Paid};
 pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Outcome as Tried, Secret, Target, Traffic, WebhookWrite};
+pub use writer::Weight;
 
 use crate::billing;
 use crate::call::{Entry, Medium, Policy};

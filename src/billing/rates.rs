@@ -6,6 +6,7 @@
 
 use crate::clock::{Moment, Span};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
@@ -182,7 +183,11 @@ impl Rates {
         let mut offset = OffsetSpan { ms: 0, until: at };
         while at < to {
             if offset.until <= at {
-                offset = self.offset(at);
+                let before = std::mem::replace(&mut offset, self.offset(at));
+                if seeded::has(Bug::RepeatedHourOnce) && at > from && offset.ms < before.ms {
+                    at = at + crate::clock::Span::from_ms(before.ms - offset.ms);
+                    continue;
+                }
             }
             let local_ms = (at.unix_ms() + offset.ms).rem_euclid(DAY_MS);
             // Before the first start of the day, the last window of the day before is in force.

@@ -8,6 +8,7 @@ use super::plan::{Increments, Kind, Plan, Rounding};
 use super::split::spare_to_largest;
 use crate::clock::{Moment, Span};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 use std::ops::ControlFlow;
 
 /// How the policy for an end reason settles a call.
@@ -92,7 +93,14 @@ const PARTS: i128 = 60;
 /// of time, the delivered ones count.
 pub fn rate(plan: &Plan, settlement: Settlement, holds: &[i64], segments: &[Segment]) -> Rating {
     let held = holds.iter().sum::<i64>();
-    let billable_s = (super::delivered(segments).whole_s() - plan.conditions.grace_s).max(0);
+    let mut billable_s = (super::delivered(segments).whole_s() - plan.conditions.grace_s).max(0);
+    if seeded::has(Bug::SpanTruncated) {
+        let spans = segments.iter().filter(|segment| segment.kind == SegmentKind::Delivered);
+        billable_s = (spans.map(|span| span.to.since(span.from).whole_s()).sum::<i64>() - plan.conditions.grace_s).max(0);
+    }
+    if seeded::has(Bug::GraceTwice) {
+        billable_s = (billable_s - plan.conditions.grace_s).max(0);
+    }
     let mut bill = match (settlement, &plan.kind) {
         (Settlement::Free, _) | (Settlement::ExactDelivered, Kind::Flat { .. }) => Bill::default(),
         (Settlement::AsRated, Kind::Block { block_s, price }) => block_as_rated(*block_s, *price, holds.len(), billable_s),
@@ -144,6 +152,7 @@ pub fn max_usage(plan: &Plan, holds: &[i64], segments: &[Segment], now: Moment, 
 /// What may be charged at most, in minor units.
 fn limit(plan: &Plan, held: i64) -> i64 {
     match &plan.kind {
+        _ if seeded::has(Bug::ChargedAboveHolds) => i64::MAX / 60,
         Kind::UntilAsleep { cap: Some(cap), .. } => held.min(*cap),
         Kind::Block { .. } | Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => held,
     }
@@ -247,6 +256,7 @@ impl<'a> Meter<'a> {
                 before_ms += to.since(from).ms();
                 // A second belongs to the instant at which it begins.
                 let until_s = ((before_ms + 999).div_euclid(1000) - self.grace_s).min(billable_s);
+                let until_s = if seeded::has(Bug::IncrementAtItsEnd) && to < segment.to { until_s - self.later_s + 1 } else { until_s };
                 self.stretch(until_s, window);
                 if self.is_full || self.billed_s >= billable_s { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
@@ -271,6 +281,7 @@ impl<'a> Meter<'a> {
             // At most `wanted`, so it fits.
             let seconds = taken as i64 * length;
             self.billed_s += seconds;
+            let cost = if seeded::has(Bug::RoundedEachStretch) && taken > 0 { taken * cost / PARTS * PARTS / taken } else { cost };
             self.charged += taken * cost;
             if taken > 0 {
                 match self.used.iter_mut().find(|(used, _, _)| *used == window) {

@@ -1,11 +1,16 @@
 //! Who gets how much of a charge.
 
+use crate::seeded::{self, Bug};
+
 /// Divides a charge by basis points that sum to 10,000: each part is rounded down, the spare units go to the largest
 /// remainders, ties to the one listed first. The parts sum to the charge.
 pub fn split(charge: i64, bps: &[u16]) -> Vec<i64> {
     assert!(charge >= 0, "a charge is never negative: {charge}");
     assert_eq!(bps.iter().map(|part| u32::from(*part)).sum::<u32>(), 10_000, "shares sum to 10000 basis points");
     let exact: Vec<i128> = bps.iter().map(|part| i128::from(charge) * i128::from(*part)).collect();
+    if seeded::has(Bug::SplitFloored) {
+        return vec![charge * i64::from(bps[0]) / 10_000, charge - charge * i64::from(bps[0]) / 10_000];
+    }
     spare_to_largest(charge, &exact, 10_000)
 }
 

@@ -6,6 +6,7 @@
 use super::{EndReason, Fault};
 use crate::billing::{Kind, LONGEST_S, Settlement};
 use crate::clock::Span;
+use crate::seeded::{self, Bug};
 
 /// How a call that ended is settled. A call keeps the policy it was made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,9 @@ impl Policy {
     /// Which settlement an end calls for. `delivered`: none if the call was never live; `grace_s` is the plan's.
     pub fn settlement(&self, kind: &Kind, reason: EndReason, at_fault: Fault, delivered: Option<Span>, grace_s: i64) -> Settlement {
         let Some((ending, delivered)) = Ending::of(reason, at_fault).zip(delivered) else { return Settlement::Free };
+        if seeded::has(Bug::FaultIgnored) {
+            return Settlement::AsRated;
+        }
         if grace_s > 0 && delivered.whole_s() <= grace_s {
             return Settlement::Free;
         }

@@ -7,6 +7,7 @@
 use super::{Call, Effect, EndReason, Fact, Fault, Notice, Party, Side, State};
 use crate::clock::{Moment, Span};
 use crate::ids::{BootId, LegId};
+use crate::seeded::{self, Bug};
 
 /// How far a live or paused call is proved at some instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ impl Call {
             State::Paused { ran_from, .. } => ran_from,
             State::Connecting | State::Ended { .. } | State::Settled { .. } => self.last_at(),
         };
+        let proved = if seeded::has(Bug::ProvedUntilRestart) { Some(now) } else { proved };
         let proved_until = proved.map_or(known, |proved| proved.max(known)).min(now);
         let before = self.state;
         self.record(now, Fact::Recovered { boot, proved_until });

@@ -1,8 +1,9 @@
 //! What the core asks of the shell, in the order to carry it out.
 
-use crate::call::{self, Answered, Call, Entry, Notice, Refused, RequestId, Side};
+use crate::call::{self, Answered, Call, Entry, Fact, Notice, Refused, RequestId, Side};
 use crate::ids::{CallId, ClientRef, HoldId, VendorId};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 
 /// An order to the shell. Within one `out` a [`Effect::Record`] stands before the effects that may be carried out only
 /// once it is on disk.
@@ -67,7 +68,10 @@ pub(super) fn translate(call: &Call, known: usize, settle: Option<SettleOrder>, 
     if effects.contains(&call::Effect::StopMedia) {
         out.push(Effect::StopMedia { call: id });
     }
-    let entries = call.entries()[known..].to_vec();
+    let mut entries = call.entries()[known..].to_vec();
+    if seeded::has(Bug::QualityLeftOut) {
+        entries.retain(|entry| !matches!(entry.fact, Fact::Quality { .. }));
+    }
     if !entries.is_empty() {
         let requests = effects.iter().filter_map(|effect| match effect {
             call::Effect::Answer { request, result: Ok(_) } => Some(*request),

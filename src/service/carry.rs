@@ -28,14 +28,6 @@ pub(super) enum Then {
     Beaten(Vec<(CallId, Moment)>),
 }
 
-/// What waits for the disk, in the order in which it is to happen.
-pub(super) struct Waiting {
-    /// The transaction it is the answer to; none if it only waits for all before it.
-    ticket: Option<u64>,
-    then: Then,
-    outcome: Option<Result<Outcome, StoreError>>,
-}
-
 /// Something said outside.
 pub(super) enum Said {
     /// To every page of a party, numbered, on socket and data channel.
@@ -117,9 +109,7 @@ impl House {
 
     /// Hands a transaction to the store; `then` happens when it is on disk.
     pub(super) fn commit(&mut self, transaction: Transaction, then: Then) {
-        self.last_ticket += 1;
-        let ticket = self.last_ticket;
-        self.pending.push_back(Waiting { ticket: Some(ticket), then, outcome: None });
+        let ticket = self.pending.submit(then);
         let notes = self.notes.clone();
         self.store.submit(transaction, move |outcome| {
             // The loop is gone only after a failure; then nobody is told anything any more.
@@ -129,29 +119,20 @@ impl House {
 
     /// Lets something be said once all that was handed to the store before is on disk.
     pub(super) fn after_all(&mut self, then: Then) {
-        if self.pending.is_empty() {
+        if let Some(then) = self.pending.after_all(then) {
             self.happen(then, Ok(Outcome::Committed));
-        } else {
-            self.pending.push_back(Waiting { ticket: None, then, outcome: Some(Ok(Outcome::Committed)) });
         }
     }
 
     pub(super) fn stored(&mut self, ticket: u64, outcome: Result<Outcome, StoreError>) {
-        let Some(place) = self.pending.iter().position(|waiting| waiting.ticket == Some(ticket)) else { return };
-        let is_fact = matches!(self.pending[place].then, Then::Say(_));
-        if !is_fact && matches!(outcome, Err(StoreError::Full | StoreError::Busy)) {
-            // Nothing came of it, so it need not wait with the facts that the disk has not taken yet.
-            if let Some(Waiting { then, .. }) = self.pending.remove(place) {
-                self.happen(then, outcome);
-            }
-        } else {
-            self.pending[place].outcome = Some(outcome);
+        if let Some((then, outcome)) = self.pending.came_back(ticket, outcome, |then| matches!(then, Then::Say(_))) {
+            self.happen(then, outcome);
         }
-        while let Some(Waiting { then, outcome, .. }) = self.pending.pop_front_if(|waiting| waiting.outcome.is_some()) {
+        while let Some((then, outcome)) = self.pending.pop() {
             if self.failure.is_some() {
                 return; // What waited behind a failed commit is not to be said.
             }
-            self.happen(then, outcome.unwrap_or(Err(StoreError::Closed)));
+            self.happen(then, outcome);
         }
     }
 

@@ -2,13 +2,13 @@
 //!
 //! It decides nothing: events go to the core, errands to `desk` and `line`, and what the core wants to `carry`.
 
-use super::carry::{Said, Then, Waiting};
+use super::carry::{Said, Then};
 use super::desk::Desk;
 use super::heartbeat::Pulse;
 use super::line::Place;
 use super::parties::Parties;
 use super::recovery::Guard;
-use super::{Parts, Rules, ServiceError, heartbeat, wire};
+use super::{Parts, Rules, ServiceError, Turns, heartbeat, wire};
 use crate::billing::Kind;
 use crate::call::{Call, Event, RequestId, Side, State};
 use crate::clock::{Clock, Moment, Span};
@@ -56,8 +56,7 @@ pub(super) struct House {
     next_request: u64,
     /// Requests whose order was credited before the core answered them; said if they are then refused.
     pub(super) credited: BTreeSet<RequestId>,
-    pub(super) pending: VecDeque<Waiting>,
-    pub(super) last_ticket: u64,
+    pub(super) pending: Turns<Then>,
     /// Work that came back from other tasks. Unbounded, but every note answers something that was bounded on its way in:
     /// the store's queue, the door's queue, a leg.
     pub(super) notes: mpsc::UnboundedSender<Note>,
@@ -132,8 +131,7 @@ impl House {
             requests: BTreeMap::new(),
             next_request: 0,
             credited: BTreeSet::new(),
-            pending: VecDeque::new(),
-            last_ticket: 0,
+            pending: Turns::default(),
             notes,
             inbox: Some(Inbox { notes: inbox, reports: parts.reports, inbound: parts.inbound }),
             forget: VecDeque::new(),

@@ -8,6 +8,7 @@ use super::{heartbeat, journal, ledger, outbox, policy_row, refund, signatures, 
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,10 +54,18 @@ struct Touched {
 ///
 /// After an error other than [`StoreError::Broken`] the group cannot go on.
 pub(super) fn apply(connection: &Connection, transaction: &Transaction) -> Result<Outcome, StoreError> {
+    if seeded::has(Bug::KeyPruned) {
+        let prune = "DELETE FROM idempotency WHERE (SELECT count(*) FROM idempotency) > 12
+                     AND key = (SELECT key FROM idempotency ORDER BY key LIMIT 1)";
+        run(connection, prune)?;
+    }
     if let Some(idempotency) = &transaction.idempotency
         && let Some(outcome) = earlier(connection, idempotency)?
     {
         return Ok(outcome);
+    }
+    if seeded::has(Bug::ReplyBeforeEffect) {
+        keep_reply(connection, transaction)?;
     }
     run(connection, "SAVEPOINT one")?;
     let outcome = match write_all(connection, transaction) {
@@ -97,6 +106,14 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
     }
     outbox::append(connection, &transaction.writes)?;
     check(connection, &touched)?;
+    if !seeded::has(Bug::ReplyBeforeEffect) {
+        keep_reply(connection, transaction)?;
+    }
+    Ok(())
+}
+
+/// Keeps the reply to a command, for ever.
+fn keep_reply(connection: &Connection, transaction: &Transaction) -> rusqlite::Result<()> {
     if let Some(Idempotency { vendor, key, request_hash, status, body }) = &transaction.idempotency {
         let mut insert =
             connection.prepare_cached("INSERT INTO idempotency (vendor, key, request_hash, status, body) VALUES (?, ?, ?, ?, ?)")?;

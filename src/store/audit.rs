@@ -64,10 +64,10 @@ impl Store {
 }
 
 /// Makes a call's record from its journal, as far as it is settled.
-type Rebuild<'a> = &'a dyn Fn(&Journal) -> Option<String>;
+pub(super) type Rebuild<'a> = &'a dyn Fn(&Journal) -> Option<String>;
 
 /// All of it, in one snapshot.
-fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Audited, StoreError> {
+pub(super) fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Audited, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut findings = Findings::default();
     check_file(&snapshot, &mut findings)?;

@@ -8,6 +8,7 @@ use super::row_hash::{self, Table};
 use super::{Store, StoreError, rows};
 use crate::clock::{Moment, Reading, Span};
 use crate::ids::{BootId, CallId, HoldId};
+use crate::seeded::{self, Bug};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -33,6 +34,7 @@ pub(super) fn begin(connection: &Connection, boot: BootId, at: Moment) -> Result
 pub(super) fn write(connection: &Connection, boot: BootId, at: Moment, clocks: &Reading, beats: &[Beat]) -> Result<(), Halt> {
     let mut find = connection.prepare_cached("SELECT seq, seq = (SELECT max(seq) FROM boot) FROM boot WHERE id = ?")?;
     let found = find.query_one([boot.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
+    let found = found.map(|(seq, is_last)| (seq, is_last || seeded::has(Bug::HeartbeatOfEarlierBoot)));
     let Some((seq, true)) = found else { return Err(Halt::broken(format!("a heartbeat of {boot}, which is not the last start"))) };
     let mut alive = connection.prepare_cached("UPDATE boot SET alive_at = max(alive_at, ?) WHERE seq = ?")?;
     alive.execute(params![at.unix_ms(), seq])?;
@@ -72,41 +74,57 @@ pub(super) fn release_stray(connection: &Connection, call: CallId, known: &[Hold
 impl Store {
     /// The last proof of each call that is not settled and has one.
     pub fn proofs(&self) -> Result<BTreeMap<CallId, Moment>, StoreError> {
-        let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached("SELECT call, proved_until FROM heartbeat")?;
-        let proof = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::moment(row, 1)?));
-        Ok(select.query_map([], proof)?.collect::<rusqlite::Result<_>>()?)
+        proofs(&*self.0.readers.take()?)
     }
 
     /// When the last server on this database showed that it lived.
     pub fn last_alive(&self) -> Result<Option<Moment>, StoreError> {
-        let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached("SELECT alive_at FROM boot ORDER BY seq DESC LIMIT 1")?;
-        Ok(select.query_one([], |row| rows::moment(row, 0)).optional()?)
+        last_alive(&*self.0.readers.take()?)
     }
 
     /// What is on hold at present, by call.
     pub fn pending_holds(&self) -> Result<BTreeMap<CallId, Vec<HoldId>>, StoreError> {
-        let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached("SELECT call, id FROM hold WHERE resolved_at IS NULL")?;
-        let mut holds = BTreeMap::<CallId, Vec<HoldId>>::new();
-        for hold in select.query_map([], |row| Ok((rows::text(row, 0)?, rows::text(row, 1)?)))? {
-            let (call, hold) = hold?;
-            holds.entry(call).or_default().push(hold);
-        }
-        Ok(holds)
+        pending_holds(&*self.0.readers.take()?)
     }
 
     /// The last sign of life of any server on this database, and the last fact of its newest call and of those that are open: no fact is
     /// later by more than the time between two heartbeats. None for a new database.
     pub fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
-        let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached(
-            "SELECT max(at) FROM (
-                SELECT max(alive_at) AS at FROM boot
-                UNION ALL SELECT max(at) FROM journal WHERE call IN (SELECT id FROM call WHERE settled_at IS NULL)
-                UNION ALL SELECT max(at) FROM journal WHERE call = (SELECT max(id) FROM call))",
-        )?;
-        Ok(select.query_one([], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
+        last_moment(&*self.0.readers.take()?)
     }
+}
+
+/// See [`Store::proofs`].
+pub(super) fn proofs(connection: &Connection) -> Result<BTreeMap<CallId, Moment>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT call, proved_until FROM heartbeat")?;
+    let proof = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::moment(row, 1)?));
+    Ok(select.query_map([], proof)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// See [`Store::last_alive`].
+pub(super) fn last_alive(connection: &Connection) -> Result<Option<Moment>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT alive_at FROM boot ORDER BY seq DESC LIMIT 1")?;
+    Ok(select.query_one([], |row| rows::moment(row, 0)).optional()?)
+}
+
+/// See [`Store::pending_holds`].
+pub(super) fn pending_holds(connection: &Connection) -> Result<BTreeMap<CallId, Vec<HoldId>>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT call, id FROM hold WHERE resolved_at IS NULL")?;
+    let mut holds = BTreeMap::<CallId, Vec<HoldId>>::new();
+    for hold in select.query_map([], |row| Ok((rows::text(row, 0)?, rows::text(row, 1)?)))? {
+        let (call, hold) = hold?;
+        holds.entry(call).or_default().push(hold);
+    }
+    Ok(holds)
+}
+
+/// See [`Store::last_moment`].
+pub(super) fn last_moment(connection: &Connection) -> Result<Option<Moment>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT max(at) FROM (
+            SELECT max(alive_at) AS at FROM boot
+            UNION ALL SELECT max(at) FROM journal WHERE call IN (SELECT id FROM call WHERE settled_at IS NULL)
+            UNION ALL SELECT max(at) FROM journal WHERE call = (SELECT max(id) FROM call))",
+    )?;
+    Ok(select.query_one([], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
 }

@@ -10,6 +10,7 @@ use super::{Refusal, Settlement, rows};
 use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, HoldId, TransferId, VendorId};
 use crate::money::{Currency, Money};
+use crate::seeded::{self, Bug};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -166,10 +167,8 @@ pub(super) fn credit(
 ) -> Result<(), Halt> {
     check_amount(amount)?;
     let vendor = vendor.to_string();
-    if connection
-        .prepare_cached("SELECT 1 FROM transfer WHERE vendor = ? AND kind = 'credit' AND order_ref = ?")?
-        .exists([vendor.as_str(), order_ref])?
-    {
+    let mut earlier = connection.prepare_cached("SELECT 1 FROM transfer WHERE vendor = ? AND kind = 'credit' AND order_ref = ?")?;
+    if !seeded::has(Bug::OrderTwice) && earlier.exists([vendor.as_str(), order_ref])? {
         return Err(Refusal::OrderCredited.into());
     }
     let cash_in = account(connection, &vendor, Owner::CashIn, amount.currency)?;
@@ -215,6 +214,9 @@ pub(super) fn hold(
 pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<Money, Halt> {
     let Settlement { call, companion_share, vendor_share, .. } = settlement;
     let (wallet, charge) = resolve(connection, settlement)?;
+    if seeded::has(Bug::ResolvedTwice) {
+        resolve(connection, settlement)?;
+    }
     let shares = companion_share.checked_add(*vendor_share);
     if *companion_share < 0 || *vendor_share < 0 || shares != Some(charge.amount) {
         return Err(Halt::broken(format!("{call}: shares {companion_share} and {vendor_share} of a charge of {charge}")));
@@ -228,7 +230,9 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result
         .optional()?;
     let (vendor, companion): (String, String) = parties.ok_or_else(|| Halt::broken(format!("{call} is unknown")))?;
     let mut postings = BTreeMap::from([(wallet, -charge.amount)]);
-    for (owner, share) in [(Owner::Companion(&companion), *companion_share), (Owner::Vendor, *vendor_share)] {
+    let (of_companion, of_vendor) =
+        if seeded::has(Bug::SharesSwapped) { (vendor_share, companion_share) } else { (companion_share, vendor_share) };
+    for (owner, share) in [(Owner::Companion(&companion), *of_companion), (Owner::Vendor, *of_vendor)] {
         if share > 0 {
             postings.insert(account(connection, &vendor, owner, charge.currency)?.id, share);
         }
@@ -248,9 +252,11 @@ fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Mon
             return Err(Halt::broken(format!("{call} captures {hold} twice")));
         }
     }
-    let mut pending = connection.prepare_cached(
-        "SELECT hold.id, account, amount, currency FROM hold JOIN account ON account.id = account WHERE call = ? AND resolved_at IS NULL",
-    )?;
+    let mut pending = connection.prepare_cached(if seeded::has(Bug::ResolvedTwice) {
+        "SELECT hold.id, account, amount, currency FROM hold JOIN account ON account.id = account WHERE call = ?"
+    } else {
+        "SELECT hold.id, account, amount, currency FROM hold JOIN account ON account.id = account WHERE call = ? AND resolved_at IS NULL"
+    })?;
     let pending = pending.query_map([call.to_string()], |row| Ok((row.get(0)?, row.get(1)?, rows::money(row, 2)?)))?;
     let pending = pending.collect::<rusqlite::Result<Vec<(String, i64, Money)>>>()?;
     let mut charged: Option<(i64, Money)> = None;
@@ -265,7 +271,9 @@ fn resolve(connection: &Connection, settlement: &Settlement) -> Result<(i64, Mon
         }
         resolve.execute(params![captured, amount - captured, settlement.at.unix_ms(), hold])?;
         row_hash::keep(connection, Table::Hold, &[&hold])?;
-        free.execute([amount, wallet])?;
+        if !seeded::has(Bug::ReleasedBeforeCapture) {
+            free.execute([amount, wallet])?;
+        }
         let before = charged.map_or(0, |(_, charge)| charge.amount);
         let charge = before.checked_add(captured).ok_or_else(|| Halt::broken(format!("{call} captures more than can be")))?;
         charged = Some((wallet, Money::new(charge, currency)));

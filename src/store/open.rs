@@ -114,6 +114,17 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
         }
         Kind::Ours(_) | Kind::Empty => (),
     }
+    prepare(&mut connection)?;
+    signatures::begin(&mut connection, &rand::random(), Clock::start().now()).map_err(OpenError::Database)?;
+    if role == Role::Tool {
+        lock = None;
+    }
+    let ballast = (role == Role::Server).then(|| Ballast::beside(&path));
+    Ok(Opened { path, writer: Some(connection), lock, ballast })
+}
+
+/// Settings and layout of a connection that writes.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
         return Err(OpenError::Database(StoreError::Database(format!("no write-ahead log here, only journal mode {mode}"))));
@@ -124,13 +135,7 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
     // The secret of a signing key that ended does not stay in the file.
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-    schema::migrate(&mut connection)?;
-    signatures::begin(&mut connection, &rand::random(), Clock::start().now()).map_err(OpenError::Database)?;
-    if role == Role::Tool {
-        lock = None;
-    }
-    let ballast = (role == Role::Server).then(|| Ballast::beside(&path));
-    Ok(Opened { path, writer: Some(connection), lock, ballast })
+    schema::migrate(connection)
 }
 
 /// A connection that can only read.

@@ -203,9 +203,7 @@ impl Store {
 
     /// What this key of this vendor was answered, if it was used.
     pub fn reply(&self, vendor: VendorId, key: &str) -> Result<Option<Reply>, StoreError> {
-        let sql = "SELECT request_hash, status, body FROM idempotency WHERE vendor = ? AND key = ?";
-        let reply = |row: &Row<'_>| Ok(Reply { request_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)? });
-        self.one(sql, params![vendor.to_string(), key], reply)
+        reply(&*self.0.readers.take()?, vendor, key)
     }
 
     pub(super) fn kept_secret(&self, name: &str) -> Result<Option<[u8; 32]>, StoreError> {
@@ -232,6 +230,13 @@ impl Store {
         let items = reader.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<_>>()?;
         Ok(items)
     }
+}
+
+/// See [`Store::reply`].
+pub(super) fn reply(connection: &Connection, vendor: VendorId, key: &str) -> Result<Option<Reply>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT request_hash, status, body FROM idempotency WHERE vendor = ? AND key = ?")?;
+    let reply = |row: &Row<'_>| Ok(Reply { request_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)? });
+    Ok(select.query_one(params![vendor.to_string(), key], reply).optional()?)
 }
 
 fn vendor(row: &Row<'_>) -> rusqlite::Result<Vendor> {

@@ -44,8 +44,8 @@ enum Work {
 }
 
 /// How much depends on a transaction when the disk refuses it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Weight {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
     /// Facts of a running call: tried again until they are on disk.
     Must,
     /// Takes or sets aside money, or makes something new: refused while there is trouble.
@@ -55,7 +55,8 @@ enum Weight {
 }
 
 impl Weight {
-    fn of(transaction: &Transaction) -> Self {
+    /// Of a transaction: that of its heaviest write.
+    pub fn of(transaction: &Transaction) -> Self {
         let weigh = |write: &Write| match write {
             Write::Facts { entries, .. } if !matches!(entries.first().map(|entry| &entry.fact), Some(Fact::Created { .. })) => Self::Must,
             Write::Settle(_) | Write::ReleaseStray { .. } => Self::Must,

@@ -1,0 +1,170 @@
+//! `lull simulate`: nights of calls in virtual time, and what came of them.
+//!
+//! Exit status 1 if anything was so that must never be; what is printed then shows it again.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use lull::clock::{Clock, Span};
+use lull::simulate::{self, Count, Failed, Faults, Settings};
+use serde_json::json;
+
+/// Flags of `lull simulate`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SimulateFlags {
+    /// Calls at once, all night
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    calls: u32,
+    /// Hours of a night
+    #[arg(long, value_name = "H", default_value_t = 8.0)]
+    hours: f64,
+    /// The night; the same seed is the same night
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// So many nights, with this seed and those after it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    nights: u64,
+    /// `sqlite`: the real store on a simulated disk, and the reference beside it; `memory`: the reference alone, faster
+    #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
+    store: StoreKind,
+    /// What goes wrong: `all`, `none`, or some of drops,commands,crash,power,slow,full,io,clock,suspend
+    #[arg(long, value_name = "LIST", default_value = "all")]
+    faults: String,
+    /// Minutes between two faults of a kind, about
+    #[arg(long, value_name = "MIN", default_value_t = 30.0)]
+    fault_every: f64,
+    /// Check everything after so many steps, not only at the end
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    check_every: u64,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StoreKind {
+    Memory,
+    Sqlite,
+}
+
+pub(crate) fn run(flags: &SimulateFlags) -> Result<()> {
+    let settings = settings(flags)?;
+    // An assertion that fails is told below, with the seed.
+    std::panic::set_hook(Box::new(|_| ()));
+    let clock = Clock::start();
+    let began = clock.now();
+    let mut count = Count::default();
+    for seed in flags.seed..flags.seed.saturating_add(flags.nights) {
+        match simulate::run(&settings, seed) {
+            Ok(night) => count.add(&night),
+            Err(failed) => {
+                show_failure(flags, &failed);
+                bail!("seed {seed}: {}: {}", failed.breach.rule, failed.breach.fault);
+            }
+        }
+    }
+    let took = clock.now().since(began);
+    if flags.json {
+        show_json(flags, &count, took)
+    } else {
+        show(flags, &count, took)
+    }
+    Ok(())
+}
+
+fn settings(flags: &SimulateFlags) -> Result<Settings> {
+    if !(flags.hours > 0.0 && flags.hours <= 10_000.0) {
+        bail!("a night has between 0 and 10000 hours");
+    }
+    if flags.fault_every.is_nan() || flags.fault_every <= 0.0 {
+        bail!("--fault-every is a positive number of minutes");
+    }
+    let mut settings = Settings::new(flags.calls as usize, Span::from_ms((flags.hours * 3_600_000.0) as i64));
+    settings.on_disk = flags.store == StoreKind::Sqlite;
+    settings.checkpoint_every = flags.check_every;
+    settings.fault_every = Span::from_ms((flags.fault_every * 60_000.0) as i64);
+    settings.faults = match flags.faults.as_str() {
+        "all" => Faults::ALL,
+        "none" => Faults::default(),
+        list => {
+            let mut faults = Faults::default();
+            if let Some(unknown) = list.split(',').find(|name| !faults.add(name)) {
+                bail!("there is no fault {unknown:?}: expected all, none, or some of {}", Faults::NAMES.join(","));
+            }
+            faults
+        }
+    };
+    Ok(settings)
+}
+
+/// What runs this night again.
+fn command(flags: &SimulateFlags, seed: u64) -> String {
+    let store = if flags.store == StoreKind::Sqlite { "sqlite" } else { "memory" };
+    format!(
+        "lull simulate --calls {} --hours {} --seed {seed} --store {store} --faults {} --fault-every {} --check-every {}",
+        flags.calls, flags.hours, flags.faults, flags.fault_every, flags.check_every
+    )
+}
+
+fn show_failure(flags: &SimulateFlags, failed: &Failed) {
+    let again = command(flags, failed.seed);
+    if flags.json {
+        let breach = json!({
+            "seed": failed.seed, "step": failed.step, "rule": failed.breach.rule, "fault": failed.breach.fault,
+            "trace": failed.trace, "again": again,
+        });
+        println!("{}", json!({ "breach": breach }));
+        return;
+    }
+    println!("breach of {}: {}", failed.breach.rule, failed.breach.fault);
+    println!("seed {}, step {}; before it:", failed.seed, failed.step);
+    failed.trace.iter().for_each(|line| println!("  {line}"));
+    println!("again: {again}");
+}
+
+fn speed(count: &Count, took: Span) -> f64 {
+    count.virtual_ms as f64 / took.ms().max(1) as f64
+}
+
+fn show(flags: &SimulateFlags, count: &Count, took: Span) {
+    let list = |names: &std::collections::BTreeMap<&'static str, u64>| {
+        let items: Vec<String> = names.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+    };
+    println!("{}", command(flags, flags.seed));
+    println!("nights             {} of {} h with {} calls at once", flags.nights, flags.hours, flags.calls);
+    println!("call-hours         {:.0} ({:.0} delivered)", count.call_hours(), count.delivered_ms as f64 / 3_600_000.0);
+    println!("calls              {} made, {} settled, {} minor units charged", count.calls, count.settled, count.charged);
+    println!("ends               {}", list(&count.ends));
+    println!(
+        "faults             {}; legs dropped {}, deaths of the server {}, starts {}",
+        list(&count.faults),
+        count.drops,
+        count.crashes,
+        count.boots
+    );
+    println!("commands           {}; heartbeats {}", count.asks, count.beats);
+    println!("commits            {} with {} transactions", count.groups, count.transactions);
+    println!("steps              {}", count.steps);
+    println!(
+        "speed              {:.0} x real time ({:.1} h in {:.1} s)",
+        speed(count, took),
+        count.virtual_ms as f64 / 3_600_000.0,
+        took.ms() as f64 / 1000.0
+    );
+    println!("breaches           0");
+}
+
+fn show_json(flags: &SimulateFlags, count: &Count, took: Span) {
+    let store = if flags.store == StoreKind::Sqlite { "sqlite" } else { "memory" };
+    println!(
+        "{}",
+        json!({
+            "calls_at_once": flags.calls, "hours": flags.hours, "seed": flags.seed, "nights": flags.nights, "store": store,
+            "faults_on": flags.faults, "call_hours": count.call_hours(), "delivered_ms": count.delivered_ms, "calls": count.calls,
+            "settled": count.settled, "charged_minor": count.charged.to_string(), "ends": count.ends, "faults": count.faults,
+            "legs_dropped": count.drops, "crashes": count.crashes, "boots": count.boots, "commands": count.asks, "beats": count.beats,
+            "commits": count.groups, "transactions": count.transactions, "steps": count.steps, "virtual_ms": count.virtual_ms,
+            "took_ms": took.ms(), "speed": speed(count, took), "breaches": 0,
+        })
+    );
+}

@@ -1,0 +1,199 @@
+//! What a call costs, once more and slowly: from its facts, second by second, with nothing of the engine but the words for plans.
+//!
+//! Rates are looked up once for each minute of UTC: windows and offsets from UTC change only at whole minutes (since 1972).
+
+use crate::billing::{Conditions, Increments, Kind, Plan, Rounding, Settlement};
+use crate::call::{EndReason, Entry, Fact, Fault};
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+/// A flat call that was delivered for less is free when its end was not the client's doing.
+const FLAT_LEAST_MS: i64 = 600_000;
+
+/// Delivered time as the facts say it: from and to, in milliseconds.
+pub(super) fn delivered(entries: &[Entry]) -> Vec<(i64, i64)> {
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    let mut running: Option<i64> = None;
+    for Entry { at, fact, .. } in entries {
+        match fact {
+            Fact::Started | Fact::Resumed => running = Some(at.unix_ms()),
+            Fact::Paused { since, .. } => match running.take() {
+                Some(from) => spans.push((from, since.unix_ms().max(from))),
+                // Known later: it began earlier.
+                None => {
+                    if let Some((from, to)) = spans.last_mut() {
+                        *to = (*to).min(since.unix_ms()).max(*from);
+                    }
+                }
+            },
+            Fact::Ended { .. } => {
+                if let Some(from) = running.take() {
+                    spans.push((from, at.unix_ms()));
+                }
+            }
+            _ => {}
+        }
+    }
+    spans.retain(|(from, to)| from < to);
+    spans
+}
+
+/// The sum of spans, in milliseconds.
+pub(super) fn sum(spans: &[(i64, i64)]) -> i64 {
+    spans.iter().map(|(from, to)| to - from).sum()
+}
+
+/// Which settlement an end calls for (the table of design.md section 4).
+pub(super) fn settlement(plan: &Plan, reason: EndReason, at_fault: Fault, was_live: bool, delivered_ms: i64) -> Settlement {
+    use EndReason as E;
+    let by_vendors_side = match reason {
+        E::CompanionLeft | E::VendorEnded | E::ServerFault => true,
+        E::MediaTimeout => at_fault != Fault::Client,
+        _ => false,
+    };
+    match (was_live, plan.kind()) {
+        (false, _) => Settlement::Free,
+        (true, Kind::Flat { .. }) if by_vendors_side && delivered_ms < FLAT_LEAST_MS => Settlement::Free,
+        (true, Kind::Flat { .. }) => Settlement::AsRated,
+        (true, _) if by_vendors_side => Settlement::ExactDelivered,
+        (true, _) => Settlement::AsRated,
+    }
+}
+
+/// Billed seconds and the charge. `held`: what each purchase set aside.
+pub(super) fn rate(plan: &Plan, settlement: Settlement, held: &[i64], spans: &[(i64, i64)]) -> (i64, i64) {
+    let Conditions { grace_s, minimum, rounding } = plan.conditions();
+    let billable_s = (sum(spans) / 1000 - grace_s).max(0);
+    if settlement == Settlement::Free || billable_s == 0 {
+        return (0, 0);
+    }
+    let exactly = settlement == Settlement::ExactDelivered;
+    let (all, bought): (i64, i64) = (held.iter().sum(), i64::try_from(held.len()).unwrap_or(i64::MAX));
+    let mut limit = all;
+    let (billed_s, mut charge) = match plan.kind() {
+        Kind::Block { block_s, price } if exactly => {
+            let seconds = billable_s.min(block_s * bought);
+            (seconds, i64::try_from(i128::from(*price) * i128::from(seconds) / i128::from(*block_s)).unwrap_or(i64::MAX))
+        }
+        Kind::Block { block_s, price } => {
+            let started = ((billable_s + block_s - 1) / block_s).min(bought);
+            (started * block_s, started * price)
+        }
+        Kind::Flat { .. } if exactly => (0, 0),
+        Kind::Flat { price } => (billable_s, (*price).min(all)),
+        Kind::PerMinute(increments) => metered(increments, spans, grace_s, limit, None, exactly, rounding),
+        Kind::UntilAsleep { increments, cap_s, cap } => {
+            limit = limit.min(cap.unwrap_or(i64::MAX));
+            metered(increments, spans, grace_s, limit, *cap_s, exactly, rounding)
+        }
+    };
+    if !exactly {
+        charge = charge.max(minimum.min(limit));
+    }
+    (billed_s, charge)
+}
+
+fn metered(
+    increments: &Increments,
+    spans: &[(i64, i64)],
+    grace_s: i64,
+    limit: i64,
+    cap_s: Option<i64>,
+    exactly: bool,
+    rounding: Rounding,
+) -> (i64, i64) {
+    let mut clock = Tariff::new(increments);
+    let (mut second, mut billed_s, mut sixtieths) = (0, 0, 0i128);
+    // Of the second at hand, what an earlier span had already; where an increment reaches to.
+    let (mut had_ms, mut until_s) = (0, grace_s);
+    let whole_s = sum(spans) / 1000;
+    'spans: for (from, to) in spans {
+        let mut at = from - had_ms;
+        // A second belongs to the instant at which it begins; one that began in an earlier span is behind us.
+        if had_ms > 0 {
+            at += 1000;
+        }
+        while at < *to {
+            if second >= whole_s {
+                break 'spans;
+            }
+            if second >= until_s {
+                let length = if exactly {
+                    1
+                } else if second == grace_s {
+                    increments.first_s
+                } else {
+                    increments.later_s
+                };
+                let cost = i128::from(clock.rate_at(at)) * i128::from(length);
+                if sixtieths + cost > i128::from(limit) * 60 || cap_s.is_some_and(|cap| billed_s + length > cap) {
+                    break 'spans;
+                }
+                sixtieths += cost;
+                billed_s += length;
+                until_s = second + length;
+            }
+            second += 1;
+            at += 1000;
+        }
+        had_ms = (1000 - (at - to)) % 1000;
+    }
+    let (floor, rest) = (sixtieths / 60, sixtieths % 60);
+    let up = match rounding {
+        _ if exactly => false,
+        Rounding::Down => false,
+        Rounding::HalfUp => rest >= 30,
+        Rounding::HalfEven => rest > 30 || (rest == 30 && floor % 2 == 1),
+    };
+    (billed_s, i64::try_from(floor).unwrap_or(i64::MAX) + i64::from(up))
+}
+
+/// What a minute costs at an instant.
+struct Tariff {
+    zone: Option<TimeZone>,
+    /// First minute of the day, minute after the last, rate.
+    windows: Vec<(i64, i64, i64)>,
+    minute: i64,
+    rate: i64,
+}
+
+impl Tariff {
+    fn new(increments: &Increments) -> Self {
+        let zone = increments.rates.zone().and_then(|name| TimeZoneDatabase::bundled().get(name).ok());
+        let minutes = |text: &str| {
+            let (hours, minutes) = text.split_once(':').unwrap_or(("0", "0"));
+            hours.parse::<i64>().unwrap_or(0) * 60 + minutes.parse::<i64>().unwrap_or(0)
+        };
+        let windows = increments.rates.windows().map(|(_, start, end, rate)| (minutes(&start), minutes(&end), rate)).collect();
+        Self { zone, windows, minute: i64::MIN, rate: 0 }
+    }
+
+    fn rate_at(&mut self, at_ms: i64) -> i64 {
+        let minute = at_ms.div_euclid(60_000);
+        if minute != self.minute {
+            self.minute = minute;
+            self.rate = self.look_up(at_ms);
+        }
+        self.rate
+    }
+
+    fn look_up(&self, at_ms: i64) -> i64 {
+        let (Some(zone), true) = (&self.zone, self.windows.len() > 1) else { return self.windows.first().map_or(0, |window| window.2) };
+        let Ok(at) = Timestamp::from_millisecond(at_ms) else { return 0 };
+        let time = at.to_zoned(zone.clone()).time();
+        let minute = i64::from(time.hour()) * 60 + i64::from(time.minute());
+        let holds = |(start, end, _): &&(i64, i64, i64)| {
+            if start < end { (*start..*end).contains(&minute) } else { minute >= *start || minute < *end }
+        };
+        self.windows.iter().find(holds).map_or(0, |window| window.2)
+    }
+}
+
+/// How a charge divides: whole parts, the spare unit to the larger remainder, a tie to the companion.
+pub(super) fn shares(charge: i64, companion_bps: u16) -> (i64, i64) {
+    let exact = i128::from(charge) * i128::from(companion_bps);
+    let (whole, rest) = (exact / 10_000, exact % 10_000);
+    let companion = whole + i128::from(rest >= 5000);
+    let companion = i64::try_from(companion).unwrap_or(i64::MAX);
+    (companion, charge - companion)
+}

@@ -1,0 +1,166 @@
+//! What was truly delivered, as only the simulation can know: when each side's packets reached a server that was there.
+//!
+//! In true time, which no clock of the server has. One rule of the trade is in it: a silence that is over before it is a loss (the
+//! media timeout) is part of talking. Invariant: what a call is charged for is never longer than this.
+
+use crate::call::Side;
+use crate::clock::{Moment, Span};
+
+/// One side's packets.
+#[derive(Clone, Debug, Default)]
+struct Presence {
+    since: Option<Moment>,
+    /// They stopped, and it may be a short silence.
+    silent: Option<Moment>,
+    /// Nobody can know of a silence before it is so long.
+    unnoticed: Span,
+    /// The meter stopped for another reason before anybody could know of the silence.
+    forgiven: Option<Moment>,
+    spans: Vec<(Moment, Moment)>,
+}
+
+/// Both sides' packets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Truth {
+    sides: [Presence; 2],
+    /// When the meter began to run.
+    from: Option<Moment>,
+}
+
+impl Presence {
+    fn comes(&mut self, at: Moment, patience: Span) {
+        if let Some(silent) = self.silent
+            && at.since(silent) >= patience
+        {
+            self.close(at);
+        }
+        (self.silent, self.forgiven) = (None, None);
+        self.since.get_or_insert(at);
+    }
+
+    fn stops(&mut self, at: Moment, unnoticed: Span) {
+        if self.since.is_some() {
+            self.silent.get_or_insert(at);
+            self.unnoticed = unnoticed;
+        }
+    }
+
+    /// Until when they were there, as far as anybody can know at `at`.
+    fn until(&self, at: Moment) -> Moment {
+        let silent = self.silent.filter(|silent| at.since(*silent) >= self.unnoticed);
+        silent.map_or(at, |silent| self.forgiven.map_or(silent, |forgiven| forgiven.max(silent)))
+    }
+
+    fn close(&mut self, at: Moment) {
+        if let Some(since) = self.since.take() {
+            let to = self.until(at).min(at);
+            if since < to {
+                self.spans.push((since, to));
+            }
+        }
+        (self.silent, self.forgiven) = (None, None);
+    }
+}
+
+impl Truth {
+    /// Packets of a side arrive from now on; a silence of less than `patience` did not count.
+    pub(super) fn comes(&mut self, side: Side, at: Moment, patience: Span) {
+        self.sides[side as usize].comes(at, patience);
+    }
+
+    /// Packets of a side stop; a silence of less than `unnoticed` is like none to everybody.
+    pub(super) fn stops(&mut self, side: Side, at: Moment, unnoticed: Span) {
+        self.sides[side as usize].stops(at, unnoticed);
+    }
+
+    /// The meter stands from now on: whose silence nobody could have noticed yet was there until now.
+    pub(super) fn stands(&mut self, at: Moment) {
+        for side in &mut self.sides {
+            if side.silent.is_some_and(|silent| at.since(silent) < side.unnoticed) {
+                side.forgiven = Some(at);
+            }
+        }
+    }
+
+    /// A side says that it goes: its silence is a loss at once.
+    pub(super) fn leaves(&mut self, side: Side) {
+        let side = &mut self.sides[side as usize];
+        if let Some(silent) = side.silent {
+            side.unnoticed = Span::ZERO;
+            side.close(silent);
+        }
+    }
+
+    /// Nothing is forwarded any more: the call ended, or the server is gone.
+    pub(super) fn cut(&mut self, at: Moment) {
+        self.sides.iter_mut().for_each(|side| side.close(at));
+    }
+
+    /// The server slept from `from` to `to`: what came then was lost, and nobody noticed.
+    pub(super) fn sleep(&mut self, from: Moment, to: Moment) {
+        for side in &mut self.sides {
+            let silent = side.silent;
+            if side.since.is_some() {
+                side.close(from);
+                side.since = Some(to);
+                // A silence goes on: for the server's clock nothing happened.
+                side.silent = silent.map(|silent| silent + to.since(from));
+            }
+        }
+    }
+
+    /// The meter began to run.
+    pub(super) fn begins(&mut self, at: Moment) {
+        self.from.get_or_insert(at);
+    }
+
+    /// How long both were there since the meter began, up to now or the end.
+    pub(super) fn delivered(&self, now: Moment) -> Span {
+        let Some(from) = self.from else { return Span::ZERO };
+        let [client, companion] = self.sides.each_ref().map(|side| {
+            let open = side.since.map(|since| (since, side.until(now).min(now)));
+            side.spans.iter().copied().chain(open)
+        });
+        let mut sum = Span::ZERO;
+        let (mut client, mut companion) = (client.peekable(), companion.peekable());
+        while let (Some((a_from, a_to)), Some((b_from, b_to))) = (client.peek().copied(), companion.peek().copied()) {
+            sum = sum + a_to.min(b_to).since(a_from.max(b_from).max(from));
+            if a_to <= b_to {
+                client.next();
+            } else {
+                companion.next();
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> Moment {
+        Moment::from_unix_ms(s * 1000)
+    }
+
+    #[test]
+    fn only_what_both_sides_had_is_delivered() {
+        let patience = Span::from_s(5);
+        let mut truth = Truth::default();
+        truth.comes(Side::Client, at(0), patience);
+        truth.comes(Side::Companion, at(2), patience);
+        truth.begins(at(3));
+        assert_eq!(truth.delivered(at(10)), Span::from_s(7));
+        truth.stops(Side::Client, at(10), Span::from_s(1));
+        assert_eq!(truth.delivered(at(30)), Span::from_s(7), "a silence counts for nothing while it lasts");
+        truth.comes(Side::Client, at(14), patience);
+        assert_eq!(truth.delivered(at(20)), Span::from_s(17), "and for talking if it was short");
+        truth.stops(Side::Companion, at(20), Span::from_s(1));
+        truth.comes(Side::Companion, at(25), patience);
+        assert_eq!(truth.delivered(at(26)), Span::from_s(18));
+        truth.sleep(at(26), at(100));
+        assert_eq!(truth.delivered(at(101)), Span::from_s(19));
+        truth.cut(at(101));
+        assert_eq!(truth.delivered(at(200)), Span::from_s(19));
+    }
+}
