@@ -107,10 +107,17 @@ pub fn rate(plan: &Plan, settlement: Settlement, holds: &[i64], segments: &[Segm
         (Settlement::ExactDelivered, Kind::Block { block_s, price }) => block_exactly(*block_s, *price, holds.len(), billable_s),
         (Settlement::AsRated, Kind::Flat { price }) => flat_as_rated((*price).min(held), billable_s),
         (_, Kind::PerMinute(increments) | Kind::UntilAsleep { increments, .. }) => {
-            let exactly = settlement == Settlement::ExactDelivered;
-            let mut meter = Meter::new(plan, increments, held, exactly);
+            let mut meter = Meter::new(plan, increments, held, false);
             meter.run(segments, billable_s);
-            meter.bill(if exactly { Rounding::Down } else { plan.conditions.rounding })
+            if settlement == Settlement::ExactDelivered {
+                // What is left over of a hold buys no increment, so it must not buy seconds of a gift either.
+                let paid_s = billable_s.min(meter.billed_s);
+                meter = Meter::new(plan, increments, held, true);
+                meter.run(segments, paid_s);
+                meter.bill(Rounding::Down)
+            } else {
+                meter.bill(plan.conditions.rounding)
+            }
         }
     };
     if settlement == Settlement::AsRated && billable_s > 0 {

@@ -55,12 +55,14 @@ impl Call {
             State::Connecting | State::Ended { .. } | State::Settled { .. } => self.last_at(),
         };
         let proved = if seeded::has(Bug::ProvedUntilRestart) { Some(now) } else { proved };
-        let proved_until = proved.map_or(known, |proved| proved.max(known)).min(now);
+        // The proof may be a little later than the call's end, if the server died before it ended it: then that is where it stopped.
+        let end = self.ends_at().map_or(now, |end| end.clamp(known, now));
+        let proved_until = proved.map_or(known, |proved| proved.max(known)).min(end);
         let before = self.state;
         self.record(now, Fact::Recovered { boot, proved_until });
         let gone = self.client.down.min(self.companion.down).unwrap_or(proved_until);
         let since = match before {
-            State::Live { since } => Some(gone.clamp(since, now)),
+            State::Live { since } => Some(gone.clamp(since, end)),
             // The side that was there is proved for less than the pause had it.
             State::Paused { ran_from, stopped, .. } if gone.max(ran_from) < stopped => Some(gone.max(ran_from)),
             State::Paused { cause: Fault::Platform, .. } => None,
@@ -75,8 +77,10 @@ impl Call {
     }
 
     /// The machine slept from `since` until now; legs may still be there. To be called before any event or timeout after it.
+    /// What was due before the sleep, and noticed only now, is done as of then.
     pub fn suspend(&mut self, since: Moment, now: Moment, out: &mut Vec<Effect>) {
         let now = now.max(self.last_at());
+        self.handle_timeout(since.min(now), out);
         match self.state {
             State::Live { since: ran_from } => {
                 let stopped = self.faltering.iter().flatten().map(|(_, silent)| *silent).fold(since, Moment::min);

@@ -106,6 +106,9 @@ impl Books {
         let record: serde_json::Value = serde_json::from_str(&order.record).unwrap();
         let lines = record["lines"].as_array().unwrap().iter().map(|line| line["amount"]["amount"].as_i64().unwrap());
         assert_eq!(lines.sum::<i64>(), order.charge.amount);
+        if let Some(quota) = call.quota() {
+            assert!(record["billed_s"].as_i64().unwrap() <= quota.whole_s(), "time that was not bought is billed");
+        }
     }
 }
 

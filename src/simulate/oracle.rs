@@ -106,7 +106,12 @@ fn metered(
     let (mut second, mut billed_s, mut sixtieths) = (0, 0, 0i128);
     // Of the second at hand, what an earlier span had already; where an increment reaches to.
     let (mut had_ms, mut until_s) = (0, grace_s);
-    let whole_s = sum(spans) / 1000;
+    let mut whole_s = sum(spans) / 1000;
+    if exactly {
+        // What whole increments would not have paid for was a gift.
+        let (paid_s, _) = metered(increments, spans, grace_s, limit, cap_s, false, rounding);
+        whole_s = whole_s.min(grace_s + paid_s);
+    }
     'spans: for (from, to) in spans {
         let mut at = from - had_ms;
         // A second belongs to the instant at which it begins; one that began in an earlier span is behind us.

@@ -69,7 +69,12 @@ impl Sold {
         let zone = TimeZone::get(&self.zone).unwrap();
         let limit = held.min(self.cap.unwrap_or(i64::MAX));
         let exactly = settlement == Settlement::ExactDelivered;
-        let seconds = seconds(segments, self.grace_s);
+        let mut seconds = seconds(segments, self.grace_s);
+        if exactly {
+            // No more than what whole increments would have paid for: the rest was a gift.
+            let (paid_s, _, _) = self.rate(Settlement::AsRated, held, segments);
+            seconds.truncate(usize::try_from(paid_s).unwrap());
+        }
         let (mut billed_s, mut sixtieths) = (0, 0i128);
         let mut lines: Vec<(String, i64, i128)> = Vec::new();
         let mut next = 0;

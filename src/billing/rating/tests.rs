@@ -166,6 +166,7 @@ proptest! {
         }
         so_far.push(Segment { kind: SegmentKind::Delivered, from: now, to: now + (Span::from_s(most_s).saturating_sub(have)) });
         let at_quota = rate(&plan, Settlement::AsRated, &[held], &so_far);
+        let exactly = rate(&plan, Settlement::ExactDelivered, &[held], &so_far);
         prop_assert_eq!(at_quota.billed_s, most_s - sold.grace_s);
         for beyond_s in [1, 60, 3600] {
             let last = so_far.last_mut().unwrap();
@@ -173,6 +174,8 @@ proptest! {
             let beyond = rate(&plan, Settlement::AsRated, &[held], &so_far);
             let metered = |rating: &Rating| rating.lines.iter().filter(|line| line.label != "minimum").map(|line| line.amount.amount).sum::<i64>();
             prop_assert_eq!((beyond.billed_s, metered(&beyond)), (at_quota.billed_s, metered(&at_quota)));
+            // Settled exactly too: what comes after the quota is a gift, whatever the hold has left.
+            prop_assert_eq!(&rate(&plan, Settlement::ExactDelivered, &[held], &so_far), &exactly);
         }
     }
 
@@ -252,6 +255,23 @@ proptest! {
                 let rating = rate(plan, settlement, &vec![price; bought], &segments(0, &[delivered_ms]));
                 prop_assert_eq!(rating.charge.amount + rating.refund.amount, price * bought as i64);
             }
+        }
+    }
+}
+
+/// A hold of two and a half minutes pays for two, however the call ends: what comes after them is a gift.
+#[test]
+fn a_gift_costs_nothing_when_the_seconds_are_settled_exactly() {
+    let by_the_minute = || Increments { first_s: 60, later_s: 60, rates: Rates::one(100).unwrap() };
+    let metered = Kind::PerMinute(by_the_minute());
+    let capped = Kind::UntilAsleep { increments: by_the_minute(), cap_s: Some(150), cap: None };
+    let cap_of_money = Kind::UntilAsleep { increments: by_the_minute(), cap_s: None, cap: Some(250) };
+    for (kind, held) in [(metered, 250), (capped, 1000), (cap_of_money, 1000)] {
+        let plan = Plan::new(currency(), kind, Conditions::default()).unwrap();
+        let charge = |settlement, ms| rate(&plan, settlement, &[held], &segments(0, &[ms])).charge.amount;
+        assert_eq!(charge(Settlement::ExactDelivered, 119_000), 198);
+        for ms in [120_000, 121_000, 180_000, 3_600_000] {
+            assert_eq!((charge(Settlement::AsRated, ms), charge(Settlement::ExactDelivered, ms)), (200, 200), "after {ms} ms");
         }
     }
 }

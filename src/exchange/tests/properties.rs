@@ -43,9 +43,10 @@ enum What {
     Withdraws(Side),
     Abuse,
     ServerStops,
-    /// The last proof was so long before.
+    /// The last proof was so long before; below zero, so long after what happened last, with nobody woken in between.
     Crash(i64),
-    Slept,
+    /// It fell asleep so long after what happened last, with nobody woken in between.
+    Slept(i64),
     LeaseLapsed(i64),
 }
 
@@ -70,7 +71,7 @@ fn what() -> impl Strategy<Value = What> {
         4 => hold().prop_map(What::Reserved),
         1 => hold().prop_map(What::NotReserved),
         2 => (asker(), 0i64..40_000).prop_map(|(by, ms)| What::Gift(by, ms / 500 * 500)),
-        2 => prop_oneof![4 => (0i64..9000).prop_map(What::Crash), 2 => Just(What::Slept), 1 => (0i64..9000).prop_map(What::LeaseLapsed)],
+        2 => prop_oneof![4 => (-20_000i64..9000).prop_map(What::Crash), 2 => (0i64..20_000).prop_map(What::Slept), 1 => (0i64..9000).prop_map(What::LeaseLapsed)],
         1 => prop_oneof![side().prop_map(What::HangUp), side().prop_map(What::Withdraws), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
     ]
 }
@@ -137,17 +138,20 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         let at = self.now + Span::from_ms(step.after_ms);
-        let is_away = matches!(step.what, What::Crash(_) | What::Slept);
+        let is_away = matches!(step.what, What::Crash(_) | What::Slept(_));
         while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= at && !step.late && !is_away) {
             self.wake(due);
         }
         let before = std::mem::replace(&mut self.now, at);
         match step.what {
             What::Crash(ms) => return self.crash(before, Span::from_ms(ms)),
-            What::Slept => {
+            What::Slept(late_ms) => {
+                let since = (before + Span::from_ms(late_ms)).min(at);
                 let mut out = Vec::new();
-                self.exchange.suspend(before, at, &mut out);
-                return self.check(&out);
+                self.exchange.suspend(since, at, &mut out);
+                self.check(&out);
+                assert!(self.exchange.poll_timeout().is_none_or(|due| due > since), "what was due before the sleep is done");
+                return;
             }
             _ => {}
         }
@@ -170,7 +174,7 @@ impl Run {
     /// The process ends at `at` and another takes over now; whoever waited for an answer has none.
     fn crash(&mut self, at: Moment, ago: Span) {
         let journal = Journal { call: call_id(), entries: self.books.entries.clone() };
-        let known = self.call().delivered(at);
+        let known = self.call().delivered((at - ago).clamp(at, self.now));
         let was_over = self.call().is_over();
         self.answers.values_mut().for_each(|count| *count = 1);
         self.exchange = Exchange::new();
@@ -271,7 +275,7 @@ impl Run {
             What::Abuse => Event::AbuseReported,
             What::ServerStops => Event::ServerStops,
             What::LeaseLapsed(ms) => Event::LeaseLapsed { proved: ago(ms) },
-            What::Crash(_) | What::Slept => return Vec::new(),
+            What::Crash(_) | What::Slept(_) => return Vec::new(),
         };
         vec![event]
     }
