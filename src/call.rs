@@ -27,7 +27,7 @@ pub use terms::TermsError;
 
 use crate::billing::Plan;
 use crate::clock::{Moment, Span};
-use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, LegId, PlanId, TokenId, VendorId};
+use crate::ids::{BootId, CallId, ClientRef, CompanionId, GiftId, HoldId, LegId, PlanId, TokenId, VendorId};
 use crate::money::Money;
 
 /// One of the two parties.
@@ -205,8 +205,8 @@ pub enum Fact {
     Warned { left: Span },
     /// More time was bought: its hold is granted. `amount`: none if it is the terms' own.
     Extended { by: Asker, hold: HoldId, order_ref: Option<String>, amount: Option<Money> },
-    /// Free time was given, after all paid time.
-    Gifted { by: Asker, length: Span },
+    /// Free time was given, after all paid time. `gift` names it where a page asked, so that the same tap counts once.
+    Gifted { by: Asker, length: Span, gift: Option<GiftId> },
     /// The vendor withdrew a side's link: from now on only this token counts.
     LinkRenewed { side: Side, token: TokenId },
     /// The server `boot` took the call up from disk: both legs are gone, and nothing after `proved_until` is proved. It is our

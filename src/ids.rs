@@ -71,6 +71,8 @@ id!(/// One connection of one party to a call; a reload of the page makes a new 
     LegId, "leg");
 id!(/// Money set aside for one purchase.
     HoldId, "hold");
+id!(/// Free time that a page asked for; follows from the tap's key.
+    GiftId, "gift");
 id!(/// A movement of money: postings that sum to zero.
     TransferId, "trf");
 id!(/// The `jti` of a join token.

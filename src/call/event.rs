@@ -5,7 +5,7 @@
 
 use super::{Asker, EndReason, Fault, Quality, Side};
 use crate::clock::{Moment, Span};
-use crate::ids::{HoldId, LegId, TokenId};
+use crate::ids::{GiftId, HoldId, LegId, TokenId};
 use crate::money::Money;
 
 /// Names a request that waits for an answer; opaque here, the shell routes the answer by it.
@@ -43,8 +43,8 @@ pub enum Event {
     Reserved { hold: HoldId },
     /// The store did not; nothing was written.
     NotReserved { hold: HoldId, why: Refused },
-    /// Free time, after all paid time; whole seconds.
-    GiftAsked { by: Asker, length: Span, request: RequestId },
+    /// Free time, after all paid time; whole seconds. `gift`: the same name again is the same gift; none if the shell sees to that.
+    GiftAsked { by: Asker, length: Span, gift: Option<GiftId>, request: RequestId },
     /// A party hung up.
     HangUp { side: Side },
     /// The vendor withdraws a party's link; `token` is what the new one carries.

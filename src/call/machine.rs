@@ -7,7 +7,7 @@ use super::state::Ask;
 use super::{Answered, Asker, Call, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State};
 use crate::billing::Kind;
 use crate::clock::{Moment, Span};
-use crate::ids::{HoldId, LegId};
+use crate::ids::{GiftId, HoldId, LegId};
 use crate::money::Money;
 use crate::seeded::{self, Bug};
 
@@ -83,8 +83,8 @@ impl Call {
                     out.push(Effect::Answer { request: ask.request, result: Err(why.clone()) });
                 }
             }
-            Event::GiftAsked { by, length, request } => {
-                let result = self.gift(by, length, now, out);
+            Event::GiftAsked { by, length, gift, request } => {
+                let result = self.gift(by, length, gift, now, out);
                 out.push(Effect::Answer { request, result });
             }
             Event::HangUp { .. } | Event::VendorEnds { .. } | Event::AbuseReported | Event::ServerStops if self.falters() => {
@@ -355,6 +355,16 @@ impl Call {
         if total.is_none_or(|total| total > Money::MAX_AMOUNT) {
             return Err(Refused::TooLarge);
         }
+        if ask.order_ref.is_some() {
+            // One order, one purchase. While the first waits for the store nobody knows what becomes of it.
+            if self.asks.iter().any(|waiting| waiting.order_ref == ask.order_ref) {
+                return Err(Refused::Busy);
+            }
+            let bought = |entry: &Entry| matches!(&entry.fact, Fact::Extended { order_ref, .. } if *order_ref == ask.order_ref);
+            if self.entries.iter().any(bought) {
+                return Err(Refused::OrderCredited);
+            }
+        }
         out.push(Effect::Reserve { hold: ask.hold, amount: ask.amount, order_ref: ask.order_ref.clone(), request: ask.request });
         self.asks.push(ask);
         Ok(())
@@ -373,12 +383,21 @@ impl Call {
         }
     }
 
-    fn gift(&mut self, by: Asker, length: Span, now: Moment, out: &mut Vec<Effect>) -> Result<Answered, Refused> {
+    fn gift(&mut self, by: Asker, length: Span, gift: Option<GiftId>, now: Moment, out: &mut Vec<Effect>) -> Result<Answered, Refused> {
         match by {
             Asker::Companion | Asker::Vendor => {}
             Asker::Client => return Err(Refused::NotAllowed),
         }
         self.takes_time()?;
+        let given = self.entries.iter().find_map(|entry| match entry.fact {
+            Fact::Gifted { by, length, gift: Some(given) } if Some(given) == gift => Some(Notice::Gifted { by, length }),
+            _ => None,
+        });
+        if let Some(notice) = given {
+            // Her page did not hear of it, or it would not ask again.
+            out.push(Effect::Tell { to: Some(Side::Companion), notice });
+            return Ok(Answered::Gifted);
+        }
         if length <= Span::ZERO || length.ms() % 1000 != 0 {
             return Err(Refused::GiftLength);
         }
@@ -387,7 +406,7 @@ impl Call {
             return Err(Refused::GiftLimit { left });
         }
         self.has_room(length)?;
-        self.record(now, Fact::Gifted { by, length });
+        self.record(now, Fact::Gifted { by, length, gift });
         tell(out, Notice::Gifted { by, length });
         Ok(Answered::Gifted)
     }

@@ -84,7 +84,7 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             add("hold_id", hold.to_string().into());
             add("order_ref", json!(order_ref));
         }
-        Fact::Gifted { by, length } => {
+        Fact::Gifted { by, length, .. } => {
             add("kind", "gift".into());
             add("by", by.name().into());
             add("added_s", length.whole_s().into());

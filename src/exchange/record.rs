@@ -251,7 +251,7 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
                 }
                 list.push(value);
             }
-            Fact::Gifted { by, length } => list.push(extension("gift", by.name(), entry.at, Some(*length))),
+            Fact::Gifted { by, length, .. } => list.push(extension("gift", by.name(), entry.at, Some(*length))),
             Fact::Created { .. }
             | Fact::Joined { .. }
             | Fact::Connected { .. }

@@ -504,7 +504,7 @@ impl House {
                 };
                 let request = self.request(Requester::Desk(waiting));
                 let event = match extend.gift_s {
-                    Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), request },
+                    Some(gift_s) => Event::GiftAsked { by: Asker::Vendor, length: Span::from_s(gift_s), gift: None, request },
                     None => {
                         Event::ExtendAsked { by: Asker::Vendor, hold: HoldId::new(fresh()), amount, order_ref: extend.order_ref, request }
                     }

@@ -8,7 +8,7 @@ use super::house::{Errand, House, Note, Requester, fresh};
 use super::wire;
 use crate::call::{Asker, Call, Event, Side};
 use crate::clock::Span;
-use crate::ids::{CallId, HoldId, LegId};
+use crate::ids::{CallId, GiftId, HoldId, LegId};
 use crate::media::{OfferError, OpenLeg, Report};
 use sha2::{Digest, Sha256};
 use signaling::code::Code;
@@ -325,15 +325,16 @@ impl House {
                 self.answer_place(call, side, place, ServerBody::Error { code: Code::Storage, detail, re: Some(seq) });
             }
             PageBody::Extend { key } if side == Side::Client => {
-                let hold = hold_of(call, &key);
+                let hold = self.hold_of(call, &key);
                 if let Some(request) = self.page_request(call, side, place, seq, key) {
                     self.tell_core(call, Event::ExtendAsked { by: Asker::Client, hold, amount: None, order_ref: None, request });
                 }
             }
             PageBody::Gift { key, minutes } if side == Side::Companion => {
+                let gift = Some(GiftId::new(named(call, &key)));
                 if let Some(request) = self.page_request(call, side, place, seq, key) {
                     let length = Span::from_s(i64::from(minutes) * 60);
-                    self.tell_core(call, Event::GiftAsked { by: Asker::Companion, length, request });
+                    self.tell_core(call, Event::GiftAsked { by: Asker::Companion, length, gift, request });
                 }
             }
             PageBody::ReportAbuse if side == Side::Companion => self.tell_core(call, Event::AbuseReported),
@@ -354,6 +355,16 @@ impl House {
             }
             PageBody::Ping { .. } => {}
         }
+    }
+
+    /// A tap's purchase has a name that follows from its key, so that the same tap counts once also across a restart of the server. If a
+    /// restart released its hold, the tap may be tried again, under the name that follows from the one used up.
+    fn hold_of(&self, call: CallId, key: &str) -> HoldId {
+        let mut hold = HoldId::new(named(call, key));
+        while self.parties.get(&call).is_some_and(|parties| parties.released.contains(&hold)) {
+            hold = HoldId::new(named(call, &hold.to_string()));
+        }
+        hold
     }
 
     /// A tap that adds time counts once, however often its key comes.
@@ -459,12 +470,12 @@ impl House {
     }
 }
 
-/// A tap's purchase has a name that follows from its key, so that the same tap counts once also across a restart of the server.
-fn hold_of(call: CallId, key: &str) -> HoldId {
+/// A name that follows from a tap's key.
+fn named(call: CallId, key: &str) -> uuid::Uuid {
     let digest: [u8; 32] = Sha256::new().chain_update(call.to_string()).chain_update(key).finalize().into();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
-    HoldId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 fn link_withdrawn() -> Refused {

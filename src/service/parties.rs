@@ -5,7 +5,7 @@
 use super::window::Window;
 use crate::call::Side;
 use crate::clock::Moment;
-use crate::ids::LegId;
+use crate::ids::{HoldId, LegId};
 use crate::money::Money;
 use signaling::code::Code;
 use signaling::inbound::{SocketId, ToSocket};
@@ -26,6 +26,8 @@ pub(super) struct Parties {
     companion: Party,
     /// What the client's wallet has left to spend, as last read.
     pub(super) available: Option<Money>,
+    /// Purchases that a restart released: their names are used up.
+    pub(super) released: BTreeSet<HoldId>,
 }
 
 /// One party.

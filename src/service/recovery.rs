@@ -13,7 +13,7 @@ use crate::ids::{CallId, HoldId};
 use crate::store::{Background, Finding, Store, StoreError, Transaction, Write};
 use signaling::code::Code;
 use signaling::inbound::Refused;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Findings of an audit that are logged; the rest is counted.
 const MOST_LOGGED: usize = 20;
@@ -40,6 +40,8 @@ struct Left {
     journals: Vec<Journal>,
     proofs: BTreeMap<CallId, Moment>,
     pending: BTreeMap<CallId, Vec<HoldId>>,
+    /// What servers before it released of calls that are open.
+    strays: BTreeMap<CallId, Vec<HoldId>>,
     /// Its last sign of life.
     alive: Option<Moment>,
     findings: Vec<Finding>,
@@ -51,6 +53,7 @@ fn read_left(store: &Store) -> Result<Left, StoreError> {
         journals: store.unfinished_calls()?,
         proofs: store.proofs()?,
         pending: store.pending_holds()?,
+        strays: store.released_strays()?,
         alive: store.last_alive()?,
     })
 }
@@ -66,7 +69,7 @@ impl House {
             begin().or_else(|error| if error == StoreError::Full { begin() } else { Err(error) })?;
             Ok::<_, StoreError>(left)
         });
-        let Left { journals, proofs, pending, alive, findings } = left.await.map_err(|_| ServiceError::Panicked)??;
+        let Left { journals, proofs, pending, strays, alive, findings } = left.await.map_err(|_| ServiceError::Panicked)??;
         if let Some(first) = findings.first() {
             findings.iter().take(MOST_LOGGED).for_each(|finding| tracing::error!("{finding}"));
             return Err(ServiceError::Audit { count: findings.len(), first: first.to_string() });
@@ -81,9 +84,14 @@ impl House {
             recovered.map_err(|why| ServiceError::Journal { call: id.to_string(), why: why.to_string() })?;
             self.pulse.begin(id, now);
             let known = self.exchange.call(id).map_or(&[][..], |call| call.holds());
-            if pending.get(&id).is_some_and(|pending| pending.iter().any(|hold| !known.contains(hold))) {
+            let unnamed: BTreeSet<HoldId> = pending.get(&id).into_iter().flatten().copied().filter(|hold| !known.contains(hold)).collect();
+            if !unnamed.is_empty() {
                 let release = Write::ReleaseStray { call: id, known: known.to_vec(), at: now };
                 self.commit(Transaction { idempotency: None, writes: vec![release] }, Then::Say(Vec::new()));
+            }
+            if let Some(parties) = self.parties_of(id) {
+                parties.released = unnamed;
+                parties.released.extend(strays.get(&id).into_iter().flatten());
             }
             self.carry_out(out, now);
             metrics::counter!("lull_calls_recovered_total").increment(1);

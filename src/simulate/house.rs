@@ -242,7 +242,7 @@ impl House {
     pub(super) fn page_asks(&mut self, call: CallId, by: Asker, gift: Option<Span>, hold: HoldId, around: &mut Around<'_>) -> Done {
         let request = self.request(Requester::Page);
         let event = match gift {
-            Some(length) => Event::GiftAsked { by, length, request },
+            Some(length) => Event::GiftAsked { by, length, gift: None, request },
             None => Event::ExtendAsked { by, hold, order_ref: None, amount: None, request },
         };
         self.tell_core(call, event, around)
@@ -560,7 +560,7 @@ impl House {
                 self.keys.insert(key.clone());
                 let request = self.request(Requester::Desk { ask: number, key: Some(key), call, kept: Some(kept) });
                 let event = match gift {
-                    Some(length) => Event::GiftAsked { by: Asker::Vendor, length: *length, request },
+                    Some(length) => Event::GiftAsked { by: Asker::Vendor, length: *length, gift: None, request },
                     None => {
                         let hold = HoldId::new(around.ids.next(now));
                         Event::ExtendAsked { by: Asker::Vendor, hold, order_ref: order_ref.clone(), amount: None, request }

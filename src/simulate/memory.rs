@@ -69,6 +69,8 @@ pub(super) struct Memory {
     accounts: Vec<(Account, Currency)>,
     by_owner: BTreeMap<(VendorId, Owner, &'static str), usize>,
     orders: BTreeMap<(VendorId, String), i64>,
+    /// Orders that were credited and set aside in one step, with that hold.
+    credited_with: BTreeMap<(VendorId, String), HoldId>,
     boots: Vec<(BootId, Moment)>,
     proofs: BTreeMap<CallId, (usize, Moment)>,
     last_moment: Option<Moment>,
@@ -149,8 +151,15 @@ impl Memory {
 
     fn write_all(&mut self, transaction: &Transaction) -> Result<(), Halt> {
         let mut touched = Touched::default();
-        for write in &transaction.writes {
-            self.write(write, &mut touched)?;
+        for (index, write) in transaction.writes.iter().enumerate() {
+            let next = transaction.writes.get(index + 1);
+            match self.write(write, &mut touched) {
+                Err(Halt::Refused(Refusal::OrderCredited)) if self.is_left(write, next) => {}
+                written => written?,
+            }
+            if let (Write::Credit { vendor, order_ref, .. }, Some(Write::Hold { hold, .. })) = (write, next) {
+                self.credited_with.entry((*vendor, order_ref.clone())).or_insert(*hold);
+            }
         }
         self.check(&touched)?;
         if let Some(Idempotency { vendor, key, request_hash, status, body }) = &transaction.idempotency {
@@ -213,6 +222,19 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    /// As in the store: an order that was credited with a hold of the same call that came to nothing may be set aside for it again.
+    fn is_left(&self, credit: &Write, next: Option<&Write>) -> bool {
+        let (Write::Credit { vendor, client, amount, order_ref, .. }, Some(Write::Hold { call, .. })) = (credit, next) else {
+            return false;
+        };
+        let wallet = self.by_owner.get(&(*vendor, Owner::Client(client.clone()), amount.currency.code()));
+        let is_same = |hold: &&Hold| hold.call == *call && Some(&hold.account) == wallet && hold.amount == amount.amount;
+        let left = self.credited_with.get(&(*vendor, order_ref.clone())).and_then(|hold| self.holds.get(hold)).filter(is_same);
+        let is_named = |entry: &Entry| matches!(&entry.fact, Fact::Extended { order_ref: Some(named), .. } if named == order_ref);
+        left.is_some_and(|hold| hold.resolved && hold.captured == 0)
+            && self.calls.get(call).is_some_and(|row| !row.entries.iter().any(is_named))
     }
 
     fn account(&mut self, vendor: VendorId, owner: Owner, currency: Currency) -> usize {
@@ -454,7 +476,10 @@ impl Memory {
                     self.by_owner.remove(&key);
                     self.accounts.pop();
                 }
-                Done::Order(order) => drop(self.orders.remove(&order)),
+                Done::Order(order) => {
+                    self.orders.remove(&order);
+                    self.credited_with.remove(&order);
+                }
                 Done::Transfer(id) => drop(self.transfers.remove(&id)),
                 Done::NewHold(id) => {
                     if let Some(row) = self.holds.remove(&id).and_then(|hold| self.calls.get_mut(&hold.call)) {

@@ -95,6 +95,9 @@ enum FactRow {
     Gifted {
         by: AskerRow,
         length_ms: i64,
+        /// Rows before gifts had names have none, and so have the vendor's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gift: Option<String>,
     },
     Recovered {
         boot: String,
@@ -242,7 +245,9 @@ impl From<&Fact> for FactRow {
             Fact::Extended { by, hold, order_ref, amount } => {
                 Self::Extended { by: (*by).into(), hold: hold.to_string(), order_ref: order_ref.clone(), amount: amount.map(Into::into) }
             }
-            Fact::Gifted { by, length } => Self::Gifted { by: (*by).into(), length_ms: length.ms() },
+            Fact::Gifted { by, length, gift } => {
+                Self::Gifted { by: (*by).into(), length_ms: length.ms(), gift: gift.map(|gift| gift.to_string()) }
+            }
             Fact::Recovered { boot, proved_until } => Self::Recovered { boot: boot.to_string(), proved_until_ms: proved_until.unix_ms() },
             Fact::Suspended { since } => Self::Suspended { since_ms: since.unix_ms() },
             Fact::Quality { side, quality: Quality { packets, lost_bp, rtt_ms } } => {
@@ -275,7 +280,10 @@ impl TryFrom<FactRow> for Fact {
             FactRow::Extended { by, hold, order_ref, amount } => {
                 Self::Extended { by: by.into(), hold: read(&hold)?, order_ref, amount: amount.map(TryInto::try_into).transpose()? }
             }
-            FactRow::Gifted { by, length_ms } => Self::Gifted { by: by.into(), length: Span::from_ms(length_ms) },
+            FactRow::Gifted { by, length_ms, gift } => {
+                let gift = gift.as_deref().map(read).transpose()?;
+                Self::Gifted { by: by.into(), length: Span::from_ms(length_ms), gift }
+            }
             FactRow::Recovered { boot, proved_until_ms } => {
                 Self::Recovered { boot: read(&boot)?, proved_until: Moment::from_unix_ms(proved_until_ms) }
             }

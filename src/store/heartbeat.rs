@@ -87,6 +87,12 @@ impl Store {
         pending_holds(&*self.0.readers.take()?)
     }
 
+    /// Holds of open calls that were released because no fact names them.
+    pub fn released_strays(&self) -> Result<BTreeMap<CallId, Vec<HoldId>>, StoreError> {
+        // Holds that a fact names resolve with their call.
+        holds_where(&*self.0.readers.take()?, "resolved_at IS NOT NULL AND call IN (SELECT id FROM call WHERE settled_at IS NULL)")
+    }
+
     /// The last sign of life of any server on this database, and the last fact of its newest call and of those that are open: no fact is
     /// later by more than the time between two heartbeats. None for a new database.
     pub fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
@@ -109,7 +115,11 @@ pub(super) fn last_alive(connection: &Connection) -> Result<Option<Moment>, Stor
 
 /// See [`Store::pending_holds`].
 pub(super) fn pending_holds(connection: &Connection) -> Result<BTreeMap<CallId, Vec<HoldId>>, StoreError> {
-    let mut select = connection.prepare_cached("SELECT call, id FROM hold WHERE resolved_at IS NULL")?;
+    holds_where(connection, "resolved_at IS NULL")
+}
+
+fn holds_where(connection: &Connection, condition: &str) -> Result<BTreeMap<CallId, Vec<HoldId>>, StoreError> {
+    let mut select = connection.prepare_cached(&format!("SELECT call, id FROM hold WHERE {condition}"))?;
     let mut holds = BTreeMap::<CallId, Vec<HoldId>>::new();
     for hold in select.query_map([], |row| Ok((rows::text(row, 0)?, rows::text(row, 1)?)))? {
         let (call, hold) = hold?;

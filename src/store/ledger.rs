@@ -6,7 +6,7 @@
 
 use super::apply::Halt;
 use super::row_hash::{self, Table};
-use super::{Refusal, Settlement, rows};
+use super::{Refusal, Settlement, Write, rows};
 use crate::clock::Moment;
 use crate::ids::{CallId, ClientRef, HoldId, TransferId, VendorId};
 use crate::money::{Currency, Money};
@@ -181,6 +181,24 @@ pub(super) fn credit(
     let postings = BTreeMap::from([(cash_in.id, -amount.amount), (wallet.id, amount.amount)]);
     let (id, order_ref) = (transfer.to_string(), Some(order_ref.to_owned()));
     Transfer { id, kind: "credit".to_owned(), vendor, call: None, order_ref, at, postings, details: None }.write(connection)
+}
+
+/// Whether an order that was credited before may be set aside for this call now: it was credited together with a hold of the same call,
+/// by the same amount, which a restart released because no fact names it. An order that a fact names, or that was credited in any
+/// other way, counts no second time.
+pub(super) fn is_left(connection: &Connection, credit: &Write, hold: Option<&Write>) -> Result<bool, Halt> {
+    let (Write::Credit { vendor, client, amount, order_ref, .. }, Some(Write::Hold { call, .. })) = (credit, hold) else {
+        return Ok(false);
+    };
+    let wallet = account(connection, &vendor.to_string(), Owner::Client(client.as_str()), amount.currency)?;
+    let mut left = connection.prepare_cached(
+        "SELECT 1 FROM transfer JOIN posting ON posting.transfer = transfer.id
+         JOIN hold ON hold.account = posting.account AND hold.amount = posting.amount AND hold.placed_at = transfer.at
+         WHERE transfer.vendor = ?1 AND transfer.kind = 'credit' AND transfer.order_ref = ?2 AND posting.account = ?3
+         AND posting.amount = ?4 AND hold.call = ?5 AND hold.resolved_at IS NOT NULL AND hold.captured = 0
+         AND NOT EXISTS (SELECT 1 FROM journal WHERE call = ?5 AND fact ->> '$.fact' = 'extended' AND fact ->> '$.order_ref' = ?2)",
+    )?;
+    Ok(left.exists(params![vendor.to_string(), order_ref, wallet.id, amount.amount, call.to_string()])?)
 }
 
 /// Money set aside.

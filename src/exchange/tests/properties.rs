@@ -268,7 +268,7 @@ impl Run {
             What::Extend(by, n) => Event::ExtendAsked { by, hold: hold(n), amount: None, order_ref: None, request },
             What::Reserved(n) => Event::Reserved { hold: hold(n) },
             What::NotReserved(n) => Event::NotReserved { hold: hold(n), why: Refused::Storage },
-            What::Gift(by, ms) => Event::GiftAsked { by, length: Span::from_ms(ms), request },
+            What::Gift(by, ms) => Event::GiftAsked { by, length: Span::from_ms(ms), gift: None, request },
             What::HangUp(side) => Event::HangUp { side },
             What::Withdraws(side) => Event::LinkAsked { side, token: TokenId::new(Uuid::from_u128(0xf00d)), request },
             What::VendorEnds => Event::VendorEnds { request },

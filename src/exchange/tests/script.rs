@@ -5,7 +5,7 @@ use super::{BOOKED, Books, call_id, cny, hold_id};
 use crate::call::{Answered, Asker, Call, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, SettleOrder, book, receipt};
-use crate::ids::{BootId, HoldId, LegId, TokenId};
+use crate::ids::{BootId, GiftId, HoldId, LegId, TokenId};
 use crate::money::Money;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -159,7 +159,12 @@ impl Stage {
                 order_ref: Some((*order).into()),
                 request: self.request(),
             },
-            [by, "gives", time] => Event::GiftAsked { by: asker(by)?, length: length(time)?, request: self.request() },
+            [by, "gives", time] => Event::GiftAsked { by: asker(by)?, length: length(time)?, gift: None, request: self.request() },
+            [by, "gives", time, "as", name] => {
+                let gift = name.strip_prefix('g').map(number).ok_or("a gift is called g and a number")??;
+                let gift = Some(GiftId::new(Uuid::from_u128(0x61f7_0000 + u128::from(gift.unsigned_abs()))));
+                Event::GiftAsked { by: asker(by)?, length: length(time)?, gift, request: self.request() }
+            }
             [side, rest @ ..] => {
                 let side = side.parse::<Side>().map_err(|error| error.to_string())?;
                 match rest {
@@ -286,7 +291,7 @@ impl Stage {
                 let amount = amount.map(|amount| format!(", {amount}")).unwrap_or_default();
                 format!("extended by {by}, {}{amount}{order}", self.hold_name(*hold))
             }
-            Fact::Gifted { by, length } => format!("gifted by {by}, {} s", length.whole_s()),
+            Fact::Gifted { by, length, .. } => format!("gifted by {by}, {} s", length.whole_s()),
             Fact::LinkRenewed { side, .. } => format!("link renewed of {side}"),
             Fact::Recovered { proved_until, .. } => format!("recovered, proved until {}", offset(*proved_until)),
             Fact::Suspended { since } => format!("slept since {}", offset(*since)),

@@ -7,6 +7,8 @@ use crate::exchange;
 use crate::ids::{CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
 use crate::media::{JoinGuard, Settings};
 use crate::store::{Companion, Role, Transaction, Write, faults};
+use signaling::inbound::{Caller, Idempotency, ToSocket};
+use signaling::rest::{Answered, Extend, Request};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -391,7 +393,158 @@ async fn a_disk_that_fails_stops_the_house() {
     let mut turned = bench.open(None).await;
     faults::set(&bench.path(), Some(StoreError::Database("fsync".into())));
     turned.house.tell_core(call, Event::HangUp { side: Side::Client });
-    turned.note().await;
+    while turned.house.failure.is_none() {
+        turned.note().await; // The audit's may come first.
+    }
     assert!(matches!(turned.house.failure, Some(ServiceError::Store(StoreError::Database(_)))));
     faults::set(&bench.path(), None);
+}
+
+impl Bench {
+    /// What was handed to the store is on disk.
+    fn written(&self) {
+        self.store.commit(of(vec![])).unwrap();
+    }
+
+    fn wallet(&self) -> (i64, i64) {
+        let wallet = self.store.balances(self.vendor, &"wei".parse().unwrap()).unwrap()[0];
+        (wallet.posted.amount, wallet.held)
+    }
+
+    fn count(&self, call: CallId, wanted: impl Fn(&Fact) -> bool) -> usize {
+        self.facts(call).iter().filter(|fact| wanted(fact)).count()
+    }
+}
+
+impl Turned {
+    /// The vendor's program extends a call by an order that was paid outside.
+    fn extend_by_order(&mut self, call: CallId, key: &str) -> oneshot::Receiver<Result<Answered, WireRefused>> {
+        let (reply, answer) = oneshot::channel();
+        let extend = Extend { order_ref: Some("paid-2".into()), amount: None, gift_s: None };
+        let idempotency = Some(Idempotency { key: key.into(), request_hash: [9; 32] });
+        self.house.take_rest(Caller::ApiKey([1; 32]), idempotency, Request::Extend { id: call.to_string(), extend }, reply);
+        answer
+    }
+
+    async fn answered(&mut self, mut answer: oneshot::Receiver<Result<Answered, WireRefused>>) -> Result<Answered, WireRefused> {
+        // A repetition is answered where it was looked up, not by the loop.
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer.unwrap(),
+                note = self.inbox.notes.recv() => self.house.take_note(note.unwrap()),
+            }
+        }
+    }
+
+    /// A page of this side says something; what its sockets hear is returned.
+    fn page_says(&mut self, call: CallId, side: Side, body: &str) -> mpsc::Receiver<ToSocket> {
+        let (out, heard) = mpsc::channel(64);
+        let (leg, party) = (LegId::new(fresh()), self.house.parties_of(call).unwrap().of_mut(side));
+        party.add_leg(leg, leg.to_string());
+        party.add_socket(1, leg.to_string(), out);
+        self.house.take_report(Report::Control { call, side, leg, text: format!(r#"{{"v":1,"seq":1,{body}}}"#) });
+        heard
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_purchase_a_crash_undid_buys_when_it_is_asked_for_again() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    // Twice the money is on disk and the process dies before the fact is.
+    for _ in 0..2 {
+        drop(turned.extend_by_order(call, "k1"));
+        while turned.house.pending.is_empty() {
+            turned.note().await;
+        }
+        bench.written();
+        assert_eq!(bench.wallet(), (12_000, 4000), "credited once, and on hold");
+        drop(turned);
+        turned = bench.open(None).await;
+        assert_eq!(bench.wallet(), (12_000, 2000), "released");
+        turned.arrive(call).await;
+    }
+
+    let answer = turned.extend_by_order(call, "k1");
+    let first = turned.answered(answer).await.unwrap();
+    assert_eq!((first.status, first.replayed), (200, false));
+    let by_order = |fact: &Fact| matches!(fact, Fact::Extended { order_ref: Some(order), .. } if order == "paid-2");
+    assert_eq!((bench.wallet(), bench.count(call, by_order)), ((12_000, 4000), 1));
+    // From now on it counts as any order does.
+    let answer = turned.extend_by_order(call, "k1");
+    let again = turned.answered(answer).await.unwrap();
+    assert_eq!((again.status, again.replayed, &again.body), (200, true, &first.body));
+    for _ in 0..2 {
+        let answer = turned.extend_by_order(call, "k2");
+        assert_eq!(turned.answered(answer).await.unwrap_err().code, Code::OrderCredited);
+        drop(turned);
+        turned = bench.open(None).await;
+        turned.arrive(call).await;
+    }
+    assert_eq!((bench.wallet(), bench.count(call, by_order)), ((12_000, 4000), 1));
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tap_whose_hold_was_released_may_be_tried_again() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let tap = r#""type":"extend","key":"a-tap-of-hers""#;
+    for _ in 0..2 {
+        turned.page_says(call, Side::Client, tap);
+        bench.written();
+        assert_eq!(bench.wallet(), (10_000, 4000));
+        drop(turned);
+        turned = bench.open(None).await;
+        assert_eq!(bench.wallet(), (10_000, 2000));
+        turned.arrive(call).await;
+    }
+    let bought = |fact: &Fact| matches!(fact, Fact::Extended { .. });
+    for _ in 0..2 {
+        turned.page_says(call, Side::Client, tap);
+        turned.settle().await;
+        assert_eq!((bench.wallet(), bench.count(call, bought)), ((10_000, 4000), 1), "it counts once");
+        drop(turned);
+        turned = bench.open(None).await;
+        turned.arrive(call).await;
+    }
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gift_counts_once_also_across_a_restart() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let gift = |key: &str| format!(r#""type":"gift","minutes":5,"key":"{key}""#);
+    let given = |fact: &Fact| matches!(fact, Fact::Gifted { .. });
+    turned.page_says(call, Side::Companion, &gift("a-gift-of-hers"));
+    turned.settle().await;
+    assert_eq!(bench.count(call, given), 1);
+    drop(turned);
+
+    let mut turned = bench.open(None).await;
+    let mut heard = turned.page_says(call, Side::Companion, &gift("a-gift-of-hers"));
+    turned.settle().await;
+    assert_eq!(bench.count(call, given), 1);
+    let is_told = |message: &ToSocket| {
+        let ToSocket::Message(message) = message else { return false };
+        message.body == ServerBody::Extended { by: signaling::message::Asker::Companion, added_s: 300, free: true }
+    };
+    assert!(std::iter::from_fn(|| heard.try_recv().ok()).any(|message| is_told(&message)), "she need not ask again");
+    turned.page_says(call, Side::Companion, &gift("another-of-hers"));
+    turned.settle().await;
+    assert_eq!(bench.count(call, given), 2);
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    bench.adds_up();
 }

@@ -4,7 +4,7 @@ use super::super::{fact_row, journal};
 use super::*;
 use crate::billing::{Increments, Rates, Rounding, WindowTerms};
 use crate::call::{Asker, Ending, Quality, Rule, Side, Sold};
-use crate::ids::{BootId, LegId};
+use crate::ids::{BootId, GiftId, LegId};
 
 /// Every fact, with every word and both an absent and a present value of every optional field.
 fn every_fact() -> Vec<Fact> {
@@ -52,7 +52,7 @@ fn every_fact() -> Vec<Fact> {
         Fact::Warned { left: Span::from_s(60) },
         Fact::Extended { by: Asker::Client, hold, order_ref: None, amount: None },
         Fact::Extended { by: Asker::Vendor, hold, order_ref: Some("tb-2".to_owned()), amount: None },
-        Fact::Gifted { by: Asker::Companion, length: Span::from_s(300) },
+        Fact::Gifted { by: Asker::Companion, length: Span::from_s(300), gift: None },
         Fact::Quality { side: Side::Client, quality: Quality { packets: u64::from(u32::MAX) + 1, lost_bp: 10_000, rtt_ms: None } },
         Fact::Quality { side: Side::Companion, quality: Quality { packets: 0, lost_bp: 0, rtt_ms: Some(80) } },
         Fact::Settled { charge: cny(1676), refund: cny(324) },
@@ -121,6 +121,12 @@ fn facts_of_recovery() -> Vec<Fact> {
     vec![Fact::Recovered { boot, proved_until: at(431_000) }, Fact::Suspended { since: at(431_000) }]
 }
 
+/// What came with gifts that have a name, in the same version.
+fn facts_of_gifts() -> Vec<Fact> {
+    let gift = GiftId::new(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_000a));
+    vec![Fact::Gifted { by: Asker::Companion, length: Span::from_s(300), gift: Some(gift) }]
+}
+
 /// Does not compile until a new fact is thought of here; then add it above and to a new fixture.
 fn number(fact: &Fact) -> usize {
     match fact {
@@ -152,7 +158,7 @@ fn every_fact_reads_back_as_it_was() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen, (0..18).collect::<Vec<_>>(), "every kind of fact is here");
-    for fact in facts.into_iter().chain(facts_of_plans()) {
+    for fact in facts.into_iter().chain(facts_of_plans()).chain(facts_of_gifts()) {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
     }
@@ -191,6 +197,15 @@ fn the_facts_of_recovery_are_written_and_read_as_on_show() {
     assert_eq!(text, show);
     let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
     assert_eq!(facts, facts_of_recovery());
+}
+
+#[test]
+fn a_gift_with_a_name_is_written_and_read_as_on_show() {
+    let show = include_str!("../../../fixtures/journal/v1_gifts.jsonl");
+    let text: String = facts_of_gifts().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
+    assert_eq!(text, show);
+    let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
+    assert_eq!(facts, facts_of_gifts());
 }
 
 #[test]

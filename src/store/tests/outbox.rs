@@ -55,7 +55,7 @@ impl Shop {
             Fact::Joined { side: crate::call::Side::Client, leg: crate::ids::LegId::new(self.uuid()) },
             Fact::Started,
             Fact::Warned { left: Span::from_s(60) },
-            Fact::Gifted { by: crate::call::Asker::Vendor, length: Span::from_s(60) },
+            Fact::Gifted { by: crate::call::Asker::Vendor, length: Span::from_s(60), gift: None },
             Fact::Paused { cause: Fault::Client, since: at(1) },
             Fact::Paused { cause: Fault::Companion, since: at(2) },
             Fact::Resumed,

@@ -82,6 +82,49 @@ fn what_is_on_hold_and_in_no_fact_is_released_once() {
 }
 
 #[test]
+fn an_order_counts_again_only_for_the_purchase_it_paid_and_that_was_released() {
+    use crate::call::Asker;
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 200)]));
+    let (started, other) = (shop.start_now("c", 30), shop.start_now("c", 30));
+    let by_order = |call: CallId, name: &str, amount: i64, order_ref: &str| {
+        let Write::Credit { transfer, vendor, client, .. } = shop.credit(name, amount) else { panic!("it is a credit") };
+        let (hold, hold_write) = shop.hold(call, "c", amount);
+        let order_ref = order_ref.to_owned();
+        let credit = Write::Credit { transfer, vendor, client, amount: cny(amount), order_ref, at: at(0) };
+        (hold, of(vec![credit, hold_write]))
+    };
+    let refused = |transaction| assert_eq!(shop.store.commit(transaction), Ok(Outcome::Refused(Refusal::OrderCredited)));
+    let release = |holds: &[HoldId]| shop.commit(of(vec![Write::ReleaseStray { call: started.call, known: holds.to_vec(), at: at(5) }]));
+    let (_, first) = by_order(started.call, "c", 20, "paid");
+    shop.commit(first);
+    assert_eq!(shop.wallet("c"), (220, 80));
+    refused(by_order(started.call, "c", 20, "paid").1);
+    release(&[started.holds[0].0]);
+    // Not another call's, nor by another amount, nor what was credited alone.
+    refused(by_order(other.call, "c", 20, "paid").1);
+    refused(by_order(started.call, "c", 21, "paid").1);
+    let Write::Credit { order_ref: alone, .. } = shop.credit("c", 20) else { panic!("it is a credit") };
+    let (_, mut plain) = by_order(started.call, "c", 25, &alone);
+    plain.writes.truncate(1);
+    shop.commit(plain.clone());
+    refused(plain);
+    refused(by_order(started.call, "c", 25, &alone).1);
+    assert_eq!(shop.wallet("c"), (245, 60));
+
+    let (hold, again) = by_order(started.call, "c", 20, "paid");
+    shop.commit(again);
+    assert_eq!(shop.wallet("c"), (245, 80), "on hold, and credited no second time");
+    let order_ref = Some("paid".to_owned());
+    let extended = started.entry(1, Fact::Extended { by: Asker::Vendor, hold, order_ref, amount: Some(cny(20)) });
+    shop.commit(of(vec![Write::Facts { call: started.call, entries: vec![extended] }]));
+    refused(by_order(started.call, "c", 20, "paid").1);
+    assert_eq!(shop.wallet("c"), (245, 80));
+    assert_eq!(shop.store.released_strays().unwrap()[&started.call].len(), 1);
+    shop.assert_adds_up();
+}
+
+#[test]
 fn a_fact_that_the_disk_refuses_waits_and_a_command_does_not() {
     for fault in [StoreError::Full, StoreError::Busy] {
         let shop = Shop::new();
