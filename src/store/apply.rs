@@ -104,7 +104,9 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
     for write in &transaction.writes {
         write_one(connection, write, &mut touched)?;
     }
-    outbox::append(connection, &transaction.writes)?;
+    if !seeded::has(Bug::OutboxApart) {
+        outbox::append(connection, &transaction.writes)?;
+    }
     check(connection, &touched)?;
     if !seeded::has(Bug::ReplyBeforeEffect) {
         keep_reply(connection, transaction)?;
