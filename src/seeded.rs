@@ -50,11 +50,13 @@ pub enum Bug {
     HeartbeatOfEarlierBoot,
     /// After a crash the time until the restart counts as proved.
     ProvedUntilRestart,
+    /// What vendors' programs are told is written after the facts, in a transaction of its own.
+    OutboxApart,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 23] = [
         Bug::FsyncSkipped,
         Bug::CommitSkipped,
         Bug::KeyPruned,
@@ -77,6 +79,7 @@ impl Bug {
         Bug::OrderTwice,
         Bug::HeartbeatOfEarlierBoot,
         Bug::ProvedUntilRestart,
+        Bug::OutboxApart,
     ];
 }
 

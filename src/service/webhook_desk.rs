@@ -118,9 +118,9 @@ impl Search<'_> {
                 let endpoint = self.endpoint(&id)?.id;
                 let from = after.as_deref().map(event_of).transpose()?;
                 let missed = store.missed(vendor, endpoint, from, at).map_err(failed)?;
-                let (queued, more) = missed.ok_or_else(|| wire::not_found("event"))?;
-                let (body, after) = (json!({ "endpoint_id": id, "after": after, "queued": queued, "more": more }), from);
-                Edit::plain(202, WebhookWrite::ReplayMissed { vendor, endpoint, after, at }, body)
+                let (events, more) = missed.ok_or_else(|| wire::not_found("event"))?;
+                let body = json!({ "endpoint_id": id, "after": after, "queued": events.len(), "more": more });
+                Edit::plain(202, WebhookWrite::ReplayMissed { vendor, endpoint, events, at }, body)
             }
             Webhooks::Deliveries { id, page } => {
                 let endpoint = self.endpoint(&id)?.id;

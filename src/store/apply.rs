@@ -108,7 +108,9 @@ fn write_all(connection: &Connection, transaction: &Transaction) -> Result<(), H
             written => written?,
         }
     }
-    outbox::append(connection, &transaction.writes)?;
+    if !seeded::has(Bug::OutboxApart) {
+        outbox::append(connection, &transaction.writes)?;
+    }
     check(connection, &touched)?;
     if !seeded::has(Bug::ReplyBeforeEffect) {
         keep_reply(connection, transaction)?;

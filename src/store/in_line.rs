@@ -97,6 +97,9 @@ impl InLine {
         }
         let skipped = seeded::has(Bug::CommitSkipped) && self.groups.is_multiple_of(17);
         self.connection.execute_batch(if skipped { "ROLLBACK" } else { "COMMIT" })?;
+        if seeded::has(Bug::OutboxApart) {
+            self.append_after(group, &outcomes);
+        }
         Ok(outcomes)
     }
 
@@ -111,6 +114,16 @@ impl InLine {
             }
         }
         Ok(())
+    }
+
+    /// The planted fault: the events of facts that are on disk already. Whoever is cut off here has told nobody of them.
+    fn append_after(&self, group: &[Transaction], outcomes: &[Result<Outcome, StoreError>]) {
+        for (transaction, outcome) in group.iter().zip(outcomes) {
+            if *outcome == Ok(Outcome::Committed) && self.connection.execute_batch("BEGIN IMMEDIATE").is_ok() {
+                let appended = super::outbox::append(&self.connection, &transaction.writes).is_ok();
+                let _ = self.connection.execute_batch(if appended { "COMMIT" } else { "ROLLBACK" });
+            }
+        }
     }
 
     /// Ends without closing anything, as a process does that is killed. What is on the disk is there, and the disk says what that is.

@@ -6,13 +6,14 @@ use super::open::OpenError;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `schema_N.sql` leads from version N-1 to N.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 
 /// The version this program reads and writes.

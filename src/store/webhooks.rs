@@ -110,8 +110,8 @@ pub enum WebhookWrite {
     Test { vendor: VendorId, endpoint: EndpointId, event: EventId, at: Moment },
     /// An event once more, to one endpoint (condition: it is enabled) or to all that want it.
     Replay { vendor: VendorId, event: EventId, endpoint: Option<EndpointId>, at: Moment },
-    /// What the endpoint wants and never got, behind `after` or since it was made, for 30 days; 1,000 events at most. Condition: it is enabled.
-    ReplayMissed { vendor: VendorId, endpoint: EndpointId, after: Option<EventId>, at: Moment },
+    /// These events, from [`Store::missed`], once more, except those that came through meanwhile; 1,000 at most. Condition: it is enabled.
+    ReplayMissed { vendor: VendorId, endpoint: EndpointId, events: Vec<i64>, at: Moment },
     /// What became of a try.
     Attempted(Attempt),
     /// These deliveries, from [`Store::stale_deliveries`], are forgotten.
@@ -250,19 +250,21 @@ impl Store {
         Ok(select.query_one([now.unix_ms()], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
     }
 
-    /// How many events an endpoint wants and never got, as [`WebhookWrite::ReplayMissed`] has it, and whether there are more than it queues.
+    /// What an endpoint wants and never got, behind `after` or since it was made, for 30 days: 1,000 events at most, for
+    /// [`WebhookWrite::ReplayMissed`], and whether there are more. None if `after` is no event of this vendor's.
     pub fn missed(
         &self,
         vendor: VendorId,
         endpoint: EndpointId,
         after: Option<EventId>,
         now: Moment,
-    ) -> Result<Option<(u32, bool)>, StoreError> {
+    ) -> Result<Option<(Vec<i64>, bool)>, StoreError> {
         let reader = self.0.readers.take()?;
         let Some(after) = place(&reader, vendor, after, 0)? else { return Ok(None) };
-        let missed = outbox::missed(&reader, &vendor.to_string(), &endpoint.to_string(), after, now)?.len();
-        let most = outbox::REPLAY_MOST;
-        Ok(Some((u32::try_from(missed).unwrap_or(most).min(most), missed > most as usize)))
+        let mut missed = outbox::missed(&reader, &vendor.to_string(), &endpoint.to_string(), after, now)?;
+        let more = missed.len() > outbox::REPLAY_MOST as usize;
+        missed.truncate(outbox::REPLAY_MOST as usize);
+        Ok(Some((missed, more)))
     }
 
     /// Why nothing is sent to an endpoint, whoever's it is.

@@ -1,7 +1,8 @@
 //! The task that finds what is due and starts the tries; it owns the places, so neither needs a lock.
 //!
 //! Between two looks it waits for the first of: the outbox's bell, a try that ended, the next moment something is due. What became of
-//! a try is on disk before its place is free, so that no look finds the same event twice.
+//! a try is on disk before its place is free, so that no look finds the same event twice. While the disk takes nothing, nothing new is
+//! sent, and what was sent keeps its place until that is noted: an event is not sent again because a disk is full.
 
 use super::post::{Letter, Postman};
 use super::schedule::{Allowance, JITTER, Pace, wait};
@@ -22,8 +23,8 @@ const PLACES: usize = 256;
 /// Without a reason to look earlier, one looks after this: also for figures, and in case the clock was set.
 const LOOK: Span = Span::from_s(15);
 
-/// After a failure of the store nothing is sent for this long: it could not be noted.
-const PAUSE: Span = Span::from_s(5);
+/// After a failure of the store nothing is sent for this long, and then it is tried again whether something can be noted.
+const PAUSE: Span = if cfg!(test) { Span::from_ms(20) } else { Span::from_s(5) };
 
 /// How often what is long over is forgotten, and how much of it at once, so that other writers need not wait.
 const PRUNE_EVERY: Span = Span::from_s(600);
@@ -43,6 +44,8 @@ pub(super) struct Courier {
     under_way: JoinSet<Done>,
     /// Nothing is sent before this.
     not_before: Option<Moment>,
+    /// The store takes no more until the next start, so nothing is sent either.
+    is_over: bool,
     measured_at: Option<Moment>,
     pruned_at: Option<Moment>,
 }
@@ -72,6 +75,7 @@ impl Courier {
             flows: BTreeMap::new(),
             under_way: JoinSet::new(),
             not_before: None,
+            is_over: false,
             measured_at: None,
             pruned_at: None,
         }
@@ -103,6 +107,15 @@ impl Courier {
             return until;
         }
         self.not_before = None;
+        if self.is_over {
+            return now + LOOK;
+        }
+        if self.store.trouble().is_some() {
+            // Trouble ends with a write that goes through; perhaps nobody else has one.
+            tokio::spawn(write(self.store.clone(), WebhookWrite::Prune(Vec::new())));
+            self.not_before = Some(now + PAUSE);
+            return now + PAUSE;
+        }
         let store = self.store.clone();
         let measures = self.measured_at.is_none_or(|at| now.since(at) >= LOOK);
         let found = tokio::task::spawn_blocking(move || {
@@ -174,6 +187,7 @@ impl Courier {
         }
         if let Err(error) = done.noted {
             tracing::error!(%error, "a delivery could not be noted; the event will be sent again");
+            self.is_over |= matches!(error, StoreError::Closed | StoreError::Database(_));
             self.not_before = Some(self.clock.now() + PAUSE);
         }
     }
@@ -231,7 +245,7 @@ impl Errand {
         let gave_up = !matches!(outcome, Tried::Delivered | Tried::Failed { retry_at: Some(_), .. });
         let (endpoint, event) = (self.endpoint, self.event);
         let attempt = Attempt { endpoint, event, at, status: answer.ok().map(|status| status.as_u16()), outcome };
-        let noted = write(&self.store, WebhookWrite::Attempted(attempt)).await;
+        let noted = self.note(attempt).await;
         if gave_up {
             let store = self.store.clone();
             match tokio::task::spawn_blocking(move || store.disabled(endpoint)).await {
@@ -240,6 +254,21 @@ impl Errand {
             }
         }
         Done { endpoint, lane: self.lane, pace, noted }
+    }
+}
+
+impl Errand {
+    /// Keeps what became of the try, however long the disk is full or busy.
+    async fn note(&self, attempt: Attempt) -> Result<(), StoreError> {
+        loop {
+            match write(self.store.clone(), WebhookWrite::Attempted(attempt.clone())).await {
+                Err(error @ (StoreError::Full | StoreError::Busy)) => {
+                    tracing::warn!(%error, event.id = %attempt.event, "a delivery cannot be noted yet");
+                    tokio::time::sleep(PAUSE.into()).await;
+                }
+                noted => return noted,
+            }
+        }
     }
 }
 
@@ -252,17 +281,16 @@ async fn prune(store: Store, now: Moment) {
             _ => return, // It is tried again later.
         };
         let is_last = stale.len() < PRUNE as usize;
-        let pruned = write(&store, WebhookWrite::Prune(stale)).await;
+        let pruned = write(store.clone(), WebhookWrite::Prune(stale)).await;
         if is_last || pruned.is_err() {
             return;
         }
     }
 }
 
-async fn write(store: &Store, write: WebhookWrite) -> Result<(), StoreError> {
+async fn write(store: Store, write: WebhookWrite) -> Result<(), StoreError> {
     let (told, outcome) = oneshot::channel();
     let transaction = Transaction { idempotency: None, writes: vec![Write::Webhook(write)] };
-    let store = store.clone();
     // Submitting waits while the queue is full.
     tokio::task::spawn_blocking(move || {
         store.submit(transaction, move |outcome| {

@@ -6,7 +6,8 @@ use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
 use crate::clock::Moment;
 use crate::ids::{CallId, CompanionId, EndpointId, EventId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::Money;
-use crate::store::{Companion, Delivery, Disabled, Endpoint, Outcome, Page, Role, Secret, Transaction, WebhookWrite, Write};
+use crate::store::faults;
+use crate::store::{Companion, Delivery, Disabled, Endpoint, Outcome, Page, Role, Secret, StoreError, Transaction, WebhookWrite, Write};
 use serde_json::Value;
 use std::net::SocketAddr;
 use tempfile::TempDir;
@@ -532,4 +533,36 @@ async fn after_its_secret_was_replaced_both_sign_for_a_while() {
     let alone = webhook_signature(&[[9; 32]], got.header("webhook-id"), timestamp, &got.body);
     assert_eq!(got.header("webhook-signature"), alone);
     webhooks.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_lets_no_event_go_out_twice() {
+    for before_the_start in [false, true] {
+        let house = House::new();
+        let mut receiver = Receiver::new(&[YES]).await;
+        let endpoint = house.endpoint(&receiver.url());
+        house.call(0);
+        let path = house.store.path().to_owned();
+        faults::set(&path, Some(StoreError::Full));
+        if before_the_start {
+            let prune = Write::Webhook(WebhookWrite::Prune(Vec::new()));
+            assert_eq!(house.store.commit(Transaction { idempotency: None, writes: vec![prune] }), Err(StoreError::Full));
+        }
+        let webhooks = house.start(settings());
+        let mut words = Vec::new();
+        if !before_the_start {
+            words.extend(receiver.words(1).await);
+        }
+        // Commands are refused for a second after each of these: time for many looks at what is due.
+        house.until(|_| (faults::refused(&path) >= 3).then_some(())).await;
+        assert!(receiver.got_nothing(), "before the start: {before_the_start}");
+        faults::set(&path, None);
+        words.extend(receiver.words(2 - words.len()).await);
+        assert_eq!(words, ["call.created", "call.started"]);
+        house.until(|house| (house.shown(endpoint).pending == 0).then_some(())).await;
+        let deliveries = house.store.deliveries(house.vendor, endpoint, Page { after: None, limit: 9 }).unwrap().unwrap();
+        assert_eq!(deliveries.iter().map(|delivery| delivery.attempts).collect::<Vec<_>>(), [1, 1]);
+        webhooks.stop().await;
+        assert!(receiver.got_nothing());
+    }
 }

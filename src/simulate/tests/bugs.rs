@@ -21,6 +21,7 @@ fn hunt(bug: Bug) -> (Settings, &'static [&'static str]) {
         Bug::OrderTwice | Bug::HeartbeatOfEarlierBoot => (true, &["model"]),
         Bug::SharesSwapped => (true, &["accounts", "audit"]),
         Bug::ResolvedTwice => (true, &["model", "facts", "accounts", "audit"]),
+        Bug::OutboxApart => (true, &["audit"]),
         Bug::ReleasedBeforeCapture => (true, &["audit", "accounts", "model"]),
         Bug::SaidTooEarly => (false, &["said_too_early"]),
         Bug::SplitFloored => (false, &["shares"]),
@@ -112,6 +113,7 @@ fn faults_of_the_store_are_found() {
         Bug::SharesSwapped,
         Bug::ResolvedTwice,
         Bug::ReleasedBeforeCapture,
+        Bug::OutboxApart,
     ]);
 }
 

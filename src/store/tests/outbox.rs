@@ -83,6 +83,18 @@ impl Shop {
         self.commit(webhook(WebhookWrite::Attempted(Attempt { endpoint, event, at: when, status, outcome })));
     }
 
+    /// How many events an endpoint missed, and whether there are more.
+    fn missed(&self, endpoint: EndpointId, now: Moment) -> (usize, bool) {
+        let (events, more) = self.store.missed(self.vendor, endpoint, None, now).unwrap().unwrap();
+        (events.len(), more)
+    }
+
+    /// Looks for what an endpoint missed and lets it be sent again, as a request does.
+    fn replay_missed(&self, endpoint: EndpointId, at: Moment) {
+        let (events, _) = self.store.missed(self.vendor, endpoint, None, at).unwrap().unwrap();
+        self.commit(webhook(WebhookWrite::ReplayMissed { vendor: self.vendor, endpoint, events, at }));
+    }
+
     fn shown(&self, endpoint: EndpointId) -> Endpoint {
         self.store.endpoint(self.vendor, endpoint).unwrap().unwrap()
     }
@@ -213,15 +225,15 @@ fn an_endpoint_is_disabled_when_an_event_is_given_up_and_nothing_came_through_me
     assert_eq!(shop.due(dead, at(200_000)), []);
     let refused = [
         WebhookWrite::Test { vendor: shop.vendor, endpoint: dead, event: EventId::new(shop.uuid()), at: later },
-        WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: dead, after: None, at: later },
+        WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: dead, events: vec![1], at: later },
     ];
     for write in refused {
         assert_eq!(shop.store.commit(webhook(write)), Ok(Outcome::Refused(Refusal::EndpointDisabled)));
     }
     shop.commit(webhook(WebhookWrite::Enable { vendor: shop.vendor, endpoint: dead }));
     assert_eq!(shop.shown(dead).pending, 18, "what was on its way is again");
-    assert_eq!(shop.store.missed(shop.vendor, dead, None, later), Ok(Some((9, false))));
-    shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: dead, after: None, at: later }));
+    assert_eq!(shop.missed(dead, later), (9, false));
+    shop.replay_missed(dead, later);
     assert_eq!(shop.shown(dead).pending, 27);
     for left in [3; 9] {
         let due = shop.due(dead, at(200_000));
@@ -267,7 +279,7 @@ fn an_endpoint_gets_what_it_chose_and_a_replay_whatever_it_names() {
     shop.commit(webhook(WebhookWrite::Replay { vendor, event: ended, endpoint: None, at: at(100_000) }));
     let due = shop.due(endpoint, at(100_000));
     assert_eq!(due.iter().map(|due| (due.event, due.attempts)).collect::<Vec<_>>(), [(ended, 0)]);
-    shop.commit(webhook(WebhookWrite::ReplayMissed { vendor, endpoint, after: None, at: at(100_000) }));
+    shop.replay_missed(endpoint, at(100_000));
     assert_eq!(shop.shown(endpoint).pending, 1, "nothing else was missed");
 }
 
@@ -302,7 +314,7 @@ fn endpoints_are_their_vendors_own_and_not_too_many() {
         WebhookWrite::Rotate { vendor: stranger, endpoint, secret: Secret([1; 32]), old_until: at(9) },
         WebhookWrite::Enable { vendor: stranger, endpoint },
         WebhookWrite::Test { vendor: stranger, endpoint, event: EventId::new(shop.uuid()), at: at(0) },
-        WebhookWrite::ReplayMissed { vendor: stranger, endpoint, after: None, at: at(0) },
+        WebhookWrite::ReplayMissed { vendor: stranger, endpoint, events: vec![1], at: at(0) },
     ] {
         assert_eq!(shop.store.commit(webhook(write.clone())), Ok(Outcome::Refused(Refusal::NoEndpoint)), "{write:?}");
     }
@@ -365,7 +377,7 @@ fn what_is_long_over_is_forgotten_bit_by_bit_and_what_is_pending_is_not() {
     shop.commit(webhook(WebhookWrite::Prune((1..=9).map(|event| (kept, event)).collect())));
     assert_eq!(shop.shown(kept).pending, 8);
     // What was forgotten is not missed.
-    assert_eq!(shop.store.missed(shop.vendor, kept, None, month), Ok(Some((0, false))));
+    assert_eq!(shop.missed(kept, month), (0, false));
     shop.assert_adds_up();
 }
 
@@ -378,20 +390,76 @@ fn a_replay_queues_so_many_at_once_and_the_next_one_goes_on_there() {
     }
     shop.commit(webhook(WebhookWrite::Change { vendor: shop.vendor, endpoint, change: Change { words: Some(None), ..Change::default() } }));
     let replay = || {
-        let missed = shop.store.missed(shop.vendor, endpoint, None, at(1)).unwrap();
-        shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint, after: None, at: at(1) }));
+        let missed = shop.missed(endpoint, at(1));
+        shop.replay_missed(endpoint, at(1));
         (missed, shop.shown(endpoint).pending)
     };
     assert_eq!(shop.shown(endpoint).pending, 112);
-    assert_eq!(replay(), (Some((896, false)), 1008));
+    assert_eq!(replay(), ((896, false), 1008));
     let other = shop.endpoint(None);
-    let missed = shop.store.missed(shop.vendor, other, None, at(1)).unwrap();
-    assert_eq!(missed, Some((1000, true)));
+    assert_eq!(shop.missed(other, at(1)), (1000, true));
     for left in [1000, 1008, 1008] {
-        shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: other, after: None, at: at(1) }));
+        shop.replay_missed(other, at(1));
         assert_eq!(shop.shown(other).pending, left);
     }
     assert_eq!(shop.due(other, at(100_000)).len(), 100, "a call each, as far as asked for");
+    // However many are handed over, the writer is busy with so many at most.
+    let third = shop.endpoint(None);
+    shop.commit(webhook(WebhookWrite::ReplayMissed { vendor: shop.vendor, endpoint: third, events: (1..=1008).collect(), at: at(1) }));
+    assert_eq!(shop.shown(third).pending, 1000);
+}
+
+#[test]
+fn what_came_through_between_the_look_and_the_writing_is_not_sent_again() {
+    let shop = Shop::new();
+    shop.whole_call();
+    let endpoint = shop.endpoint(None);
+    let later = at(100_000);
+    let (events, _) = shop.store.missed(shop.vendor, endpoint, None, later).unwrap().unwrap();
+    assert_eq!(events, (1..=9).collect::<Vec<_>>());
+    let replay = |endpoint, vendor| WebhookWrite::ReplayMissed { vendor, endpoint, events: events.clone(), at: later };
+    shop.commit(webhook(replay(endpoint, shop.vendor)));
+    let first = shop.due(endpoint, later)[0].event;
+    shop.attempt(endpoint, first, later, Tried::Delivered);
+    shop.commit(webhook(replay(endpoint, shop.vendor)));
+    assert_eq!((shop.shown(endpoint).pending, shop.due(endpoint, later)[0].event == first), (8, false));
+    // Nor is what is another vendor's, or not wanted any more.
+    let stranger = VendorId::new(shop.uuid());
+    shop.commit(of(vec![Write::AddVendor { id: stranger, name: "Stranger".to_owned(), key_hash: [2; 32], at: at(0) }]));
+    let theirs = Endpoint { vendor: stranger, ..shop.new_endpoint(None) };
+    let choosy = shop.endpoint(Some(&["call.ended"]));
+    let id = theirs.id;
+    shop.commit(webhook(WebhookWrite::Add { endpoint: Box::new(theirs), most: 1 }));
+    shop.commit(webhook(replay(id, stranger)));
+    shop.commit(webhook(replay(choosy, shop.vendor)));
+    assert_eq!(shop.store.endpoint(stranger, id).unwrap().unwrap().pending, 0);
+    assert_eq!(shop.shown(choosy).pending, 1);
+}
+
+#[test]
+fn how_long_a_vendor_has_been_there_costs_a_replay_nothing() {
+    let shop = Shop::new();
+    let old = shop.endpoint(Some(&["call.nothing"]));
+    let month = at(100_000) + Span::from_s(31 * 24 * 3600);
+    let young = Endpoint { created_at: month, ..shop.new_endpoint(None) };
+    let (young, of_young) = (young.id, young);
+    shop.commit(webhook(WebhookWrite::Add { endpoint: Box::new(of_young), most: 16 }));
+    let steps = || {
+        let file = Connection::open(shop.path()).unwrap();
+        [(old, month), (young, at(100_000))].map(|(endpoint, now)| {
+            let mut select = file.prepare(super::super::outbox::MISSED).unwrap();
+            let oldest = (now - super::super::outbox::KEPT).unix_ms();
+            let given = rusqlite::params![endpoint.to_string(), shop.vendor.to_string(), 0, oldest, 1001];
+            assert!(!select.exists(given).unwrap());
+            select.get_status(rusqlite::StatementStatus::VmStep)
+        })
+    };
+    shop.whole_call();
+    let few = steps();
+    for _ in 0..9 {
+        shop.whole_call();
+    }
+    assert_eq!(steps(), few);
 }
 
 #[test]
