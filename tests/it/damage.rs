@@ -31,7 +31,7 @@ async fn a_damaged_journal_stops_nothing_but_its_own_call() {
         database.execute_batch("DROP TRIGGER journal_update").unwrap();
         // One digit, and the pause begins a day after its end.
         let sql = "UPDATE journal SET fact = json_set(fact, '$.since_ms', json_extract(fact, '$.since_ms') + 86400000)
-                   WHERE call = ?1 AND seq = (SELECT min(seq) FROM journal WHERE call = ?1 AND fact LIKE '%"paused"%')";
+                   WHERE call = ?1 AND seq = (SELECT min(seq) FROM journal WHERE call = ?1 AND fact LIKE '%paused%')";
         assert_eq!(database.execute(sql, [&call.id]), Ok(1));
     }
     for path in [format!("/v1/calls/{}", call.id), format!("/v1/calls/{}/receipt", call.id), "/v1/calls".to_owned()] {
