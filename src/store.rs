@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `heartbeat`, `ballast` | what a crash leaves proved; room for the last words on a full disk |
 //! | `open` | the file, its lock, version and settings |
+//! | `log` | whether the write-ahead log is damaged where SQLite would not say so |
 //! | `in_line`, `disk` | the same without threads, on a simulated disk |
 //! | `writer` | the thread and its groups |
 //! | `apply` | one transaction: all or nothing |
@@ -35,6 +36,7 @@ mod heartbeat;
 mod in_line;
 mod journal;
 mod ledger;
+mod log;
 mod open;
 mod outbox;
 mod policy_row;
@@ -178,6 +180,8 @@ impl Store {
 
     /// Works off the queue and ends the writer; afterwards every transaction gets [`StoreError::Closed`]. Reads go on.
     pub fn close(&self) {
+        // The last connection to go brings the log into the database, so that one whole file is left.
+        self.0.readers.close_idle();
         if let Some(writer) = &self.0.writer {
             writer.close();
         }

@@ -115,7 +115,7 @@ impl Watch {
         let shares = (order.companion_share, order.vendor_share);
         let due = oracle::shares(charge, core.terms().shares.companion_bps);
         expect(shares == due, "shares", || format!("{id}: {charge} is shared as {shares:?} and not as {due:?}"))?;
-        self.check_time(core, order, now, &held)
+        self.check_time(core, order, now, held)
     }
 
     fn check_time(&mut self, core: &Call, order: &SettleOrder, now: Moment, held: &[i64]) -> Result<(), Breach> {

@@ -129,9 +129,9 @@ impl Findings {
     }
 }
 
-/// SQLite's own check: pages, types, and the tables' CHECKs.
+/// SQLite's own check: pages, types, the tables' CHECKs, and that what is looked up by a key is found by it (which `quick_check` leaves out).
 fn check_file(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
-    let mut check = connection.prepare("PRAGMA quick_check")?;
+    let mut check = connection.prepare("PRAGMA integrity_check")?;
     for line in check.query_map([], |row| row.get::<_, String>(0))? {
         match line {
             Ok(line) => findings.expect(line == "ok", "file", "database", || line.clone()),

@@ -4,7 +4,7 @@
 
 use super::ballast::Ballast;
 use super::schema::{self, Kind, LATEST};
-use super::{StoreError, rows, signatures};
+use super::{StoreError, log, rows, signatures};
 use crate::clock::Clock;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -45,6 +45,13 @@ pub enum OpenError {
     /// Linked with a SQLite that can corrupt a WAL (before 3.51.3, sqlite.org/wal.html#walresetbug).
     #[error("SQLite 3.51.3 or later is needed, this is {found}")]
     Sqlite { found: &'static str },
+    /// The write-ahead log is damaged before its end, and SQLite would leave out what follows.
+    #[error(
+        "the database's write-ahead log {} is damaged: {commits} commits behind the damage would be lost; nothing was changed. \
+         Restore the database with its log from a copy, or take the log away to do without all that is only there",
+        .log.display()
+    )]
+    Log { log: PathBuf, commits: u64 },
     /// The operating system refused.
     #[error("cannot open {}: {error}", .path.display())]
     Io { path: PathBuf, error: String },
@@ -93,6 +100,7 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
         }
         let path = real_path(path)?;
         let _turn = take_turn(&path)?;
+        check_log(&path)?;
         return match schema::kind(&reader(&path)?)? {
             Kind::Ours(LATEST) => Ok(Opened { path, writer: None, lock: None, ballast: None }),
             Kind::Ours(found) if found > LATEST => Err(OpenError::Newer { found }),
@@ -104,6 +112,7 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Opened, OpenError> {
     let path = real_path(path)?;
     let _turn = take_turn(&path)?;
     let mut lock = if role == Role::Server { Some(ServerLock::take(&path)?) } else { None };
+    check_log(&path)?;
     let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     match schema::kind(&connection)? {
         Kind::Ours(found) if found > LATEST => return Err(OpenError::Newer { found }),
@@ -136,6 +145,16 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
     // The secret of a signing key that ended does not stay in the file.
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     schema::migrate(connection)
+}
+
+/// Before SQLite looks at the log and cuts it off where it is damaged.
+fn check_log(database: &Path) -> Result<(), OpenError> {
+    let log = log::beside(database);
+    match log::lost_commits(&log) {
+        Ok(0) => Ok(()),
+        Ok(commits) => Err(OpenError::Log { log, commits }),
+        Err(error) => Err(io_error(&log, &error)),
+    }
 }
 
 /// A connection that can only read.

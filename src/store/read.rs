@@ -71,6 +71,13 @@ impl Readers {
         Self { path, pool: Mutex::default(), returned: Condvar::new() }
     }
 
+    /// Closes what nobody uses at present.
+    pub(super) fn close_idle(&self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.open -= pool.idle.len();
+        pool.idle.clear();
+    }
+
     /// Waits for a free connection. A thread that has one must not ask for another.
     pub(super) fn take(&self) -> Result<Reader<'_>, StoreError> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);

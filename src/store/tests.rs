@@ -2,15 +2,18 @@
 
 mod audit;
 mod commands;
+mod failing;
 mod flips;
 mod format;
 mod groups;
+mod log;
 mod model;
 mod opening;
 mod outbox;
 mod recovery;
 mod refunds;
 mod signatures;
+mod trap;
 
 use super::*;
 use crate::billing::{Bearer, Conditions, Kind, Returned};
