@@ -3,7 +3,7 @@
 //! This is where a call's words are put into billing's, which knows none of them.
 
 use super::effect::SettleOrder;
-use super::record;
+use super::record::{self, RecordError};
 use crate::billing::{self, Rating, Segment, Settlement};
 use crate::call::{Call, EndReason, Fault, State, Terms};
 use crate::clock::{Moment, Span};
@@ -24,10 +24,11 @@ pub(super) struct Bill {
 
 /// Settles a call that has just ended; none while it is open, and none a second time.
 pub(super) fn settle(call: &mut Call) -> Option<SettleOrder> {
-    if !matches!(call.state(), State::Ended { .. }) {
-        return None;
-    }
-    let bill = bill(call)?;
+    let State::Ended { reason, at_fault, at } = call.state() else { return None };
+    let bill = metered(call, reason, at_fault);
+    // A call that has ended must be settled: a difference would stop no server that carries others. No record is made again of it,
+    // so the audit finds it.
+    debug_assert_eq!(bill.delivered, call.delivered(at), "the meter and the machine disagree about {}", call.id());
     let holds: Vec<(HoldId, i64)> = call.holds().iter().copied().zip(call.amounts().iter().copied()).collect();
     let order = SettleOrder {
         captures: billing::capture(bill.rating.charge.amount, &holds),
@@ -41,22 +42,28 @@ pub(super) fn settle(call: &mut Call) -> Option<SettleOrder> {
     Some(order)
 }
 
-/// The bill of a call; none while it is open.
-pub(super) fn bill(call: &Call) -> Option<Bill> {
+/// The bill of a call that has ended. Its facts may come from a disk, so nothing is taken for granted about them.
+pub(super) fn bill(call: &Call) -> Result<Bill, RecordError> {
     let (reason, at_fault, at) = match call.state() {
         State::Ended { reason, at_fault, at } | State::Settled { reason, at_fault, at, .. } => (reason, at_fault, at),
-        State::Connecting | State::Live { .. } | State::Paused { .. } => return None,
+        State::Connecting | State::Live { .. } | State::Paused { .. } => return Err(RecordError::Open),
     };
+    let bill = metered(call, reason, at_fault);
+    // The machine and the meter count by themselves; a difference would be money.
+    let machine = call.delivered(at);
+    if bill.delivered == machine { Ok(bill) } else { Err(RecordError::Meter { meter: bill.delivered, machine }) }
+}
+
+/// What the meter says an end comes to.
+fn metered(call: &Call, reason: EndReason, at_fault: Fault) -> Bill {
     let segments = billing::segments(call.marks(None));
     let delivered = billing::delivered(&segments);
-    // The machine and the meter count by themselves; a difference would be money.
-    assert_eq!(delivered, call.delivered(at), "the meter and the machine disagree about {}", call.id());
     let terms = call.terms();
     let was_live = call.started_at().is_some().then_some(delivered);
     let settlement = terms.policy.settlement(terms.sold.kind(), reason, at_fault, was_live, terms.sold.conditions().grace_s);
     let rating = billing::rate(&terms.sold, settlement, call.amounts(), &segments);
     let shares = split(terms, rating.charge.amount);
-    Some(Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] })
+    Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] }
 }
 
 /// The companion's part of what the booking sets aside: of a block, of the flat price, of a metered call's first hold.
@@ -65,18 +72,18 @@ pub(super) fn pay(terms: &Terms) -> Money {
 }
 
 /// What the call would be charged if it ended at `now` and were settled as rated, and the companion's part of it; once it
-/// ended, what it was.
+/// is settled, what it was.
 pub(super) fn so_far(call: &Call, now: Moment) -> (Money, Money) {
     let terms = call.terms();
-    let (charge, share) = match bill(call) {
-        Some(bill) => (bill.rating.charge, bill.companion_share),
-        None => {
+    let charge = match call.state() {
+        State::Settled { charge, .. } => charge,
+        State::Ended { reason, at_fault, .. } => metered(call, reason, at_fault).rating.charge,
+        State::Connecting | State::Live { .. } | State::Paused { .. } => {
             let segments = billing::segments(call.marks(Some(now)));
-            let rating = billing::rate(&terms.sold, Settlement::AsRated, call.amounts(), &segments);
-            (rating.charge, split(terms, rating.charge.amount)[0])
+            billing::rate(&terms.sold, Settlement::AsRated, call.amounts(), &segments).charge
         }
     };
-    (charge, Money::new(share, terms.hold.currency))
+    (charge, Money::new(split(terms, charge.amount)[0], terms.hold.currency))
 }
 
 /// The companion's and the vendor's part.

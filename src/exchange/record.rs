@@ -26,18 +26,26 @@ pub enum RecordError {
     /// The facts give no call.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The facts contradict each other: its meter and its states give another time delivered.
+    #[error("its meter gives {} ms delivered and its states {} ms", meter.ms(), machine.ms())]
+    Meter {
+        /// By its marks.
+        meter: Span,
+        /// By its states.
+        machine: Span,
+    },
 }
 
 /// The record of an ended call: canonical JSON, closed by the SHA-256 of itself without the field `hash`.
 pub fn record(journal: &Journal) -> Result<String, RecordError> {
     let call = Call::replay(journal)?;
-    Ok(record_of(&call, &bill(&call).ok_or(RecordError::Open)?))
+    Ok(record_of(&call, &bill(&call)?))
 }
 
 /// The client's receipt of an ended call: canonical JSON that names its record by `record_hash`.
 pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
     let call = Call::replay(journal)?;
-    let bill = bill(&call).ok_or(RecordError::Open)?;
+    let bill = bill(&call)?;
     let (_, hash) = hashed(&call, &bill);
     let mut shown = common(&call, &bill);
     shown.insert("receipt_version".into(), version(&call).into());

@@ -6,7 +6,7 @@ mod script;
 
 use super::*;
 use crate::billing::{Conditions, HoldError, Kind, Plan};
-use crate::call::{Entry, Journal, Limits, Medium, Policy, Shares};
+use crate::call::{EndReason, Entry, Fact, Fault, Journal, Limits, Medium, Policy, Shares};
 use crate::clock::Span;
 use crate::ids::{CompanionId, PlanId, TokenId, VendorId};
 use crate::money::{Currency, Money};
@@ -202,4 +202,32 @@ fn a_journal_that_no_call_wrote_is_refused() {
     assert_eq!(replay(&[created.clone(), ended, entry(3, Fact::Started)]), Err(ReplayError::OutOfPlace { seq: 3 }));
     let before = Entry { seq: 2, at: BOOKED - Span::from_ms(1), fact: Fact::Started };
     assert_eq!(replay(&[created, before]), Err(ReplayError::OutOfPlace { seq: 2 }));
+}
+
+#[test]
+fn facts_that_contradict_each_other_give_no_record_and_stop_nobody() {
+    let (call, created) = book(call_id(), terms(Span::from_s(900), 2000), hold_id(1), BOOKED).unwrap();
+    let at = |s| BOOKED + Span::from_s(s);
+    let (charge, refund) = (Money::new(2000, cny()), Money::new(0, cny()));
+    let journal = |since| {
+        let facts = [
+            (10, Fact::Started),
+            (30, Fact::Paused { cause: Fault::Client, since }),
+            (40, Fact::Resumed),
+            (60, Fact::Ended { reason: EndReason::ClientLeft, at_fault: Fault::Client }),
+            (60, Fact::Settled { charge, refund }),
+        ];
+        let rest = (2..).zip(facts).map(|(seq, (s, fact))| Entry { seq, at: at(s), fact });
+        Journal { call: call.id(), entries: std::iter::once(created.clone()).chain(rest).collect() }
+    };
+    assert!(record(&journal(at(30))).is_ok());
+    // A pause that begins after it is over.
+    let damaged = journal(at(50));
+    let error = RecordError::Meter { meter: Span::from_s(50), machine: Span::from_s(60) };
+    assert_eq!((record(&damaged), receipt(&damaged)), (Err(error), Err(error)));
+    let call = Call::replay(&damaged).unwrap();
+    assert_eq!(View::of(&call, at(100)).spent, charge);
+    // Nor does one that is not settled.
+    let open = Journal { entries: damaged.entries[..5].to_vec(), ..damaged };
+    View::of(&Call::replay(&open).unwrap(), at(100));
 }

@@ -394,14 +394,16 @@ impl Errand {
 
 /// A call as its journal has it. May wait for the disk.
 pub(super) fn read_call(store: &Store, id: CallId) -> Result<Option<Call>, WireRefused> {
-    let Some(journal) = store.journal(id).map_err(|error| wire::of_store_error(&error))? else { return Ok(None) };
-    match Call::replay(&journal) {
-        Ok(call) => Ok(Some(call)),
-        Err(why) => {
-            tracing::error!(call.id = %id, %why, "the journal of {id} cannot be read: {why}");
-            Err(wire::refused(Code::Internal, "this call's journal cannot be read; it is in the server's log", None))
-        }
-    }
+    let unreadable = |why: String| {
+        tracing::error!(call.id = %id, %why, "the journal of {id} cannot be read: {why}");
+        wire::refused(Code::Internal, format!("the journal of {id} cannot be read; why is in the server's log"), None)
+    };
+    let journal = store.journal(id).map_err(|error| match error {
+        StoreError::Broken(why) => unreadable(why),
+        error => wire::of_store_error(&error),
+    })?;
+    let Some(journal) = journal else { return Ok(None) };
+    Call::replay(&journal).map(Some).map_err(|why| unreadable(why.to_string()))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::call::Journal;
 use rusqlite::{Connection, ErrorCode, Row};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,12 +85,29 @@ pub(super) fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result
 
 fn check_rows(connection: &Connection, rebuild: Rebuild<'_>, findings: &mut Findings) -> Result<Vec<Book>, StoreError> {
     check_references(connection, findings)?;
-    check_ledger(connection, findings)?;
-    returns::check(connection, findings)?;
-    calls::check(connection, rebuild, findings)?;
+    guarded("ledger", findings, |findings| check_ledger(connection, findings))?;
+    guarded("returned", findings, |findings| returns::check(connection, findings))?;
+    guarded("call", findings, |findings| calls::check(connection, rebuild, findings))?;
     check_replies(connection, findings)?;
-    kept::check(connection, findings)?;
-    books::check(connection, findings)
+    guarded("rows", findings, |findings| kept::check(connection, findings))?;
+    let mut books = Vec::new();
+    guarded("books", findings, |findings| {
+        books = books::check(connection, findings)?;
+        Ok(())
+    })?;
+    Ok(books)
+}
+
+/// One check of one place. A row that cannot be read is a finding, and so is one that the check panics at: damage may look like anything,
+/// and what was found before must be told. A failing disk is an error.
+fn guarded(place: &str, findings: &mut Findings, check: impl FnOnce(&mut Findings) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    // Findings are only ever added to: none is left half made.
+    match panic::catch_unwind(AssertUnwindSafe(|| check(&mut *findings))) {
+        Ok(Err(StoreError::Broken(text))) => findings.add("readable", place, text),
+        Ok(done) => done?,
+        Err(_) => findings.add("panicked", place, "its check panicked, at what should never be there"),
+    }
+    Ok(())
 }
 
 #[derive(Default)]

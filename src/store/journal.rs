@@ -106,15 +106,42 @@ fn make_call(connection: &Connection, call: CallId, terms: &Terms, at: Moment) -
 /// The rows of a call's journal in order; none for an unknown call.
 pub(super) fn rows_of(connection: &Connection, call: CallId) -> rusqlite::Result<Vec<Row>> {
     let mut select = connection.prepare_cached("SELECT seq, at, version, fact, hash FROM journal WHERE call = ? ORDER BY seq")?;
-    let row = |row: &rusqlite::Row<'_>| {
-        let seq = row.get::<_, i64>(0)?.cast_unsigned();
-        Ok(Row { seq, at: rows::moment(row, 1)?, version: row.get(2)?, fact: row.get(3)?, hash: row.get(4)? })
-    };
-    select.query_map([call.to_string()], row)?.collect()
+    select.query_map([call.to_string()], row_of)?.collect()
 }
 
-/// The journal of a call.
+fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let seq = row.get::<_, i64>(0)?.cast_unsigned();
+    Ok(Row { seq, at: rows::moment(row, 1)?, version: row.get(2)?, fact: row.get(3)?, hash: row.get(4)? })
+}
+
+/// The journal of a call, or that it is broken: a chain that does not hold together is nobody's to work with. None for an unknown call.
 pub(super) fn read(connection: &Connection, call: CallId) -> Result<Option<Journal>, StoreError> {
-    let entries = rows_of(connection, call)?.iter().map(Row::entry).collect::<Result<Vec<_>, _>>()?;
-    Ok(if entries.is_empty() { None } else { Some(Journal { call, entries }) })
+    // In one statement, so that it is of one moment.
+    let mut select = connection.prepare_cached(
+        "SELECT journal.seq, journal.at, version, fact, hash, call.seq, head FROM call LEFT JOIN journal ON journal.call = call.id
+         WHERE call.id = ? ORDER BY journal.seq",
+    )?;
+    let mut rows = select.query([call.to_string()])?;
+    let broken = |why: String| StoreError::Broken(format!("the journal of {call}: {why}"));
+    let (mut entries, mut head, mut end) = (Vec::new(), START, None);
+    while let Some(row) = rows.next()? {
+        end = Some((row.get::<_, i64>(5)?.cast_unsigned(), row.get::<_, Hash>(6)?));
+        if row.get::<_, Option<i64>>(0)?.is_none() {
+            break;
+        }
+        let row = row_of(row)?;
+        let seq = entries.len() as u64 + 1;
+        if row.seq != seq || row.hash != row.expected_hash(call, &head) {
+            return Err(broken(format!("fact {seq} is missing or was changed")));
+        }
+        head = row.hash;
+        entries.push(row.entry().map_err(|error| broken(error.to_string()))?);
+    }
+    match end {
+        None => Ok(None),
+        Some(end) if entries.is_empty() || end != (entries.len() as u64, head) => {
+            Err(broken(format!("it should end with fact {} and ends with fact {}", end.0, entries.len())))
+        }
+        Some(_) => Ok(Some(Journal { call, entries })),
+    }
 }

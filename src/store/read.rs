@@ -192,7 +192,7 @@ impl Store {
         self.one(sql, [id.to_string(), vendor.to_string()], |row| row.get(0))
     }
 
-    /// The journal of a call, whoever sold it (its first fact tells).
+    /// The journal of a call, whoever sold it (its first fact tells). [`StoreError::Broken`] names a call whose chain of hashes is broken.
     pub fn journal(&self, id: CallId) -> Result<Option<Journal>, StoreError> {
         let reader = self.0.readers.take()?;
         journal::read(&reader, id)

@@ -20,7 +20,7 @@ const SILENCE: Duration = Duration::from_millis(700);
 const SHORT: &str = "[call]\nmedia_timeout_s = 1\nquiet_timeout_s = 1\npause_limit_s = 3";
 
 /// Both join with the tokens of the call, whatever happened to earlier peers, and hear each other.
-async fn talk(server: &Server, call: &Booked) -> (Peer, Peer) {
+pub(crate) async fn talk(server: &Server, call: &Booked) -> (Peer, Peer) {
     let mut peers = Vec::new();
     for (token, says) in [(&call.client, b"client".as_slice()), (&call.companion, b"companion")] {
         let mut peer = Peer::new(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm).await;

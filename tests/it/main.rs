@@ -4,6 +4,7 @@ mod bench;
 mod bot;
 mod calls;
 mod crash;
+mod damage;
 mod media;
 mod money;
 mod opening;

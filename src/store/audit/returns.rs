@@ -1,7 +1,7 @@
 //! The audit of what went back: of a call never more than was captured, its parts as the rule divides them, and every account's
 //! postings numbered and summed line by line.
 
-use super::Findings;
+use super::{Findings, guarded};
 use crate::billing::{Parts, Returned};
 use crate::ids::CallId;
 use crate::money::Money;
@@ -13,10 +13,7 @@ pub(super) fn check(connection: &Connection, findings: &mut Findings) -> Result<
     let mut calls = connection.prepare("SELECT DISTINCT call FROM transfer WHERE bearer IS NOT NULL UNION SELECT call FROM returned")?;
     for call in calls.query_map([], |row| row.get::<_, Option<String>>(0))? {
         let Some(call) = call? else { continue };
-        match check_call(connection, &call, findings) {
-            Err(StoreError::Broken(text)) => findings.add("readable", call, text),
-            other => other?,
-        }
+        guarded(&call, findings, |findings| check_call(connection, &call, findings))?;
     }
     Ok(())
 }

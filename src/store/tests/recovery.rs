@@ -238,3 +238,74 @@ fn a_second_server_is_refused_and_tools_and_auditors_are_not() {
     assert_eq!(Store::open(&shop.path(), Role::Auditor).unwrap().audit(&record), Ok(vec![]));
     assert_eq!(shop.wallet("c"), (5, 0));
 }
+
+/// Lets `sql` change what no server would; the guards stay away.
+fn behind_the_back(shop: &Shop, sql: &str, call: CallId) {
+    let connection = rusqlite::Connection::open(shop.path()).unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    for guard in ["journal_update", "journal_delete", "call_settles_once"] {
+        connection.execute_batch(&format!("DROP TRIGGER IF EXISTS {guard}")).unwrap();
+    }
+    assert_eq!(connection.execute(sql, [call.to_string()]), Ok(1), "{sql}");
+}
+
+#[test]
+fn a_journal_that_was_changed_is_not_read_back() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 1000)]));
+    let settled = |shop: &Shop| {
+        let over = shop.start_now("c", 60);
+        shop.commit(shop.settle(&over, &[20]));
+        over.call
+    };
+    let whole = settled(&shop);
+    for sql in [
+        "UPDATE journal SET fact = replace(fact, 'client_left', 'client_lest') WHERE call = ? AND seq = 2",
+        "UPDATE journal SET at = at + 1 WHERE call = ? AND seq = 3",
+        "UPDATE journal SET seq = 4 WHERE call = ? AND seq = 3",
+        "UPDATE journal SET hash = zeroblob(32) WHERE call = ? AND seq = 3",
+        "UPDATE call SET seq = 4 WHERE id = ?",
+        "DELETE FROM journal WHERE call = ? AND seq = 3",
+    ] {
+        let call = settled(&shop);
+        behind_the_back(&shop, sql, call);
+        match shop.store.journal(call) {
+            Err(StoreError::Broken(why)) => assert!(why.contains(&call.to_string()), "{why}"),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+    assert!(shop.store.journal(whole).unwrap().is_some());
+    assert_eq!(shop.store.journal(CallId::new(shop.uuid())), Ok(None));
+}
+
+#[test]
+fn a_check_that_panics_is_a_finding_and_hides_no_other() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 1000)]));
+    let [changed, strange, last] = std::array::from_fn(|_| {
+        let over = shop.start_now("c", 60);
+        shop.commit(shop.settle(&over, &[20]));
+        over.call
+    });
+    for call in [changed, last] {
+        behind_the_back(&shop, "UPDATE journal SET at = at + 1 WHERE call = ? AND seq = 2", call);
+    }
+    // A journal whose chain is broken is not asked for its record at all.
+    let rebuild = move |journal: &Journal| {
+        assert!(journal.call != changed && journal.call != last, "{} is broken", journal.call);
+        assert!(journal.call != strange, "this is never there");
+        record(journal)
+    };
+    let check = |findings: Vec<super::super::Finding>| {
+        let of = |call: CallId| -> Vec<&str> {
+            findings.iter().filter(|finding| finding.place == call.to_string()).map(|finding| finding.rule).collect()
+        };
+        assert!(of(changed).contains(&"journal_hash") && of(last).contains(&"journal_hash"), "{findings:?}");
+        assert!(!of(changed).contains(&"panicked") && !of(last).contains(&"panicked"), "{findings:?}");
+        assert_eq!(of(strange), ["panicked"], "{findings:?}");
+    };
+    check(shop.store.audit(&rebuild).unwrap());
+    let (tell, told) = channel();
+    let _background = shop.store.audit_in_background(rebuild, move |findings| tell.send(findings).unwrap()).unwrap();
+    check(told.recv().unwrap().unwrap());
+}
