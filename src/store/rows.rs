@@ -64,7 +64,8 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();
         let Some(failure) = error.sqlite_error() else {
-            return Self::Broken(text);
+            // A column or row that is not there, or not of its type: a damaged file, mostly.
+            return Self::Broken(format!("in the database is what lull does not write: {text}"));
         };
         match (failure.code, failure.extended_code) {
             // The index of the write-ahead log could not grow: on a full disk this comes before SQLITE_FULL.
