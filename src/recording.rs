@@ -1,0 +1,1 @@
+//! The sound of one party, encrypted, on disk.

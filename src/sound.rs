@@ -1,0 +1,1 @@
+//! Worker threads beside the media plane: what is heard, faded, played and recorded.
