@@ -75,7 +75,7 @@ impl Call {
 
     /// What the client is taken for now.
     pub fn verdict(&self) -> Option<Verdict> {
-        self.heard.or(self.verdict.map(|(_, verdict)| verdict))
+        self.heard.or(self.verdict).map(|(_, verdict)| verdict)
     }
 
     /// The companion should say something softly: no answer is a sign of sleep.
@@ -106,11 +106,11 @@ impl Call {
     }
 
     fn due_fact(&self) -> Option<(Moment, Due)> {
-        let heard = self.heard?;
+        let (heard_at, heard) = self.heard?;
         match self.verdict {
             Some((_, known)) if known.state == heard.state => None,
-            Some((at, _)) => Some((at + STEADY, Due::Sleep(heard))),
-            None => Some((self.last_at(), Due::Sleep(heard))),
+            Some((at, _)) => Some((heard_at.max(at + STEADY), Due::Sleep(heard))),
+            None => Some((heard_at, Due::Sleep(heard))),
         }
     }
 
@@ -147,7 +147,7 @@ impl Call {
         }
         let verdict = Verdict { since: verdict.since.min(now), ..verdict };
         let is_news = self.verdict().is_none_or(|known| known.state != verdict.state);
-        self.heard = Some(verdict);
+        self.heard = Some((now, verdict));
         let waker = match (self.state, self.lingering) {
             (_, None) => None,
             // What she said with a tap counts by the tap; a detector that only begins says nothing yet.
@@ -186,7 +186,7 @@ impl Call {
             // Who falters may have been gone since before the landing, and a span that is over cannot be made shorter.
             self.record(now, Fact::Paused { cause, since: silent.max(ran_from) });
         }
-        if by != Waker::Ear && self.heard.is_some_and(|heard| says_sleep(&heard)) {
+        if by != Waker::Ear && self.heard.is_some_and(|(_, heard)| says_sleep(&heard)) {
             self.heard = None;
         }
         self.record(now, Fact::Woken { by });

@@ -168,9 +168,9 @@ pub struct Call {
     pub(super) lingering: Option<Linger>,
     /// When the last one was called off.
     pub(super) woken_at: Option<Moment>,
-    /// In flight: the ear's last verdict, the last tone that was played, whom the waiting sound is on for, whether the ear listens and
+    /// In flight: the ear's last verdict and when it came, the last tone that was played, whom the waiting sound is on for, whether the ear listens and
     /// whether the companion's voice is faded.
-    pub(super) heard: Option<Verdict>,
+    pub(super) heard: Option<(Moment, Verdict)>,
     pub(super) probed_at: Option<Moment>,
     pub(super) waiting: Option<LegId>,
     pub(super) listens: bool,

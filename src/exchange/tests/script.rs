@@ -331,7 +331,8 @@ impl Stage {
         let night = view.night.map_or(String::new(), |night| {
             let sleep = night.verdict.map_or("unknown", |verdict| sleep_word(verdict.state));
             let suggests = if night.wants_a_word { ", say something" } else { "" };
-            format!(", {}{} {sleep}{suggests}", night.phase, clock(" until", night.ends_at).trim_start_matches(','))
+            let until = night.ends_at.map_or(String::new(), |at| format!(" until {}", offset(at)));
+            format!(", {}{until} {sleep}{suggests}", night.phase)
         });
         let spent = match view.rate {
             Some((label, rate)) => format!(", spent {} of {}, {label} {}", view.spent.amount, view.held.amount, rate.amount),
