@@ -8,6 +8,7 @@
 use super::machine::Due;
 use super::{Audio, Call, Cue, Effect, Entry, Fact, Night, Notice, Side, State, Waker, Witness};
 use crate::clock::{Moment, Span};
+use crate::seeded::{self, Bug};
 use crate::sleep::{self, Grounds, Verdict, Why};
 
 /// The linger that the companion's word alone begins: long enough for a tap, also if her page was in the way.
@@ -205,7 +206,7 @@ impl Call {
         let Some(night) = self.terms.night.filter(|_| matches!(self.state, State::Live { .. })) else { return };
         match self.lingering {
             None => {
-                self.record(now, Fact::Lingers { by: Witness::Companion, length: BY_HER_WORD.min(night.linger) });
+                self.record(now, Fact::Lingers { by: Witness::Companion, length: BY_HER_WORD.min(night.linger), verdict: self.verdict() });
                 out.push(Effect::Tell { to: None, notice: Notice::Changed });
             }
             Some(Linger { by: Witness::Ear, .. }) => self.land(true, now, out),
@@ -217,7 +218,7 @@ impl Call {
     /// The client is taken to be asleep.
     pub(super) fn begin_linger(&mut self, at: Moment, out: &mut Vec<Effect>) {
         if let Some(Night { linger, .. }) = self.terms.night {
-            self.record(at, Fact::Lingers { by: Witness::Ear, length: linger });
+            self.record(at, Fact::Lingers { by: Witness::Ear, length: linger, verdict: self.verdict() });
             out.push(Effect::Tell { to: None, notice: Notice::Changed });
         }
     }
@@ -308,7 +309,7 @@ impl Call {
     pub(super) fn take_of_the_night(&mut self, at: Moment, fact: &Fact) {
         match fact {
             Fact::Sleep { verdict } => self.verdict = Some((at, *verdict)),
-            Fact::Lingers { by, length } => self.lingering = Some(Linger { by: *by, since: at, until: at + *length }),
+            Fact::Lingers { by, length, .. } => self.lingering = Some(Linger { by: *by, since: at, until: at + *length }),
             Fact::Woken { by } => {
                 self.lingering = None;
                 self.woken_at = Some(at);
@@ -323,6 +324,7 @@ impl Call {
                 self.verdict = awake.or(known).map(|verdict| (at, verdict));
             }
             // What was heard before is nothing to a server that heard nothing itself; a landing goes on.
+            Fact::Recovered { .. } if seeded::has(Bug::LingerKept) => {}
             Fact::Recovered { .. } => {
                 self.verdict = None;
                 self.heard = None;

@@ -6,6 +6,7 @@ use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 use crate::sleep::Verdict;
 
 /// Where a call is in its life (design.md section 3).
@@ -509,6 +510,7 @@ impl Call {
             Fact::Paused { cause, since } => {
                 [Some(Mark::Stood { since: *since, cause: cause_of(*cause) }), landing.map(|at| Mark::Landed { at })]
             }
+            Fact::Lands { .. } if seeded::has(Bug::LandingBilled) => [None, None],
             Fact::Lands { .. } => {
                 landing = Some(entry.at);
                 [Some(Mark::Landed { at: entry.at }), None]

@@ -311,7 +311,7 @@ impl Stage {
             Fact::Sleep { verdict } => {
                 format!("{}, {}, since {}", sleep_word(verdict.state), why_word(verdict.grounds.why), offset(verdict.since))
             }
-            Fact::Lingers { by, length } => format!("lingers by {by}, {}", seconds(*length)),
+            Fact::Lingers { by, length, .. } => format!("lingers by {by}, {}", seconds(*length)),
             Fact::Lands { confirmed } => (if *confirmed { "lands, confirmed" } else { "lands" }).into(),
             Fact::Woken { by } => format!("woken by {by}"),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
