@@ -451,7 +451,7 @@ impl Crowd {
             }
             Event::Failed(error) => return Err(error.clone().into()),
             Event::Closed => State::Gone,
-            Event::ChannelOpen | Event::Text(_) | Event::Media { .. } | Event::KeyFrameWanted => return Ok(()),
+            Event::ChannelOpen | Event::Text(_) | Event::Media { .. } | Event::Announcement { .. } | Event::KeyFrameWanted => return Ok(()),
         };
         if page.state == State::Joining {
             self.connecting -= 1;

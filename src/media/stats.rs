@@ -32,10 +32,27 @@ pub(crate) enum Loss {
     TooMany,
     /// Not sent: the page reads its TCP connection too slowly.
     SlowReader,
+    /// The copy of a tapped packet: its worker's queue was full. The packet itself was forwarded, unless it was held.
+    TapFull,
+    /// What a worker sent in place of a packet that was not held, was replaced before or came too long ago.
+    Unasked,
 }
 
-const LOSSES: [&str; 11] =
-    ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "kernel", "crowded", "bad_dtls", "too_many", "slow_reader"];
+const LOSSES: [&str; 13] = [
+    "stranger",
+    "bad_stun",
+    "unknown",
+    "alone",
+    "refused",
+    "too_long",
+    "kernel",
+    "crowded",
+    "bad_dtls",
+    "too_many",
+    "slow_reader",
+    "tap_full",
+    "unasked",
+];
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
 
