@@ -4,6 +4,7 @@
 
 use super::AudioError;
 use super::packet::RTP_RATE;
+use bytes::Bytes;
 use opus::{Application, Bitrate, Channels, Encoder};
 use std::f64::consts::{PI, SQRT_2, TAU};
 use std::sync::Arc;
@@ -23,20 +24,14 @@ const LOOP_S: usize = 12;
 /// A sound, coded. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Clip {
-    packets: Arc<[Box<[u8]>]>,
+    packets: Arc<[Bytes]>,
     is_endless: bool,
 }
 
 impl Clip {
-    /// The packet of so many frames after the beginning; nothing after the end. An endless clip begins again.
-    pub fn packet(&self, frame: usize) -> Option<&[u8]> {
-        let index = if self.is_endless { frame % self.packets.len().max(1) } else { frame };
-        self.packets.get(index).map(|packet| &packet[..])
-    }
-
-    /// Packets of 20 ms until it ends, or begins again.
-    pub fn frames(&self) -> usize {
-        self.packets.len()
+    /// Its packets, of 20 ms each, none empty.
+    pub fn packets(&self) -> &Arc<[Bytes]> {
+        &self.packets
     }
 
     /// Whether it begins again.
@@ -123,14 +118,14 @@ fn levelled(samples: Vec<f64>, dbfs: i8) -> Vec<f32> {
     samples.into_iter().map(|sample| (sample * wanted / loudest) as f32).collect()
 }
 
-fn code(samples: &[f32]) -> Result<Vec<Box<[u8]>>, AudioError> {
+fn code(samples: &[f32]) -> Result<Vec<Bytes>, AudioError> {
     let mut encoder = Encoder::new(RTP_RATE, Channels::Mono, Application::Audio)?;
     encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
     let mut packet = [0; MOST_OCTETS];
     let mut packets = Vec::with_capacity(samples.len() / FRAME);
     for frame in samples.chunks_exact(FRAME) {
         let len = encoder.encode_float(frame, &mut packet)?;
-        packets.push(packet[..len].into());
+        packets.push(Bytes::copy_from_slice(&packet[..len]));
     }
     Ok(packets)
 }

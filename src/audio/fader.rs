@@ -5,9 +5,9 @@
 //! was.
 
 use super::AudioError;
-use super::packet::{LONGEST_TICKS, Packet, RTP_RATE, Shape};
+use super::packet::{LONGEST_TICKS, Mode, Packet, RTP_RATE, Shape};
 use crate::clock::Span;
-use opus::{Application, Bitrate, Channels, Decoder, Encoder};
+use opus::{Application, Bitrate, Channels, Decoder, Encoder, Signal};
 
 /// Where the voice is taken for silent, in dB.
 pub const FLOOR_DB: f64 = -60.0;
@@ -77,6 +77,18 @@ impl Fader {
         })
     }
 
+    /// The next packet is another source's: a page was loaded again. The gain goes on where it was.
+    pub fn renew(&mut self) {
+        self.last = None;
+        // It fails for no decoder that was made.
+        let _ = self.decoder.reset_state();
+    }
+
+    /// The gain after the last packet, in dB; nothing once it is silent.
+    pub fn gain_db(&self) -> Option<f64> {
+        (!self.is_silent()).then_some(self.gain)
+    }
+
     /// Whether enough packets have passed for what comes out to take the place of what goes in.
     pub fn is_warm(&self) -> bool {
         self.passed >= WARM_UP
@@ -119,6 +131,10 @@ impl Fader {
             self.bridge(last, packet);
         }
         self.last = Some(Last { index: packet.index, timestamp: packet.timestamp, ticks });
+        // As it came in bandwidth and mode, so that the page's decoder goes on with its memory at the switch.
+        let bandwidth = opus::packet::get_bandwidth(packet.payload).ok()?;
+        let signal = if shape.mode == Mode::Celt { Signal::Music } else { Signal::Voice };
+        self.encoder.set_max_bandwidth(bandwidth).and_then(|()| self.encoder.set_signal(signal)).ok()?;
         let len = self.decoder.decode_float(packet.payload, &mut self.samples[..], false).ok().filter(|len| *len == ticks as usize)?;
         self.turn(len);
         let coded = self.encoder.encode_float(&self.samples[..len], &mut self.packet[..]).ok()?;
@@ -172,13 +188,14 @@ impl Fader {
         match self.motion {
             Motion::Falls(step) => {
                 self.gain -= step * f64::from(ticks);
-                if self.gain <= FLOOR_DB {
+                // Ten minutes of sums are exact to far less than this.
+                if self.gain <= FLOOR_DB + 1e-6 {
                     (self.gain, self.motion) = (FLOOR_DB, Motion::Silent);
                 }
             }
             Motion::Rises(step) => {
                 self.gain += step * f64::from(ticks);
-                if self.gain >= 0.0 {
+                if self.gain >= -1e-6 {
                     (self.gain, self.motion) = (0.0, Motion::Level);
                 }
             }

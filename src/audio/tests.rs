@@ -1,5 +1,7 @@
 //! The pipeline against packets as browsers send them, and as they do not.
 
+mod chiming;
+mod fading;
 mod listening;
 mod placing;
 

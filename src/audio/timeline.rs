@@ -24,7 +24,7 @@ const RESERVE: i64 = 500 * TICKS_PER_MS;
 const PIECE: i64 = 20 * TICKS_PER_MS;
 /// Packets after which the drift of the source's clock is looked at: 10 s of frames of 20 ms.
 const DRIFT_AFTER: u32 = 500;
-/// And how far the beginning is moved then, at most, in ms: 1 in 1,000.
+/// And by how many ms it is adapted then, at most: 1 in 1,000.
 const DRIFT_STEP: i64 = 10;
 
 /// What lies between a packet and what was accounted for before it, in ticks, in this order.
@@ -52,8 +52,10 @@ struct Last {
 
 /// The time of one side, over all its sources.
 pub(super) struct Timeline {
-    /// When position 0 was, as far as the arrivals tell.
+    /// When position 0 is. Here every source is placed by its first arrival, so that errors do not add up.
     origin: Moment,
+    /// By how many ms the present source has fallen behind that since, or run ahead.
+    drift: i64,
     /// Up to here everything is accounted for.
     next: i64,
     last: Option<Last>,
@@ -69,23 +71,20 @@ pub(super) struct Timeline {
 impl Timeline {
     /// Position 0 is at `origin`.
     pub(super) fn new(origin: Moment) -> Self {
-        Self { origin, next: 0, last: None, heard: origin, behind: None, lateness: i64::MAX, counted: 0 }
+        Self { origin, drift: 0, next: 0, last: None, heard: origin, behind: None, lateness: i64::MAX, counted: 0 }
     }
 
-    /// When position 0 was. It moves slowly, with the drift of the source's clock.
+    /// When position 0 was by the clock of the present source: it moves with the drift of that, slowly.
     pub(super) fn origin(&self) -> Moment {
-        self.origin
-    }
-
-    /// Up to here everything is accounted for, in ticks.
-    pub(super) fn next(&self) -> u64 {
-        self.next.unsigned_abs()
+        self.origin + Span::from_ms(self.drift)
     }
 
     /// Places a packet of so many ticks; nothing if its time is over, or far from coming.
     pub(super) fn place(&mut self, packet: &Packet<'_>, ticks: u32) -> Option<Gap> {
         let arrival = self.ticks_at(packet.at);
-        let (mut position, mut missed) = (self.next.max(arrival), 0);
+        let undrifted = arrival + self.drift * TICKS_PER_MS;
+        let anew = self.next.max(undrifted);
+        let (mut position, mut missed) = (anew, 0);
         let mut is_fresh = true;
         if let Some(last) = &self.last {
             // The nearer way round: a timestamp wraps every 24 hours.
@@ -93,29 +92,28 @@ impl Timeline {
             missed = packet.index.saturating_sub(last.index + 1).min(1 << 20) * u64::from(last.ticks) + last.unread;
             is_fresh = false;
         }
-        let is_behind = position < self.next || arrival - position > LATEST;
+        let is_behind = !is_fresh && (position < self.next || arrival - position > LATEST);
         let stays_behind = is_behind && packet.at.since(*self.behind.get_or_insert(packet.at)) >= BURST;
-        if stays_behind || position - arrival > EARLIEST {
-            (position, missed, is_fresh) = (self.next.max(arrival), 0, true);
+        if stays_behind || (!is_fresh && position - arrival > EARLIEST) {
+            (position, missed, is_fresh) = (anew, 0, true);
         }
         if !is_behind || stays_behind {
             self.behind = None;
         }
         let gap = position - self.next;
-        let is_placed = gap >= 0 && position - arrival <= EARLIEST;
+        let is_placed = gap >= 0 && (!is_fresh || position - undrifted <= EARLIEST);
         self.last = Some(Last { index: packet.index, timestamp: packet.timestamp, position, ticks, unread: 0 });
         self.heard = self.heard.max(packet.at);
         if !is_placed {
             return None;
         }
         self.next = position + i64::from(ticks);
-        if !is_fresh {
-            self.follow_drift((arrival - position) / TICKS_PER_MS);
-        }
         let gap = gap.unsigned_abs();
         if is_fresh {
+            self.drift = (undrifted - position) / TICKS_PER_MS;
             return Some(Gap { absent: gap, is_fresh, ..Gap::default() });
         }
+        self.follow_drift((arrival - position) / TICKS_PER_MS);
         let lost = gap.min(missed);
         let rest = gap - lost;
         if rest > LONGEST_DTX {
@@ -162,15 +160,15 @@ impl Timeline {
 
     fn ticks_at(&self, at: Moment) -> i64 {
         // Moments are milliseconds of this age: the product is far from the edge.
-        at.unix_ms().saturating_sub(self.origin.unix_ms()).saturating_mul(TICKS_PER_MS)
+        at.unix_ms().saturating_sub(self.origin().unix_ms()).saturating_mul(TICKS_PER_MS)
     }
 
-    /// Moves the beginning so that the most punctual packets arrive on time, slowly.
+    /// Adapts the drift so that the most punctual packets arrive on time, slowly.
     fn follow_drift(&mut self, lateness: i64) {
         self.lateness = self.lateness.min(lateness);
         self.counted += 1;
         if self.counted >= DRIFT_AFTER {
-            self.origin = self.origin + Span::from_ms(self.lateness.clamp(-DRIFT_STEP, DRIFT_STEP));
+            self.drift += self.lateness.clamp(-DRIFT_STEP, DRIFT_STEP);
             (self.lateness, self.counted) = (i64::MAX, 0);
         }
     }
@@ -188,6 +186,10 @@ mod tests {
 
     fn place(timeline: &mut Timeline, index: u64, timestamp: u32, ms: i64) -> Option<Gap> {
         timeline.place(&Packet { index, timestamp, at: at(ms), payload: &[] }, 960)
+    }
+
+    fn next(timeline: &Timeline) -> u64 {
+        timeline.next.unsigned_abs()
     }
 
     fn begun() -> Timeline {
@@ -224,9 +226,9 @@ mod tests {
             timestamp = timestamp.wrapping_add(step.wrapping_mul(77_777_777));
             let ms = i64::from(step) * 20;
             place(&mut timeline, 7 + u64::from(step), timestamp, ms);
-            assert!(timeline.next() <= (ms as u64 + 2_021) * MS, "{step}: {}", timeline.next() / MS);
+            assert!(next(&timeline) <= (ms as u64 + 2_021) * MS, "{step}: {}", next(&timeline) / MS);
         }
-        assert!(timeline.next() > 30_000 * MS, "and it goes on: {}", timeline.next() / MS);
+        assert!(next(&timeline) > 30_000 * MS, "and it goes on: {}", next(&timeline) / MS);
     }
 
     #[test]
@@ -243,7 +245,7 @@ mod tests {
         }
         assert_eq!(placed[0], (25, 1_000), "500 ms may be a burst");
         assert_eq!(placed.len(), 15);
-        assert_eq!(timeline.next(), 5_800 * MS);
+        assert_eq!(next(&timeline), 5_800 * MS);
     }
 
     #[test]
@@ -255,7 +257,7 @@ mod tests {
             placed += usize::from(place(&mut timeline, 8 + u64::from(step), 5_960 + 960 * step, 2_020 + i64::from(step)).is_some());
         }
         assert_eq!(placed, 26, "those of the last half second and what follows");
-        assert_eq!(timeline.next(), 101 * 20 * MS);
+        assert_eq!(next(&timeline), 101 * 20 * MS);
     }
 
     #[test]
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_follows_the_drift_of_the_sources_clock() {
+    fn time_follows_the_drift_of_the_sources_clock() {
         let mut timeline = begun();
         // 100 in a million slow, eight hours, and at most 30 ms of jitter.
         let packets = 8 * 3600 * 50_u32;
@@ -277,8 +279,12 @@ mod tests {
             let ms = f64::from(step) * 20.0 * 1.0001 + f64::from(step % 7) * 5.0;
             assert_eq!(place(&mut timeline, 7 + u64::from(step), 5_000_u32.wrapping_add(960 * step), ms as i64), Some(Gap::default()));
         }
-        assert_eq!(timeline.next(), u64::from(packets) * 960, "the source's clock rules");
+        assert_eq!(next(&timeline), u64::from(packets) * 960, "the source's clock rules");
         let drift = timeline.origin().since(at(0)).ms();
         assert!((2_850..=2_890).contains(&drift), "{drift}");
+        // A new page is placed by the clock again.
+        timeline.restart();
+        let now = 8 * 3_600_000 + 4_000;
+        assert_eq!(place(&mut timeline, 1, 1, now).map(|gap| gap.absent), Some(4_000 * MS));
     }
 }
