@@ -6,6 +6,7 @@
 mod chime;
 mod fader;
 mod frame;
+mod gate;
 mod listener;
 mod packet;
 mod placer;
@@ -16,6 +17,7 @@ mod track;
 pub use chime::{CLIP_TICKS, Clip, chime, comfort, extended, probe};
 pub use fader::{FLOOR_DB, Fader, RISE, WARM_UP};
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Heard, Missing, SAMPLE_RATE};
+pub use gate::{Activity, Gate};
 pub use listener::Listener;
 pub use packet::{LONGEST_TICKS, Mode, Packet, RTP_RATE, Shape};
 pub use placer::Placer;

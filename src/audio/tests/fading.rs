@@ -142,7 +142,9 @@ fn a_fade_that_is_cancelled_is_over_within_two_seconds() {
             assert!(back - turn <= most_packets, "{name}: {} packets", back - turn);
             let heard = play(out.iter().map(|packet| &packet[..]));
             let levels: Vec<f64> = heard.chunks(960).map(dbfs).collect();
-            assert!(levels[turn + 1..=back].windows(2).all(|two| two[1] > two[0] - 0.5), "{name}: {:?}", &levels[turn + 1..=back]);
+            // Down there a codec counts in steps.
+            let rises = |two: &[f64]| two[1] > two[0] - if two[0] < -60.0 { 2.5 } else { 0.5 };
+            assert!(levels[turn + 1..=back].windows(2).all(rises), "{name}: {:?}", &levels[turn + 1..=back]);
             assert!(levels[back + 1..].iter().all(|level| (level + 20.0).abs() < 3.5), "{name}: {:?}", &levels[back + 1..back + 10]);
             let heard = quick(&heard);
             let (before, after) = (most(&heard, 20..190), most(&heard, turn * 4..1_790));
