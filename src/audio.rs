@@ -5,6 +5,7 @@
 
 mod chime;
 mod fader;
+pub mod features;
 mod frame;
 mod gate;
 mod listener;
@@ -13,6 +14,7 @@ mod placer;
 mod reorder;
 mod timeline;
 mod track;
+mod voice;
 
 pub use chime::{CLIP_TICKS, Clip, chime, comfort, extended, probe};
 pub use fader::{FLOOR_DB, Fader, RISE, WARM_UP};

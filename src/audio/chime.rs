@@ -74,10 +74,11 @@ pub fn comfort(dbfs: i8) -> Result<Clip, AudioError> {
             CHORD.into_iter().map(voice).sum()
         })
         .collect();
-    // Coded twice over: the second time the encoder comes from the end of the first, as a decoder will.
-    let twice = [&samples[..], &samples].concat();
-    let mut packets = code(&levelled(twice, dbfs))?;
-    packets.drain(..packets.len() / 2);
+    // Coded from a second before it begins, which is its end: so will a decoder come to it.
+    let lead = RTP_RATE as usize;
+    let led = [&samples[samples.len() - lead..], &samples].concat();
+    let mut packets = code(&levelled(led, dbfs))?;
+    packets.drain(..lead / FRAME);
     Ok(Clip { packets: packets.into(), is_endless: true })
 }
 
