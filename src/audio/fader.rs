@@ -51,8 +51,10 @@ pub struct Fader {
     encoder: Encoder,
     samples: Box<[f32; LONGEST_TICKS as usize]>,
     packet: Box<[u8; MOST_OCTETS]>,
+    /// Octets of what came out last.
+    coded: usize,
     last: Option<Last>,
-    passed: u32,
+    warmed: u32,
     motion: Motion,
     /// The gain at the end of the last packet, in dB.
     gain: f64,
@@ -70,8 +72,9 @@ impl Fader {
             encoder,
             samples: Box::new([0.0; LONGEST_TICKS as usize]),
             packet: Box::new([0; MOST_OCTETS]),
+            coded: 0,
             last: None,
-            passed: 0,
+            warmed: 0,
             motion: Motion::Level,
             gain: 0.0,
         })
@@ -91,7 +94,7 @@ impl Fader {
 
     /// Whether enough packets have passed for what comes out to take the place of what goes in.
     pub fn is_warm(&self) -> bool {
-        self.passed >= WARM_UP
+        self.warmed >= WARM_UP
     }
 
     /// From the next packet on the voice falls to silence within `fade`.
@@ -138,8 +141,14 @@ impl Fader {
         let len = self.decoder.decode_float(packet.payload, &mut self.samples[..], false).ok().filter(|len| *len == ticks as usize)?;
         self.turn(len);
         let coded = self.encoder.encode_float(&self.samples[..len], &mut self.packet[..]).ok()?;
-        self.passed = self.passed.saturating_add(1);
-        Some(&self.packet[..coded])
+        self.warmed = self.warmed.saturating_add(1);
+        self.coded = coded;
+        Some(self.passed())
+    }
+
+    /// What came out last.
+    pub fn passed(&self) -> &[u8] {
+        &self.packet[..self.coded]
     }
 
     /// What lies between two packets: the codecs go through what was lost as the receiver's decoder does, and the gain moves on.

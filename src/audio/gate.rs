@@ -62,7 +62,8 @@ impl Activity {
     pub fn is_talk(&mut self, level: Option<u8>, octets: usize) -> bool {
         let octets = octets as f32;
         // Down at once, up within a minute: silence comes back sooner than that.
-        self.floor = if octets < self.floor { self.floor + (octets - self.floor) * 0.2 } else { self.floor + (octets - self.floor) * 0.000_5 };
+        self.floor =
+            if octets < self.floor { self.floor + (octets - self.floor) * 0.2 } else { self.floor + (octets - self.floor) * 0.000_5 };
         match level {
             // The voice bit says so, but keyboards set it too.
             Some(level) => level & 0x80 != 0 && level & 0x7F <= LOUD,
