@@ -119,9 +119,12 @@ impl Call {
     }
 
     fn due_linger(&self, live_since: Moment) -> Option<(Moment, Due)> {
-        let (at, verdict) = self.verdict?;
-        let begins = self.lingering.is_none() && verdict.state == sleep::State::Asleep;
-        begins.then_some((at.max(live_since), Due::Linger))
+        let (at, known) = self.verdict?;
+        let (heard_at, heard) = self.heard.unwrap_or((at, known));
+        // The companion's word counts when she says it, and not once more by the ear that was told of it.
+        let says = |verdict: &Verdict| verdict.state == sleep::State::Asleep && verdict.grounds.why != Why::Companion;
+        let begins = self.lingering.is_none() && known.state == sleep::State::Asleep && says(&heard);
+        begins.then_some((at.max(heard_at).max(live_since), Due::Linger))
     }
 
     fn due_landing(&self, live_since: Moment) -> Option<(Moment, Due)> {

@@ -32,6 +32,8 @@ pub enum Hint {
 pub trait Hearing: Send + 'static {
     /// What the core wants.
     fn audio(&mut self, call: CallId, audio: Audio);
+    /// The call is over at this moment, and all that was wanted of it.
+    fn over(&mut self, call: CallId, at: Moment);
     /// What people say, at this moment.
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment);
 }
@@ -59,6 +61,7 @@ impl Ear {
         struct Deaf;
         impl Hearing for Deaf {
             fn audio(&mut self, _: CallId, _: Audio) {}
+            fn over(&mut self, _: CallId, _: Moment) {}
             fn hint(&mut self, _: CallId, _: Hint, _: Moment) {}
         }
         let (_, reports) = mpsc::channel(1);
