@@ -16,6 +16,7 @@ export function stateWords(session) {
   const name = other.name;
   if (session.transport === 'lost') return t('state_lost');
   if (session.transport === 'joining') return view.state === 'connecting' ? t('state_joining') : t('state_rejoining');
+  if (view.night?.phase === 'landing') return role === 'companion' ? t('state_landing', { name }) : '';
   if (view.state === 'live' && session.stalled) return t('state_stalled');
   if (view.state === 'live') return t('state_live', { name });
   if (view.state === 'paused') {
@@ -44,6 +45,17 @@ export function lineWords(session) {
 }
 
 /**
+ * What it costs to hang up now.
+ * @param {Session} session
+ * @returns {string}
+ */
+export function hangUpWords({ view, role }) {
+  if (!view || view.state === 'connecting') return t('hang_up_early');
+  if (role === 'companion') return t('hang_up_companion');
+  return t(view.plan_kind === 'block' ? 'hang_up_client' : view.plan_kind === 'flat' ? 'hang_up_client_flat' : 'hang_up_client_metered');
+}
+
+/**
  * The party an end reason is about.
  * @param {string} reason
  * @param {string} atFault
@@ -51,7 +63,7 @@ export function lineWords(session) {
  */
 function about(reason, atFault) {
   if (reason === 'media_timeout') return atFault;
-  if (reason === 'abuse_reported') return 'client';
+  if (reason === 'abuse_reported' || reason === 'asleep') return 'client';
   return /^(client|companion)_/.exec(reason)?.[1] ?? '';
 }
 
@@ -107,6 +119,7 @@ export function spentWords(view) {
  */
 export function chargeWords(receipt) {
   if (!receipt.charge || receipt.charge.amount === 0) return t('promise_free');
+  if (receipt.end_reason === 'asleep') return t('promise_asleep');
   if (receipt.end_reason === 'time_expired') return t('promise_expired');
   const inBlocks = receipt.lines?.every((line) => line.label === 'block') ?? true;
   if (receipt.settlement) return t(receipt.settlement === 'exact_delivered' ? 'promise_exact' : inBlocks ? 'promise_rated' : 'promise_expired');

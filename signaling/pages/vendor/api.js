@@ -137,6 +137,15 @@ export function signIn(code) {
   return request('/session', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code }) });
 }
 
+/**
+ * Sets something; doing it twice is doing it once.
+ * @param {string} path below `/v1`
+ * @param {unknown} body
+ */
+export function put(path, body) {
+  return request(path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+}
+
 /** Deletes something; doing it twice is doing it once. @param {string} path below `/v1` */
 export function remove(path) {
   return request(path, { method: 'DELETE' });

@@ -1,0 +1,154 @@
+// A call until asleep, and a recording, as both see it. The server's part is played, so that no test waits for somebody to fall asleep;
+// what is said on the wire is the real server's business, and the last scene is played with it.
+
+import assert from 'node:assert/strict';
+import { look, PHONE } from './look.mjs';
+import { ClientPage, CompanionPage } from './pages.mjs';
+import { until } from './patience.mjs';
+import { done, end, LIVE, NIGHT, play, show, times } from './played.mjs';
+import { scene } from './scene.mjs';
+
+/** What an "asleep" call came to. */
+const RECEIPT = {
+  call_id: 'call_played', plan_name: '陪到睡着', companion_name: 'Mei', started_at: '2026-11-22T14:30:00.000Z', ended_at: '2026-11-22T14:57:00.000Z',
+  delivered_ms: 1_500_000, billed_s: 1500, end_reason: 'asleep', at_fault: 'none', settlement: 'as_rated', lines: [{ label: 'night', quantity: 1500, unit: 's', amount: { amount: 4500, currency: 'CNY' } }],
+  held: { amount: 6000, currency: 'CNY' }, charge: { amount: 4500, currency: 'CNY' }, refund: { amount: 1500, currency: 'CNY' },
+};
+
+/** How bright the page is: the brightest of what it is painted with, 0 to 255. @param {import('./browser.mjs').Tab} tab */
+function brightest(tab) {
+  return tab.evaluate(() => {
+    const colours = [...document.querySelectorAll('html, body, body *')].flatMap((element) => {
+      if (!element.checkVisibility()) return [];
+      const { color, backgroundColor, borderTopColor, borderTopWidth } = getComputedStyle(element);
+      return [color, backgroundColor, ...(borderTopWidth === '0px' ? [] : [borderTopColor])];
+    });
+    return Math.max(...colours.filter((colour) => !/, 0\)$/.test(colour)).flatMap((colour) => (colour.match(/[\d.]+/g) ?? []).slice(0, 3).map(Number)));
+  });
+}
+
+scene('a client falls asleep by a dark page that keeps silent, and a touch keeps the call', async (scene) => {
+  const server = await scene.server();
+  const { tab } = new ClientPage(await scene.tab(await scene.browser(), 'client'));
+  await play(tab, 'client', { holdsScreen: false });
+  await tab.open(`${server.url}/client#played`);
+  await tab.body('screen', 'check');
+  assert.match(await tab.shown('#check-night-ends'), /Mei’s voice slowly grows softer/);
+  assert.match(await tab.shown('#check-night-limit'), /33 minutes, or when CN¥60\.00/);
+  await look(tab, 'night-client-check');
+
+  await tab.click('#join');
+  await tab.body('night', 'dark');
+  const { opened } = await done(tab);
+  assert.deepEqual(opened.at(-1)?.audio, { echoCancellation: true, noiseSuppression: false, autoGainControl: false });
+  await show(tab, LIVE);
+  await tab.shown('#night-note', /screen may go off/);
+  await look(tab, 'night-client-dark');
+  assert.ok((await brightest(tab)) < 185, `so bright: ${await brightest(tab)}`);
+  const { locks } = await done(tab);
+
+  await tab.click('#here');
+  await tab.shown('#here-note', /awake/);
+  await until('the touch is told', async () => (await times(tab, 'im_here')) > 0);
+  assert.ok((await done(tab)).locks > locks, 'a touch asks for the screen again');
+  await tab.click('#mute');
+  await tab.shown('#night-note', /muted: nobody can know/);
+  assert.deepEqual((await done(tab)).said.filter(({ type }) => type === 'devices').at(-1).audio, false, 'mute is told');
+  await look(tab, 'night-client-muted', { sizes: [PHONE] });
+  await tab.click('#mute');
+
+  await show(tab, { night: { ...NIGHT, phase: 'lingering', sleep: 'asleep', phase_left_ms: 200_000 } });
+  await tab.shown('#night-state', /grown quiet/);
+  await show(tab, { state: 'landing', running: false, night: { ...NIGHT, phase: 'landing', sleep: 'asleep', phase_left_ms: 40_000 } });
+  await tab.shown('#night-state', /growing softer/);
+  const aloud = await tab.evaluate(() => ['state', 'line', 'notice', 'night-note'].map((id) => document.getElementById(id)?.getAttribute('aria-live')));
+  assert.deepEqual([...new Set(aloud)], ['off'], 'no screen reader wakes her');
+  await look(tab, 'night-client-landing');
+  const before = await times(tab, 'im_here');
+  await until('any touch while it lands is told', async () => {
+    await tab.click('#countdown');
+    return (await times(tab, 'im_here')) > before;
+  });
+  await show(tab, { ...LIVE, night: NIGHT });
+  await until('she is told nothing more of sleep', async () => (await tab.text('#night-state')) === null);
+
+  await tab.click('#night-light');
+  await tab.body('night', 'light');
+  await look(tab, 'night-client-light');
+  await tab.click('#night-light');
+  await tab.body('night', 'dark');
+
+  await end(tab, { reason: 'asleep', receipt: RECEIPT });
+  await tab.body('screen', 'goodnight');
+  assert.match(await tab.shown('#goodnight-reason'), /fell asleep/);
+  assert.ok((await brightest(tab)) < 185);
+  assert.notEqual(await tab.evaluate(() => document.activeElement?.tagName), 'H1', 'nothing is read aloud');
+  await look(tab, 'night-client-goodnight');
+  await tab.click('#goodnight-receipt');
+  await tab.body('screen', 'end');
+  assert.match(await tab.shown('#end-promise'), /when the voice began to fade/);
+  await look(tab, 'night-client-end', { sizes: [PHONE] });
+}, { alone: true });
+
+scene('a companion sees whether the client sleeps and why, is asked for a soft word, and says what she hears', async (scene) => {
+  const server = await scene.server();
+  const { tab } = new CompanionPage(await scene.tab(await scene.browser(), 'companion'));
+  await play(tab, 'companion');
+  await tab.open(`${server.url}/companion#played`);
+  await tab.body('screen', 'ring');
+  assert.match(await tab.shown('#ring-night'), /falls asleep/);
+  await tab.click('#accept');
+  const grounds = { evidence_milli: 2400, period_ms: 4200, constancy_bp: 8800, quiet_s: 380, movements: 1, missing_bp: 200, unanswered: 0 };
+  await show(tab, { ...LIVE, spent: null, earned: { amount: 1638, currency: 'CNY' }, night: { ...NIGHT, sleep: 'unknown', sleep_for_ms: 130_000, why: 'muted', grounds: { ...grounds, period_ms: null } } });
+  await tab.shown('#sleep-why', /Lin’s microphone is muted/);
+  await look(tab, 'night-companion-unknown', { sizes: [PHONE] });
+  await show(tab, { night: { ...NIGHT, sleep: 'drowsy', sleep_for_ms: 100_000, why: 'breathing', grounds, suggest: true } });
+  await tab.shown('#sleep-suggest', /Say something soft/);
+  assert.equal(await tab.text('#sleep-since'), '· for 1 minute');
+  assert.equal(await tab.text('#sleep-grounds'), 'quiet for 6 minutes · a breath every 4.2 s, even · 1 movement in five minutes');
+  await look(tab, 'night-companion-drowsy');
+  await tab.click('#says-asleep');
+  assert.equal(await times(tab, 'says_asleep'), 1);
+
+  await show(tab, { night: { ...NIGHT, phase: 'lingering', sleep: 'asleep', sleep_for_ms: 60_000, phase_left_ms: 245_000, why: 'companion', grounds: { ...grounds, unanswered: 2 } } });
+  await tab.shown('#sleep-left', /^4:0\d$/);
+  await look(tab, 'night-companion-lingering');
+  await show(tab, { state: 'landing', running: false, night: { ...NIGHT, phase: 'landing', sleep: 'asleep', sleep_for_ms: 360_000, phase_left_ms: 42_000, why: 'breathing', grounds } });
+  await tab.shown('#sleep-next', /voice is fading/);
+  await tab.shown('#state', /clock stands still/);
+  await look(tab, 'night-companion-landing');
+  await tab.click('#says-awake');
+  assert.equal(await times(tab, 'says_awake'), 1);
+  await end(tab, { reason: 'asleep', receipt: null });
+  await tab.body('screen', 'end');
+  assert.match(await tab.shown('#end-reason'), /client fell asleep/);
+}, { alone: true });
+
+scene('both are asked before anything is recorded, see it while it runs, and can stop it', async (scene) => {
+  const server = await scene.server();
+  const off = { client: false, companion: false, running: false, keep_days: 30, stopped: null };
+  const client = new ClientPage(await scene.tab(await scene.browser(), 'client'));
+  const companion = new CompanionPage(await scene.tab(await scene.browser(), 'companion'));
+  for (const [{ tab }, role] of /** @type {const} */ ([[client, 'client'], [companion, 'companion']])) {
+    await play(tab, role, { call: { recording: off, night: role === 'client' ? NIGHT : null } });
+    await tab.open(`${server.url}/${role}#played`);
+    await tab.shown('#recording-text', /shop alone, is kept for 30 days/);
+    await look(tab, `recording-${role}-asked`, { sizes: [PHONE] });
+    assert.equal(await times(tab, 'record'), 0, 'nobody says yes for her');
+    await tab.click('#recording-yes');
+    assert.deepEqual((await done(tab)).said.at(-1).consent, true);
+    await show(tab, { recording: { ...off, [role]: true } });
+    await tab.shown('#recording-text', /until then nothing is recorded/i);
+    await tab.click(role === 'client' ? '#join' : '#accept');
+    await show(tab, { ...LIVE, recording: { ...off, client: true, companion: true, running: true } });
+    await tab.shown('#recording-words', /being recorded/);
+    assert.equal(await tab.text('#recording'), null);
+    await look(tab, `recording-${role}-runs`);
+    await tab.click('#recording-stop');
+    assert.deepEqual((await done(tab)).said.at(-1).consent, false);
+    await show(tab, { recording: { ...off, stopped: role } });
+    await tab.shown('#recording-text', new RegExp(`The ${role} stopped it`));
+    assert.equal(await tab.text('#recording-notice'), null);
+    assert.equal(await tab.text('#recording-yes'), null);
+  }
+}, { alone: true });
