@@ -16,9 +16,9 @@ mkdirSync(SHOTS, { recursive: true });
  * Takes the pictures of a screen as it stands and holds it to axe.
  * @param {import('./browser.mjs').Tab} tab
  * @param {string} screen its name; `-firefox` and the like behind it tell pictures of other browsers apart
- * @param {{ languages?: string[], mark?: string, sizes?: typeof PHONE[] }} [how]
+ * @param {{ languages?: string[], mark?: string, sizes?: typeof PHONE[], at?: string }} [how] `at`: what is scrolled to before each picture
  */
-export async function look(tab, screen, { languages = ['en', 'zh'], mark = '', sizes = [PHONE, DESK] } = {}) {
+export async function look(tab, screen, { languages = ['en', 'zh'], mark = '', sizes = [PHONE, DESK], at } = {}) {
   /** @type {string[]} */
   const faults = [];
   for (const language of languages) {
@@ -26,6 +26,7 @@ export async function look(tab, screen, { languages = ['en', 'zh'], mark = '', s
     if (!now.startsWith(language)) await tab.click('#language');
     for (const size of sizes) {
       await tab.resize(size);
+      if (at) await tab.evaluate((at) => document.querySelector(at)?.scrollIntoView({ block: 'start' }), at);
       await tab.picture(path.join(SHOTS, `${screen}-${size.name}-${language}${mark}.png`));
       const tooWide = await tab.tooWide();
       if (tooWide > 0) faults.push(`${screen} ${size.name} ${language}: ${tooWide} px too wide`);

@@ -58,7 +58,7 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   await tab.click('#mute');
 
   await show(tab, { night: { ...NIGHT, phase: 'lingering', sleep: 'asleep', phase_left_ms: 200_000 } });
-  await tab.shown('#night-state', /grown quiet/);
+  await tab.shown('#night-state', /seems that you sleep/);
   await show(tab, { state: 'landing', running: false, night: { ...NIGHT, phase: 'landing', sleep: 'asleep', phase_left_ms: 40_000 } });
   await tab.shown('#night-state', /growing softer/);
   const aloud = await tab.evaluate(() => ['state', 'line', 'notice', 'night-note'].map((id) => document.getElementById(id)?.getAttribute('aria-live')));

@@ -5,6 +5,11 @@ import { t, tLength, tMoney, tWord } from '../i18n.js';
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./wire.js').Role} Role */
 
+/** It is a matter of degree; from here on a period of breath is called even. */
+const EVEN_BP = 7_500;
+/** Less than this is lost on every line. */
+const LOST_BP = 500;
+
 /**
  * The state of the call.
  * @param {Session} session
@@ -135,4 +140,31 @@ export function chargeWords(receipt) {
  */
 export function errorWords(code) {
   return tWord(`error_${code}`, 'error_unknown');
+}
+
+/**
+ * The figures a verdict rests on, each a few words.
+ * @param {import('./wire.js').Grounds | null | undefined} grounds
+ * @returns {string[]}
+ */
+export function groundsWords(grounds) {
+  if (!grounds) return [];
+  const { period_ms, constancy_bp = 0, quiet_s = 0, movements = 0, missing_bp = 0, unanswered = 0 } = grounds;
+  const words = [];
+  if (quiet_s >= 60) words.push(t('ground_quiet', { length: tLength(Math.floor(quiet_s / 60) * 60) }));
+  if (period_ms) words.push(t(constancy_bp >= EVEN_BP ? 'ground_even' : 'ground_uneven', { seconds: (period_ms / 1000).toFixed(1) }));
+  if (movements > 0) words.push(t(movements === 1 ? 'ground_moved_one' : 'ground_moved_many', { count: movements }));
+  if (unanswered > 0) words.push(t(unanswered === 1 ? 'ground_unanswered_one' : 'ground_unanswered_many', { count: unanswered }));
+  if (missing_bp >= LOST_BP) words.push(t('ground_lost', { percent: Math.round(missing_bp / 100) }));
+  return words;
+}
+
+/**
+ * What decided a verdict on the client's sleep.
+ * @param {string} why
+ * @param {string} name the client's
+ * @returns {string}
+ */
+export function whyWords(why, name) {
+  return tWord(`why_${why}`, 'why_other', { name });
 }

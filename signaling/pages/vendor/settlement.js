@@ -16,6 +16,12 @@ const RULES = { block: ['as_rated', 'exact_delivered', 'free'], metered: ['as_ra
 /** Ends that are not the client's doing: by default the second rule, so the first is not offered. */
 const OURS = new Set(['companion_left', 'media_timeout_by_companion', 'vendor_ended', 'supervisor_ended', 'media_timeout_by_platform', 'server_fault']);
 
+/** The order of the table: what ran its course, what the client did, what we did. What this page does not know comes last. */
+const ORDER = [
+  'time_expired', 'funds_exhausted', 'cap_reached', 'max_duration', 'asleep', 'client_left', 'media_timeout_by_client', 'abuse_reported',
+  ...OURS,
+];
+
 /** @type {Policy | null} */
 let policy = null;
 /** What was chosen and not saved yet. @type {Map<string, string>} */
@@ -59,7 +65,9 @@ function draw() {
   if (!policy) return;
   const place = byId('settlement', HTMLElement);
   const open = new Set([...place.querySelectorAll('details[open]')].map((one) => (one instanceof HTMLElement ? one.dataset.ending : '')));
-  place.replaceChildren(...Object.keys(policy.rules).map((ending) => {
+  const rank = (/** @type {string} */ ending) => (ORDER.includes(ending) ? ORDER.indexOf(ending) : ORDER.length);
+  const endings = Object.keys(policy.rules).sort((one, other) => rank(one) - rank(other));
+  place.replaceChildren(...endings.map((ending) => {
     const sum = make('span', { class: 'hint' });
     const summarize = () => setText(sum, [...new Set(SOLD.map((sold) => ruleWords(rule(ending, sold))))].join(' · '));
     const cells = SOLD.map((sold) => {
@@ -74,7 +82,7 @@ function draw() {
       return make('label', { class: 'field' }, make('span', {}, t(`sold_${sold}`)), select);
     });
     summarize();
-    const details = make('details', { 'data-ending': ending }, make('summary', {}, endingWords(ending), sum), make('div', { class: 'cells' }, ...cells));
+    const details = make('details', { 'data-ending': ending }, make('summary', {}, make('span', {}, endingWords(ending)), sum), make('div', { class: 'cells' }, ...cells));
     details.open = open.has(ending);
     return details;
   }));
