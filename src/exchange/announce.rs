@@ -15,8 +15,17 @@ use sha2::{Digest, Sha256};
 pub const TEST: &str = "webhook.test";
 
 /// All events of calls, in the order of a call's life.
-pub const WORDS: [&str; 8] =
-    ["call.created", "call.started", "call.warning", "call.extended", "call.paused", "call.resumed", "call.ended", "call.settled"];
+pub const WORDS: [&str; 9] = [
+    "call.created",
+    "call.started",
+    "call.warning",
+    "call.extended",
+    "call.paused",
+    "call.resumed",
+    "call.asleep",
+    "call.ended",
+    "call.settled",
+];
 
 /// An event as it is kept and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +49,7 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         Fact::Extended { .. } | Fact::Gifted { .. } => Some("call.extended"),
         Fact::Paused { .. } => Some("call.paused"),
         Fact::Resumed => Some("call.resumed"),
+        Fact::Lingers { .. } => Some("call.asleep"),
         Fact::Ended { .. } => Some("call.ended"),
         Fact::Settled { .. } => Some("call.settled"),
         Fact::Joined { .. }
@@ -50,6 +60,9 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -93,6 +106,10 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             add("cause", cause.name().into());
             add("since_at", since.to_string().into());
         }
+        Fact::Lingers { by, length } => {
+            add("by", by.name().into());
+            add("linger_s", length.whole_s().into());
+        }
         Fact::Ended { reason, at_fault } => {
             add("end_reason", reason.name().into());
             add("at_fault", at_fault.name().into());
@@ -116,6 +133,9 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
         | Fact::Quality { .. } => {}
     }
     Some(Announcement { id: id_of(call, seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })

@@ -234,7 +234,9 @@ impl Run {
         }
         let closed = match call.state() {
             State::Live { since } => call.delivered(since),
-            State::Paused { ran_from, stopped, .. } => call.delivered(self.now) - stopped.since(ran_from),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => {
+                call.delivered(self.now) - stopped.since(ran_from)
+            }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => call.delivered(self.now),
         };
         assert!(closed >= self.settled_delivery, "what was delivered was taken back");
