@@ -3,10 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { look, PHONE } from './look.mjs';
-import { ClientPage, CompanionPage } from './pages.mjs';
+import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
 import { until } from './patience.mjs';
 import { done, end, LIVE, NIGHT, play, show, times } from './played.mjs';
 import { scene } from './scene.mjs';
+import { tap, tapped } from './sockets.mjs';
 
 /** What an "asleep" call came to. */
 const RECEIPT = {
@@ -47,7 +48,8 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   assert.ok((await brightest(tab)) < 185, `so bright: ${await brightest(tab)}`);
   const { locks } = await done(tab);
 
-  await tab.click('#here');
+  await tab.tabTo('#here'); // and without eyes or a finger
+  await tab.press('Enter');
   await tab.shown('#here-note', /awake/);
   await until('the touch is told', async () => (await times(tab, 'im_here')) > 0);
   assert.ok((await done(tab)).locks > locks, 'a touch asks for the screen again');
@@ -151,4 +153,49 @@ scene('both are asked before anything is recorded, see it while it runs, and can
     assert.equal(await tab.text('#recording-notice'), null);
     assert.equal(await tab.text('#recording-yes'), null);
   }
+}, { alone: true });
+
+scene('a companion says that she sleeps: a touch keeps the call, and without one it ends asleep, dark and silent', async (scene) => {
+  const server = await scene.server();
+  const sold = { kind: 'until_asleep', first_increment_s: 1, increment_s: 1, rate_minor_per_min: 600, cap_minor: 6000, currency: 'CNY', linger_s: 2, fade_s: 10 };
+  const call = await server.sell({ sold, credit: 6000, media: 'audio', plan: '陪到睡着' });
+  const { client, companion } = await scene.live(call, { prepare: (tab) => tap(tab) });
+  await client.tab.body('night', 'dark');
+  const { sdp } = await tapped(client.tab);
+  assert.ok(sdp.length >= 2 && sdp.every((text) => !/usedtx=1/.test(text)), 'breath is not left out as silence');
+  // Her test voice never ceases, which would keep her awake; muted, only the companion can tell.
+  await client.tab.click('#mute');
+  await companion.tab.shown('#line', /muted/);
+
+  await companion.tab.click('#says-asleep');
+  await client.tab.body('phase', 'landing');
+  await companion.tab.shown('#sleep-next', /voice is fading/);
+  assert.equal((await server.call(call.id)).state, 'landing');
+  const stood = (await server.call(call.id)).delivered_ms;
+  await client.tab.click('#here');
+  await client.tab.body('phase', 'listening');
+  await companion.tab.body('phase', 'listening');
+  await until('the clock runs again', async () => (await server.call(call.id)).delivered_ms > stood);
+
+  await companion.tab.click('#says-asleep');
+  await client.tab.body('phase', 'landing');
+  await client.tab.body('screen', 'goodnight');
+  await companion.tab.body('screen', 'end');
+  assert.match(await companion.tab.shown('#end-reason'), /client fell asleep/);
+  const receipt = await server.receipt(call.id);
+  assert.equal(receipt.end_reason, 'asleep');
+  await client.tab.click('#goodnight-receipt');
+  assert.equal((await client.bill()).charge, receipt.charge.amount);
+  await client.tab.click('#receipt-page');
+  await client.tab.shown('#receipt-promise', /voice began to fade/);
+  assert.match(await client.tab.shown('[data-testid=receipt-reason]'), /You fell asleep/);
+  const { sleep } = await server.ask('GET', `/calls/${call.id}/record`);
+  assert.deepEqual(sleep.lingers.map((/** @type {any} */ linger) => [linger.by, linger.woken_by]), [['companion', 'tap'], ['companion', null]]);
+
+  const vendor = new VendorPage(await scene.tab(await scene.browser(), 'vendor'));
+  await vendor.signIn(await server.loginLink());
+  await vendor.show('settled');
+  await vendor.tab.click('[data-testid=settled-record]');
+  assert.match(await vendor.tab.shown('[data-testid=record-sleep]'), /the companion said that the client sleeps.*called off, the client tapped.*began to fade/s);
+  await look(vendor.tab, 'vendor-record-sleep', { languages: ['en'] }); // an open dialog keeps the language button out of reach
 }, { alone: true });

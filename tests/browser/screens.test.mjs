@@ -82,6 +82,7 @@ scene('a metered call and the form of its plan can be read too', async (scene) =
   const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
   await vendor.signIn(await server.loginLink());
   await vendor.makeNightPlan({ name: 'Night', day: '3', night: '1.80', cap: '600' });
+  await vendor.tab.click('#plan-more');
   await look(scene, vendor.tab, 'vendor-plan');
 
   const windows = [{ label: 'day', start: '08:00', end: '23:00', rate_minor_per_min: 300 }, { label: 'night', start: '23:00', end: '08:00', rate_minor_per_min: 180 }];

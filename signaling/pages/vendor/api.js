@@ -42,6 +42,7 @@ import { newKey } from '../call/wire.js';
  * @property {number} remaining_ms
  * @property {boolean} running
  * @property {string | null} paused_by
+ * @property {{ phase: string, sleep: import('../call/wire.js').Sleep } | null} [night] of calls until asleep
  * @property {{ present: boolean, url?: string }} client
  * @property {{ present: boolean, url?: string }} companion
  * @property {number} delivered_ms
