@@ -139,8 +139,11 @@ scene('both are asked before anything is recorded, see it while it runs, and can
     assert.equal(await times(tab, 'record'), 0, 'nobody says yes for her');
     await tab.click('#recording-yes');
     assert.deepEqual((await done(tab)).said.at(-1).consent, true);
-    await show(tab, { recording: { ...off, [role]: true } });
     await tab.shown('#recording-text', /until then nothing is recorded/i);
+    await show(tab, { recording: off });
+    await tab.shown('#recording-text', /needs a yes from both/); // the other said no meanwhile
+    await tab.click('#recording-yes');
+    await show(tab, { recording: { ...off, [role]: true } });
     await tab.click(role === 'client' ? '#join' : '#accept');
     await show(tab, { ...LIVE, recording: { ...off, client: true, companion: true, running: true } });
     await tab.shown('#recording-words', /being recorded/);
@@ -148,10 +151,12 @@ scene('both are asked before anything is recorded, see it while it runs, and can
     await look(tab, `recording-${role}-runs`);
     await tab.click('#recording-stop');
     assert.deepEqual((await done(tab)).said.at(-1).consent, false);
-    await show(tab, { recording: { ...off, stopped: role } });
+    await show(tab, { recording: { ...off, stopped: `${role}_stopped` } });
     await tab.shown('#recording-text', new RegExp(`The ${role} stopped it`));
     assert.equal(await tab.text('#recording-notice'), null);
-    assert.equal(await tab.text('#recording-yes'), null);
+    await tab.shown('#recording-yes', /after all/);
+    await show(tab, { recording: { ...off, stopped: 'disk_full' } });
+    await tab.shown('#recording-text', /no more room/);
   }
 }, { alone: true });
 

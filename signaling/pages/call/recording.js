@@ -14,6 +14,7 @@ export class Recording {
   #changed;
   /** What was answered here and may not have reached the server yet. @type {string | null} */
   #answer = null;
+  #saidAt = -Infinity;
   #card = byId('recording', HTMLElement);
   #yes = byId('recording-yes', HTMLButtonElement);
   #no = byId('recording-no', HTMLButtonElement);
@@ -32,10 +33,9 @@ export class Recording {
 
   /** @param {'check' | 'ring' | 'call'} screen where the question stands now */
   draw(screen) {
-    const { view, role, other } = this.#session;
+    const { view, role, other, viewedAt } = this.#session;
     const recording = view?.recording ?? null;
     const running = recording?.running ?? false;
-    const over = Boolean(recording?.stopped);
     byId('recording-notice', HTMLElement).hidden = !running || screen !== 'call';
     setText(byId('recording-words', HTMLElement), running ? t('recording_runs') : '');
     this.#card.hidden = !recording || running;
@@ -44,15 +44,21 @@ export class Recording {
     if (this.#card.parentElement !== place) place.append(this.#card);
 
     const answer = this.#answered();
-    const yes = recording[role];
-    setText(byId('recording-title', HTMLElement), t(over ? 'recording_over' : yes ? 'recording_allowed' : answer === 'no' ? 'recording_refused' : 'recording_question'));
-    const asked = t('recording_asked', { kept: t(recording.keep_days === 1 ? 'day_one' : 'day_many', { count: recording.keep_days }) });
-    const waits = t(recording[role === 'client' ? 'companion' : 'client'] ? 'recording_begins' : 'recording_waits', { name: other.name });
-    const words = over ? tWord(`recording_stopped_${recording.stopped}`, 'recording_stopped') : yes ? waits : answer === 'no' ? t('recording_not') : asked;
+    // What was just said counts until the server has spoken.
+    const yes = viewedAt < this.#saidAt ? answer === 'yes' : recording[role];
+    const open = !yes && answer === null && !recording.stopped;
+    const theirs = recording[role === 'client' ? 'companion' : 'client'];
+    setText(byId('recording-title', HTMLElement), t(yes ? 'recording_allowed' : open ? 'recording_question' : recording.stopped ? 'recording_over' : 'recording_refused'));
+    /** @type {string} */
+    let words;
+    if (yes) words = t(theirs ? 'recording_begins' : 'recording_waits', { name: other.name });
+    else if (open) words = t('recording_asked', { kept: t(recording.keep_days === 1 ? 'day_one' : 'day_many', { count: recording.keep_days }) });
+    else if (recording.stopped) words = tWord(`recording_${recording.stopped}`, 'recording_failed');
+    else words = t(answer === 'no' ? 'recording_not' : 'recording_needs');
     setText(byId('recording-text', HTMLElement), words);
-    this.#yes.hidden = over || yes;
-    this.#no.hidden = over || answer === 'no';
-    setText(this.#yes, t(answer === 'no' ? 'recording_after_all' : 'recording_yes'));
+    this.#yes.hidden = yes;
+    this.#no.hidden = !yes && !open;
+    setText(this.#yes, t(open ? 'recording_yes' : 'recording_after_all'));
     setText(this.#no, t(yes ? 'recording_take_back' : 'recording_no'));
   }
 
@@ -70,6 +76,7 @@ export class Recording {
   /** @param {boolean} consent */
   #say(consent) {
     this.#answer = consent ? 'yes' : 'no';
+    this.#saidAt = performance.now();
     try {
       sessionStorage.setItem(ANSWER, `${this.#session.view?.id} ${this.#answer}`);
     } catch {
