@@ -47,12 +47,15 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   await look(tab, 'night-client-dark');
   assert.ok((await brightest(tab)) < 185, `so bright: ${await brightest(tab)}`);
   const { locks } = await done(tab);
+  await tab.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  assert.ok((await done(tab)).locks > locks, 'whoever looks again is asked for the screen again');
+  const asked = (await done(tab)).locks;
 
   await tab.tabTo('#here'); // and without eyes or a finger
   await tab.press('Enter');
   await tab.shown('#here-note', /awake/);
   await until('the touch is told', async () => (await times(tab, 'im_here')) > 0);
-  assert.ok((await done(tab)).locks > locks, 'a touch asks for the screen again');
+  assert.ok((await done(tab)).locks > asked, 'a touch asks for the screen again');
   await tab.click('#mute');
   await tab.shown('#night-note', /muted: nobody can know/);
   assert.deepEqual((await done(tab)).said.filter(({ type }) => type === 'devices').at(-1).audio, false, 'mute is told');

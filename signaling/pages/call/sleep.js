@@ -45,7 +45,7 @@ export class Sleep {
     setText(byId('sleep-state', HTMLElement), t(byHer ? 'sleep_said' : `sleep_${night.sleep}`, { name }));
     const minutes = Math.floor(lasted / 60_000);
     setText(byId('sleep-since', HTMLElement), byHer ? '' : minutes > 0 ? t('sleep_since', { length: tLength(minutes * 60) }) : t('sleep_just'));
-    setText(byId('sleep-why', HTMLElement), night.why ? whyWords(night.why, name) : '');
+    setText(byId('sleep-why', HTMLElement), whyWords(night.why ?? 'starting', name));
     setText(byId('sleep-grounds', HTMLElement), night.sleep === 'unknown' ? '' : groundsWords(night.grounds).join(' · '));
     setText(byId('sleep-suggest', HTMLElement), night.suggest ? t('sleep_suggest', { name }) : '');
 
