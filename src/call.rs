@@ -274,8 +274,8 @@ pub enum Fact {
     Suspended { since: Moment },
     /// What the client is taken for changed.
     Sleep { verdict: Verdict },
-    /// She is taken to be asleep: the companion stays for so long yet.
-    Lingers { by: Witness, length: Span },
+    /// She is taken to be asleep: the companion stays for so long yet. `verdict`: what the ear said then, if anything.
+    Lingers { by: Witness, length: Span, verdict: Option<Verdict> },
     /// The companion's voice fades: the meter stands from now on. `confirmed`: she says so herself, so the linger was cut short.
     Lands { confirmed: bool },
     /// A linger or a landing is off; after a landing the meter runs again.

@@ -166,7 +166,7 @@ impl Call {
                     self.chime(left, out);
                 }
                 // Time that was not delivered is not used up: the call waits for who is missing.
-                Due::TimeExpired | Due::MaxDuration if self.falters() => self.own_up(at, out),
+                Due::TimeExpired | Due::MaxDuration | Due::Landed if self.falters() => self.own_up(at, out),
                 Due::TimeExpired => self.end(self.end_of_paid(), Fault::None, at, out),
                 Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
                 Due::MediaTimeout => {

@@ -8,6 +8,7 @@
 use super::machine::Due;
 use super::{Audio, Call, Cue, Effect, Entry, Fact, Night, Notice, Side, State, Waker, Witness};
 use crate::clock::{Moment, Span};
+use crate::seeded::{self, Bug};
 use crate::sleep::{self, Grounds, Verdict, Why};
 
 /// The linger that the companion's word alone begins: long enough for a tap, also if her page was in the way.
@@ -75,7 +76,7 @@ impl Call {
 
     /// What the client is taken for now.
     pub fn verdict(&self) -> Option<Verdict> {
-        self.heard.or(self.verdict.map(|(_, verdict)| verdict))
+        self.heard.or(self.verdict).map(|(_, verdict)| verdict)
     }
 
     /// The companion should say something softly: no answer is a sign of sleep.
@@ -106,11 +107,11 @@ impl Call {
     }
 
     fn due_fact(&self) -> Option<(Moment, Due)> {
-        let heard = self.heard?;
+        let (heard_at, heard) = self.heard?;
         match self.verdict {
             Some((_, known)) if known.state == heard.state => None,
-            Some((at, _)) => Some((at + STEADY, Due::Sleep(heard))),
-            None => Some((self.last_at(), Due::Sleep(heard))),
+            Some((at, _)) => Some((heard_at.max(at + STEADY), Due::Sleep(heard))),
+            None => Some((heard_at, Due::Sleep(heard))),
         }
     }
 
@@ -147,7 +148,7 @@ impl Call {
         }
         let verdict = Verdict { since: verdict.since.min(now), ..verdict };
         let is_news = self.verdict().is_none_or(|known| known.state != verdict.state);
-        self.heard = Some(verdict);
+        self.heard = Some((now, verdict));
         let waker = match (self.state, self.lingering) {
             (_, None) => None,
             // What she said with a tap counts by the tap; a detector that only begins says nothing yet.
@@ -186,7 +187,7 @@ impl Call {
             // Who falters may have been gone since before the landing, and a span that is over cannot be made shorter.
             self.record(now, Fact::Paused { cause, since: silent.max(ran_from) });
         }
-        if by != Waker::Ear && self.heard.is_some_and(|heard| says_sleep(&heard)) {
+        if by != Waker::Ear && self.heard.is_some_and(|(_, heard)| says_sleep(&heard)) {
             self.heard = None;
         }
         self.record(now, Fact::Woken { by });
@@ -205,7 +206,7 @@ impl Call {
         let Some(night) = self.terms.night.filter(|_| matches!(self.state, State::Live { .. })) else { return };
         match self.lingering {
             None => {
-                self.record(now, Fact::Lingers { by: Witness::Companion, length: BY_HER_WORD.min(night.linger) });
+                self.record(now, Fact::Lingers { by: Witness::Companion, length: BY_HER_WORD.min(night.linger), verdict: self.verdict() });
                 out.push(Effect::Tell { to: None, notice: Notice::Changed });
             }
             Some(Linger { by: Witness::Ear, .. }) => self.land(true, now, out),
@@ -217,7 +218,7 @@ impl Call {
     /// The client is taken to be asleep.
     pub(super) fn begin_linger(&mut self, at: Moment, out: &mut Vec<Effect>) {
         if let Some(Night { linger, .. }) = self.terms.night {
-            self.record(at, Fact::Lingers { by: Witness::Ear, length: linger });
+            self.record(at, Fact::Lingers { by: Witness::Ear, length: linger, verdict: self.verdict() });
             out.push(Effect::Tell { to: None, notice: Notice::Changed });
         }
     }
@@ -308,7 +309,7 @@ impl Call {
     pub(super) fn take_of_the_night(&mut self, at: Moment, fact: &Fact) {
         match fact {
             Fact::Sleep { verdict } => self.verdict = Some((at, *verdict)),
-            Fact::Lingers { by, length } => self.lingering = Some(Linger { by: *by, since: at, until: at + *length }),
+            Fact::Lingers { by, length, .. } => self.lingering = Some(Linger { by: *by, since: at, until: at + *length }),
             Fact::Woken { by } => {
                 self.lingering = None;
                 self.woken_at = Some(at);
@@ -323,6 +324,7 @@ impl Call {
                 self.verdict = awake.or(known).map(|verdict| (at, verdict));
             }
             // What was heard before is nothing to a server that heard nothing itself; a landing goes on.
+            Fact::Recovered { .. } if seeded::has(Bug::LingerKept) => {}
             Fact::Recovered { .. } => {
                 self.verdict = None;
                 self.heard = None;

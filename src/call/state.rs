@@ -6,6 +6,7 @@ use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
 use crate::sleep::Verdict;
 
 /// Where a call is in its life (design.md section 3).
@@ -168,9 +169,9 @@ pub struct Call {
     pub(super) lingering: Option<Linger>,
     /// When the last one was called off.
     pub(super) woken_at: Option<Moment>,
-    /// In flight: the ear's last verdict, the last tone that was played, whom the waiting sound is on for, whether the ear listens and
+    /// In flight: the ear's last verdict and when it came, the last tone that was played, whom the waiting sound is on for, whether the ear listens and
     /// whether the companion's voice is faded.
-    pub(super) heard: Option<Verdict>,
+    pub(super) heard: Option<(Moment, Verdict)>,
     pub(super) probed_at: Option<Moment>,
     pub(super) waiting: Option<LegId>,
     pub(super) listens: bool,
@@ -509,6 +510,7 @@ impl Call {
             Fact::Paused { cause, since } => {
                 [Some(Mark::Stood { since: *since, cause: cause_of(*cause) }), landing.map(|at| Mark::Landed { at })]
             }
+            Fact::Lands { .. } if seeded::has(Bug::LandingBilled) => [None, None],
             Fact::Lands { .. } => {
                 landing = Some(entry.at);
                 [Some(Mark::Landed { at: entry.at }), None]

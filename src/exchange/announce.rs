@@ -3,7 +3,7 @@
 //! A function of the call's terms, the fact and, for the last one, the record: whoever has the journal can make it again, byte for
 //! byte, id included. It names things by ids and references only: no person's name and no token leaves by this way.
 
-use super::canonical;
+use super::{canonical, night};
 use crate::call::{Entry, Fact, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, EndpointId, EventId, VendorId};
@@ -106,9 +106,10 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             add("cause", cause.name().into());
             add("since_at", since.to_string().into());
         }
-        Fact::Lingers { by, length } => {
+        Fact::Lingers { by, length, verdict } => {
             add("by", by.name().into());
             add("linger_s", length.whole_s().into());
+            add("sleep", json!(verdict.as_ref().map(night::shown)));
         }
         Fact::Ended { reason, at_fault } => {
             add("end_reason", reason.name().into());

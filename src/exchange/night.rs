@@ -32,14 +32,14 @@ pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
     let night = call.terms().night?;
     let landed = segments.iter().filter(|segment| segment.kind == SegmentKind::Landing);
     let landing_ms: i64 = landed.map(|segment| segment.to.since(segment.from).ms()).sum();
-    let mut verdict = None;
+    let mut last = None;
     let mut lingers: Vec<Value> = Vec::new();
     for entry in call.entries() {
         let at = || Value::from(entry.at.to_string());
         match &entry.fact {
-            Fact::Sleep { verdict: heard } => verdict = Some(*heard),
-            Fact::Lingers { by, .. } => lingers.push(json!({
-                "by": by.name(), "asleep_at": at(), "verdict": verdict.map(|verdict| shown(&verdict)),
+            Fact::Sleep { verdict } => last = Some(verdict),
+            Fact::Lingers { by, verdict, .. } => lingers.push(json!({
+                "by": by.name(), "asleep_at": at(), "verdict": verdict.as_ref().map(shown),
                 "landed_at": null, "confirmed": false, "woken_at": null, "woken_by": null,
             })),
             Fact::Lands { confirmed } => {
@@ -60,7 +60,7 @@ pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
         "fade_s": night.fade.whole_s(),
         "probe_s": night.probe.map(Span::whole_s),
         "landing_ms": landing_ms,
-        "last": verdict.map(|verdict| shown(&verdict)),
+        "last": last.map(shown),
         "lingers": lingers,
     }))
 }

@@ -271,7 +271,7 @@ impl House {
                     if let Some(began) = entries.iter().find(|entry| entry.fact == Fact::Started) {
                         around.heard.push(Heard::Began { call, at: began.at });
                     }
-                    if entries.iter().any(|entry| matches!(entry.fact, Fact::Paused { .. })) {
+                    if entries.iter().any(|entry| matches!(entry.fact, Fact::Paused { .. } | Fact::Lands { .. })) {
                         around.heard.push(Heard::Stood { call });
                     }
                     let core = self.exchange.call(call);

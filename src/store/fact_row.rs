@@ -113,6 +113,8 @@ enum FactRow {
     Lingers {
         by: WitnessRow,
         length_ms: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<VerdictRow>,
     },
     Lands {
         confirmed: bool,
@@ -273,7 +275,9 @@ impl From<&Fact> for FactRow {
             Fact::Recovered { boot, proved_until } => Self::Recovered { boot: boot.to_string(), proved_until_ms: proved_until.unix_ms() },
             Fact::Suspended { since } => Self::Suspended { since_ms: since.unix_ms() },
             Fact::Sleep { verdict } => Self::Sleep { verdict: verdict.into() },
-            Fact::Lingers { by, length } => Self::Lingers { by: (*by).into(), length_ms: length.ms() },
+            Fact::Lingers { by, length, verdict } => {
+                Self::Lingers { by: (*by).into(), length_ms: length.ms(), verdict: verdict.as_ref().map(Into::into) }
+            }
             Fact::Lands { confirmed } => Self::Lands { confirmed: *confirmed },
             Fact::Woken { by } => Self::Woken { by: (*by).into() },
             Fact::Quality { side, quality: Quality { packets, lost_bp, rtt_ms } } => {
@@ -315,7 +319,9 @@ impl TryFrom<FactRow> for Fact {
             }
             FactRow::Suspended { since_ms } => Self::Suspended { since: Moment::from_unix_ms(since_ms) },
             FactRow::Sleep { verdict } => Self::Sleep { verdict: verdict.into() },
-            FactRow::Lingers { by, length_ms } => Self::Lingers { by: by.into(), length: Span::from_ms(length_ms) },
+            FactRow::Lingers { by, length_ms, verdict } => {
+                Self::Lingers { by: by.into(), length: Span::from_ms(length_ms), verdict: verdict.map(Into::into) }
+            }
             FactRow::Lands { confirmed } => Self::Lands { confirmed },
             FactRow::Woken { by } => Self::Woken { by: by.into() },
             FactRow::Quality { side, packets, lost_bp, rtt_ms } => {

@@ -311,7 +311,7 @@ impl Stage {
             Fact::Sleep { verdict } => {
                 format!("{}, {}, since {}", sleep_word(verdict.state), why_word(verdict.grounds.why), offset(verdict.since))
             }
-            Fact::Lingers { by, length } => format!("lingers by {by}, {}", seconds(*length)),
+            Fact::Lingers { by, length, .. } => format!("lingers by {by}, {}", seconds(*length)),
             Fact::Lands { confirmed } => (if *confirmed { "lands, confirmed" } else { "lands" }).into(),
             Fact::Woken { by } => format!("woken by {by}"),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
@@ -331,7 +331,8 @@ impl Stage {
         let night = view.night.map_or(String::new(), |night| {
             let sleep = night.verdict.map_or("unknown", |verdict| sleep_word(verdict.state));
             let suggests = if night.wants_a_word { ", say something" } else { "" };
-            format!(", {}{} {sleep}{suggests}", night.phase, clock(" until", night.ends_at).trim_start_matches(','))
+            let until = night.ends_at.map_or(String::new(), |at| format!(" until {}", offset(at)));
+            format!(", {}{until} {sleep}{suggests}", night.phase)
         });
         let spent = match view.rate {
             Some((label, rate)) => format!(", spent {} of {}, {label} {}", view.spent.amount, view.held.amount, rate.amount),

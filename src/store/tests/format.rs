@@ -159,7 +159,9 @@ fn facts_of_nights() -> Vec<Fact> {
         Why::Companion,
     ];
     facts.extend(whys.map(|why| verdict(sleep::State::Asleep, why, Some(4200))));
-    facts.extend([Witness::Ear, Witness::Companion].map(|by| Fact::Lingers { by, length: Span::from_s(300) }));
+    let Some(Fact::Sleep { verdict }) = facts.last().cloned() else { panic!("the last fact is a verdict") };
+    facts.push(Fact::Lingers { by: Witness::Ear, length: Span::from_s(300), verdict: Some(verdict) });
+    facts.push(Fact::Lingers { by: Witness::Companion, length: Span::from_s(30), verdict: None });
     facts.extend([false, true].map(|confirmed| Fact::Lands { confirmed }));
     facts.extend([Waker::Speech, Waker::Tap, Waker::Companion, Waker::Ear].map(|by| Fact::Woken { by }));
     facts.push(Fact::Ended { reason: EndReason::Asleep, at_fault: Fault::None });
