@@ -340,6 +340,9 @@ impl Call {
         }
         self.takes_time()?;
         if self.holds.contains(&ask.hold) {
+            // Her page did not hear of it, or it would not ask again: it must not take the purchase for one that failed.
+            let notice = Notice::Extended { by: ask.by, added: self.added_by(ask.hold) };
+            out.push(Effect::Tell { to: Some(Side::Client), notice });
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
             return Ok(());
         }

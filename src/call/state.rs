@@ -420,15 +420,26 @@ impl Call {
 
     /// How much time would be paid for with these amounts set aside too; none if that is more than a call may last.
     pub(super) fn quota_with(&self, more: &[i64]) -> Option<Span> {
+        self.quota_for(&[&self.amounts, more].concat())
+    }
+
+    /// What a purchase of this call adds, as far as is known.
+    pub(super) fn added_by(&self, hold: HoldId) -> Span {
+        let bought = self.holds.iter().zip(&self.amounts);
+        let others: Vec<i64> = bought.filter(|(own, _)| **own != hold).map(|(_, amount)| *amount).collect();
+        self.paid().saturating_sub(self.quota_for(&others).unwrap_or(self.terms.limits.max_duration))
+    }
+
+    /// How much time would be paid for with these amounts set aside and no others.
+    fn quota_for(&self, amounts: &[i64]) -> Option<Span> {
         let mut spans = self.spans.clone();
         spans.extend(self.present_span(self.reckoned_at));
-        let amounts = [&self.amounts, more].concat();
         let horizon = match self.terms.sold.kind() {
             // Blocks count in full even where the longest duration cuts the last of them.
             Kind::Block { .. } => Span::from_s(i64::MAX / 1000),
             Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.terms.limits.max_duration,
         };
-        billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
+        billing::max_usage(&self.terms.sold, amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
     }
 
     /// The amount of each hold, in minor units.
