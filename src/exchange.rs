@@ -14,7 +14,7 @@ mod recover;
 pub mod sheet;
 mod view;
 
-pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
+pub use announce::{Announcement, Returned, TEST, WORDS, announcement, return_announcement, test_announcement, wallet_announcement, word};
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
 pub use record::{RecordError, plan_terms, receipt, record};

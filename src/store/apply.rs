@@ -173,10 +173,11 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         }
         Write::SetPolicy { vendor, policy, at } => {
             let mut set = connection.prepare_cached(
-                "INSERT INTO settlement_policy VALUES (?, ?, ?)
+                "INSERT INTO settlement_policy (vendor, policy, updated_at) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at",
             )?;
             set.execute(params![vendor.to_string(), policy_row::encode(policy), at.unix_ms()])?;
+            row_hash::keep(connection, Table::Policy, &[&vendor.to_string()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;
