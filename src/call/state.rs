@@ -383,15 +383,37 @@ impl Call {
     fn pause(&mut self, cause: Fault, since: Moment) {
         match self.state {
             State::Live { since: ran_from } => {
+                self.cut_back(since);
                 let stopped = since.max(ran_from);
                 self.state = State::Paused { cause, since: stopped, ran_from, stopped };
             }
             State::Paused { ran_from, stopped, .. } => {
+                self.cut_back(since);
                 let since = since.max(ran_from);
                 self.state = State::Paused { cause, since, ran_from, stopped: stopped.min(since) };
             }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => {}
         }
+    }
+
+    /// What earlier spans have behind `at` was not delivered: somebody was gone in them, and nobody knew.
+    fn cut_back(&mut self, at: Moment) {
+        while let Some(last) = self.spans.last_mut().filter(|last| last.to > at) {
+            let to = at.max(last.from);
+            self.delivered = self.delivered - last.to.since(to);
+            last.to = to;
+            if last.from == to {
+                self.spans.pop();
+            }
+        }
+    }
+
+    /// From when a pause that is noticed at `at` takes the time away, if somebody is gone since `gone` and the last span began at
+    /// `ran_from`: from earlier spans too, where she was gone in them.
+    pub(super) fn pause_from(&self, gone: Moment, ran_from: Moment, at: Moment) -> Moment {
+        let reaches_back = self.spans.last().is_some_and(|span| span.to > gone);
+        let first = self.started_at.filter(|_| reaches_back).unwrap_or(ran_from);
+        gone.clamp(first, at)
     }
 
     /// Adds the present span to what was delivered.

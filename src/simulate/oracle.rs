@@ -17,15 +17,13 @@ pub(super) fn delivered(entries: &[Entry]) -> Vec<(i64, i64)> {
     for Entry { at, fact, .. } in entries {
         match fact {
             Fact::Started | Fact::Resumed => running = Some(at.unix_ms()),
-            Fact::Paused { since, .. } => match running.take() {
-                Some(from) => spans.push((from, since.unix_ms().max(from))),
-                // Known later: it began earlier.
-                None => {
-                    if let Some((from, to)) = spans.last_mut() {
-                        *to = (*to).min(since.unix_ms()).max(*from);
-                    }
+            Fact::Paused { since, .. } => {
+                spans.extend(running.take().map(|from| (from, at.unix_ms())));
+                // It may have begun earlier than was known, and be known only after others.
+                for (from, to) in &mut spans {
+                    *to = (*to).min(since.unix_ms()).max(*from);
                 }
-            },
+            }
             Fact::Ended { .. } => {
                 if let Some(from) = running.take() {
                     spans.push((from, at.unix_ms()));
