@@ -203,7 +203,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
-        Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
+        Write::Boot { boot, at, wall } => heartbeat::begin(connection, *boot, *at, *wall)?,
         Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
         Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
         Write::RotateKey { secret, at } => signatures::rotate(connection, secret, *at)?,

@@ -70,5 +70,8 @@ CREATE TRIGGER before_money_events_update BEFORE UPDATE ON before_money_events
 CREATE TRIGGER before_money_events_delete BEFORE DELETE ON before_money_events
     BEGIN SELECT RAISE(ABORT, 'these events began once'); END;
 
+-- What the wall clock said last, or what it must pass before new calls are taken: the only other column that changes, and upwards.
+ALTER TABLE boot ADD COLUMN wall_at INTEGER;
+
 -- A vendor's policy has a hash, as other rows that stand alone: see store/row_hash.rs. It is made anew when it changes.
 ALTER TABLE settlement_policy ADD COLUMN row_hash BLOB CHECK (length(row_hash) = 32);
