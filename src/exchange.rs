@@ -7,6 +7,9 @@ mod announce;
 mod bill;
 mod canonical;
 mod effect;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod month;
 pub mod proof;
 mod record;
