@@ -16,7 +16,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
-    include_str!("schema_9.sql"),
+    include_str!("schema_10.sql"),
 ];
 
 /// The version this program reads and writes.
