@@ -87,6 +87,8 @@ impl Exchange {
             | Event::ImHere
             | Event::SaysAsleep
             | Event::SaysAwake
+            | Event::Consents { .. }
+            | Event::RecordingFailed { .. }
             | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }

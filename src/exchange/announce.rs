@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 pub const TEST: &str = "webhook.test";
 
 /// All events of calls, in the order of a call's life.
-pub const WORDS: [&str; 9] = [
+pub const WORDS: [&str; 11] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -25,6 +25,8 @@ pub const WORDS: [&str; 9] = [
     "call.asleep",
     "call.ended",
     "call.settled",
+    "recording.started",
+    "recording.ended",
 ];
 
 /// An event as it is kept and sent.
@@ -52,6 +54,8 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         Fact::Lingers { .. } => Some("call.asleep"),
         Fact::Ended { .. } => Some("call.ended"),
         Fact::Settled { .. } => Some("call.settled"),
+        Fact::RecordingStarted { .. } => Some("recording.started"),
+        Fact::RecordingStopped { .. } => Some("recording.ended"),
         Fact::Joined { .. }
         | Fact::Connected { .. }
         | Fact::Heard { .. }
@@ -63,6 +67,7 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::Sleep { .. }
         | Fact::Lands { .. }
         | Fact::Woken { .. }
+        | Fact::Consented { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -124,6 +129,13 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             }
             add("record_hash", record["hash"].clone());
         }
+        Fact::RecordingStarted { part } => {
+            add("part", (*part).into());
+        }
+        Fact::RecordingStopped { part, why } => {
+            add("part", (*part).into());
+            add("reason", why.name().into());
+        }
         Fact::Started
         | Fact::Resumed
         | Fact::Joined { .. }
@@ -137,6 +149,7 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::Sleep { .. }
         | Fact::Lands { .. }
         | Fact::Woken { .. }
+        | Fact::Consented { .. }
         | Fact::Quality { .. } => {}
     }
     Some(Announcement { id: id_of(call, seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })
