@@ -8,6 +8,7 @@ mod format;
 mod groups;
 mod log;
 mod model;
+mod money_events;
 mod nights;
 mod opening;
 mod outbox;
@@ -214,6 +215,7 @@ impl Shop {
             zones: Some("2026a".to_owned()),
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         }
     }
 

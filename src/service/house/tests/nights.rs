@@ -3,6 +3,7 @@
 use super::*;
 use crate::billing::{Increments, Rates};
 use crate::call::{Audio, Cue, Night, Waker};
+use crate::recording::Writer;
 use crate::service::{Heard, Hearing, Hint};
 use crate::sleep::{self, Grounds, Verdict, Why};
 use signaling::message::{CallView, NightView};
@@ -43,6 +44,10 @@ impl Hearing for Notebook {
     fn hint(&mut self, _: CallId, hint: Hint, _: Moment) {
         self.note(Told::Hint(hint));
     }
+
+    fn record(&mut self, _: CallId, _: Side, _: Writer) {}
+
+    fn stop_recording(&mut self, _: CallId, _: Moment) {}
 }
 
 impl Bench {
