@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 14] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -31,6 +31,9 @@ pub const EVENTS: [&str; 11] = [
     "call.settled",
     "recording.started",
     "recording.ended",
+    "call.refunded",
+    "call.adjusted",
+    "client.refunded",
 ];
 
 /// The longest time for which a replaced secret signs too: a week.
