@@ -10,6 +10,7 @@ use lull::config::{Config, Flags, KeySource, PublicUrl, Tls};
 use lull::media;
 use lull::recording::{self, MasterKey, Recorder};
 use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
+use lull::sound;
 use lull::store::{Role, Store};
 use lull::webhooks::{self, Webhooks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -82,6 +83,7 @@ pub(crate) struct Server {
     service: Service,
     webhooks: Webhooks,
     recorder: Option<Recorder>,
+    sound: sound::JoinGuard,
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
@@ -109,6 +111,8 @@ impl Server {
         let public_url = config.http.public_url(bound);
         let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
         let (ready_in, ready) = watch::channel(Ready::No("starting".to_owned()));
+        let (heard_in, heard) = mpsc::channel(REPORTS);
+        let (sound, sound_guard) = sound::start(sound::Settings::default(), clock, media.clone(), heard_in)?;
         let metrics = metrics_page(media.clone())?;
         let recorder = recorder(config, &store, clock)?;
         let service = Service::start(Parts {
@@ -116,7 +120,7 @@ impl Server {
             store: store.clone(),
             media,
             reports,
-            ear: Ear::none(),
+            ear: Ear::of(sound, clock, heard),
             recorder: recorder.clone(),
             inbound,
             tokens: tokens.clone(),
@@ -167,6 +171,7 @@ impl Server {
             service,
             webhooks,
             recorder,
+            sound: sound_guard,
             media: media_guard,
             http,
             http_task,
@@ -200,8 +205,9 @@ impl Server {
         // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
         let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
         self.webhooks.stop().await;
-        let (media, recorder, store) = (self.media, self.recorder, self.store);
+        let (sound, media, recorder, store) = (self.sound, self.media, self.recorder, self.store);
         tokio::task::spawn_blocking(move || {
+            drop(sound);
             drop(media);
             if let Some(recorder) = recorder {
                 recorder.stop();
