@@ -58,6 +58,10 @@ impl Hearing for Workers {
         });
     }
 
+    fn over(&mut self, call: CallId, at: Moment) {
+        self.sound.order(Order::Forget { call, at });
+    }
+
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment) {
         self.sound.order(match hint {
             Hint::Tapped => Order::Tapped { call, at },

@@ -19,7 +19,18 @@ impl Shop {
             _ => cny(48_000),
         };
         let id = PlanId::new(self.uuid());
-        Plan { id, vendor: self.vendor, name: "night".to_owned(), sold, hold, grade: None, night, sounds, recording: None, created_at: at(0) }
+        Plan {
+            id,
+            vendor: self.vendor,
+            name: "night".to_owned(),
+            sold,
+            hold,
+            grade: None,
+            night,
+            sounds,
+            recording: None,
+            created_at: at(0),
+        }
     }
 }
 
