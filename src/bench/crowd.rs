@@ -180,6 +180,11 @@ impl Crowd {
         Ok(())
     }
 
+    /// The calls that were joined, in order.
+    pub fn calls(&self) -> &[CallId] {
+        &self.calls
+    }
+
     /// Everybody loads the page again: new legs, the old ones give way.
     pub fn reload(&mut self, now: Instant) -> Result<(), CrowdError> {
         for page in self.pages.drain(..) {

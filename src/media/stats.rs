@@ -56,6 +56,11 @@ const LOSSES: [&str; 13] = [
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
 
+/// The labels of all causes, in their order.
+fn causes() -> impl Iterator<Item = &'static str> {
+    Dropped::ALL.iter().map(|cause| cause.label()).chain(LOSSES)
+}
+
 /// A shard's own counters: plain numbers on its thread.
 #[derive(Clone, Default)]
 pub(crate) struct Counts {
@@ -77,6 +82,11 @@ impl Counts {
 
     pub(crate) fn lose_many(&mut self, loss: Loss, count: u64) {
         self.causes[RELAY + loss as usize] += count;
+    }
+
+    /// How many so far, by the cause's label.
+    pub(crate) fn of(&self, cause: &str) -> u64 {
+        causes().zip(self.causes).filter(|(label, _)| *label == cause).map(|(_, count)| count).sum()
     }
 
     /// For a cause that somebody else counts.
@@ -180,13 +190,12 @@ impl Shown {
     }
 
     pub(crate) fn read(&self) -> ShardStats {
-        let labels = Dropped::ALL.iter().map(|cause| cause.label()).chain(LOSSES);
         ShardStats {
             received: get(&self.received),
             forwarded: get(&self.forwarded),
             legs: get(&self.legs),
             calls: get(&self.calls),
-            dropped: labels.zip(self.causes.iter().map(get)).collect(),
+            dropped: causes().zip(self.causes.iter().map(get)).collect(),
             cpu_us: get(&self.cpu_us),
             packet_cost_ns: get(&self.packet_cost_ns),
             busy_ppm: get(&self.busy_ppm),

@@ -3,6 +3,7 @@
 mod control;
 mod hostile;
 mod media;
+mod replacing;
 mod roll_over;
 
 use super::srtp::Ciphers;
