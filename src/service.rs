@@ -25,6 +25,7 @@
 
 mod carry;
 mod desk;
+mod hearing;
 mod heartbeat;
 mod house;
 mod line;

@@ -9,6 +9,7 @@ use lull::clock::{Clock, Span};
 use lull::config::{Config, Flags, PublicUrl, Tls};
 use lull::media;
 use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
+use lull::sound;
 use lull::store::{Role, Store};
 use lull::webhooks::{self, Webhooks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -80,6 +81,7 @@ pub(crate) struct Server {
     pub(crate) clock: Clock,
     service: Service,
     webhooks: Webhooks,
+    sound: sound::JoinGuard,
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
@@ -104,6 +106,7 @@ impl Server {
         }
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (media, media_guard) = media::start(media_settings(config), clock, reports_in)?;
+        let (ear, _, sound) = Ear::start(sound_settings(config), clock, media.clone())?;
         let tokens = TokenKey::new(store.secret("join_token", rand::random())?);
         let public_url = config.http.public_url(bound);
         let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
@@ -114,7 +117,7 @@ impl Server {
             store: store.clone(),
             media,
             reports,
-            ear: Ear::none(),
+            ear,
             inbound,
             tokens: tokens.clone(),
             rules: Rules {
@@ -163,6 +166,7 @@ impl Server {
             clock,
             service,
             webhooks,
+            sound,
             media: media_guard,
             http,
             http_task,
@@ -196,8 +200,9 @@ impl Server {
         // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
         let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
         self.webhooks.stop().await;
-        let (media, store) = (self.media, self.store);
+        let (sound, media, store) = (self.sound, self.media, self.store);
         tokio::task::spawn_blocking(move || {
+            drop(sound);
             drop(media);
             store.close();
         })
@@ -205,6 +210,11 @@ impl Server {
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+fn sound_settings(config: &Config) -> sound::Settings {
+    let asked = usize::from(config.media.sound_workers);
+    if asked == 0 { sound::Settings::default() } else { sound::Settings { workers: asked } }
 }
 
 /// A connection that does not finish its request's header is closed.

@@ -34,6 +34,8 @@ pub trait Hearing: Send + 'static {
     fn audio(&mut self, call: CallId, audio: Audio);
     /// What people say, at this moment.
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment);
+    /// The call is over: whatever is done for it ends.
+    fn ended(&mut self, call: CallId, at: Moment);
 }
 
 /// What was heard.
@@ -60,6 +62,7 @@ impl Ear {
         impl Hearing for Deaf {
             fn audio(&mut self, _: CallId, _: Audio) {}
             fn hint(&mut self, _: CallId, _: Hint, _: Moment) {}
+            fn ended(&mut self, _: CallId, _: Moment) {}
         }
         let (_, reports) = mpsc::channel(1);
         Self { orders: Box::new(Deaf), reports }
