@@ -255,7 +255,8 @@ pub enum Fact {
     /// Both hear each other: the meter runs.
     Started,
     /// The meter stands since `since` (the last proof of life), because of `cause`. A second one in the same pause says that
-    /// the cause changed at its `since`; one not later than the pause's own start moves that start back.
+    /// the cause changed at its `since`; one not later than the pause's own start moves that start back, also into spans of
+    /// before it.
     Paused { cause: Fault, since: Moment },
     /// Both sides deliver again: the meter runs.
     Resumed,

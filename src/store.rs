@@ -257,7 +257,8 @@ pub enum Write {
     /// Facts of a call, each continuing the journal without a gap. `Created` also makes the call's row.
     Facts { call: CallId, entries: Vec<Entry> },
     /// A server begins. Heartbeats of earlier ones are refused from now on.
-    Boot { boot: BootId, at: Moment },
+    /// `wall`: what the wall clock says, or what it must pass before new calls are taken.
+    Boot { boot: BootId, at: Moment, wall: Moment },
     /// What is proved of live and paused calls, in place of what was before; and the server lives. Condition: `boot` is the last one.
     Heartbeats { boot: BootId, at: Moment, clocks: Reading, beats: Vec<Beat> },
     /// Releases what is on hold for an open call and is not among these, which its facts name.

@@ -311,19 +311,19 @@ impl Call {
                 Some(_) | None => tell(out, Notice::Changed),
             },
             (State::Live { since }, Some((cause, first))) => {
-                self.record(at, Fact::Paused { cause, since: first.clamp(since, at) });
+                self.record(at, Fact::Paused { cause, since: self.pause_from(first, since, at) });
                 tell(out, Notice::Paused { cause });
             }
             (State::Paused { ran_from, stopped, .. }, None) => {
-                // Who falters may yet turn out to be gone since before this pause, and a span that is over cannot be made shorter.
+                // Who falters may turn out to be gone since before this pause, and it may be nobody's business any more.
                 if let Some((cause, silent)) = self.silent().filter(|(_, silent)| *silent < stopped) {
-                    self.record(at, Fact::Paused { cause, since: silent.max(ran_from) });
+                    self.record(at, Fact::Paused { cause, since: self.pause_from(silent, ran_from, at) });
                 }
                 self.record(at, Fact::Resumed);
                 tell(out, Notice::Resumed);
             }
             (State::Paused { cause: before, since, ran_from, stopped }, Some((cause, first))) => {
-                let first = first.max(ran_from);
+                let first = self.pause_from(first, ran_from, at);
                 let both = self.client.down.is_some() && self.companion.down.is_some();
                 if first < stopped {
                     // The side that was reported second went first.
@@ -381,6 +381,9 @@ impl Call {
         }
         self.takes_time()?;
         if self.holds.contains(&ask.hold) {
+            // Her page did not hear of it, or it would not ask again: it must not take the purchase for one that failed.
+            let notice = Notice::Extended { by: ask.by, added: self.added_by(ask.hold) };
+            out.push(Effect::Tell { to: Some(Side::Client), notice });
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
             return Ok(());
         }

@@ -88,7 +88,7 @@ impl Call {
         match self.state {
             State::Live { since: ran_from } => {
                 let stopped = self.faltering.iter().flatten().map(|(_, silent)| *silent).fold(since, Moment::min);
-                self.record(now, Fact::Paused { cause: Fault::Platform, since: stopped.clamp(ran_from, now) });
+                self.record(now, Fact::Paused { cause: Fault::Platform, since: self.pause_from(stopped, ran_from, now) });
                 self.record(now, Fact::Resumed);
                 out.push(Effect::Tell { to: None, notice: Notice::Resumed });
             }

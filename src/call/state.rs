@@ -443,10 +443,12 @@ impl Call {
     fn pause(&mut self, cause: Fault, since: Moment) {
         match self.state {
             State::Live { since: ran_from } => {
+                self.cut_back(since);
                 let stopped = since.max(ran_from);
                 self.state = State::Paused { cause, since: stopped, ran_from, stopped };
             }
             State::Paused { ran_from, stopped, .. } => {
+                self.cut_back(since);
                 let since = since.max(ran_from);
                 self.state = State::Paused { cause, since, ran_from, stopped: stopped.min(since) };
             }
@@ -456,6 +458,26 @@ impl Call {
             }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => {}
         }
+    }
+
+    /// What earlier spans have behind `at` was not delivered: somebody was gone in them, and nobody knew.
+    fn cut_back(&mut self, at: Moment) {
+        while let Some(last) = self.spans.last_mut().filter(|last| last.to > at) {
+            let to = at.max(last.from);
+            self.delivered = self.delivered - last.to.since(to);
+            last.to = to;
+            if last.from == to {
+                self.spans.pop();
+            }
+        }
+    }
+
+    /// From when a pause that is noticed at `at` takes the time away, if somebody is gone since `gone` and the last span began at
+    /// `ran_from`: from earlier spans too, where she was gone in them.
+    pub(super) fn pause_from(&self, gone: Moment, ran_from: Moment, at: Moment) -> Moment {
+        let reaches_back = self.spans.last().is_some_and(|span| span.to > gone);
+        let first = self.started_at.filter(|_| reaches_back).unwrap_or(ran_from);
+        gone.clamp(first, at)
     }
 
     /// Adds the present span to what was delivered.
@@ -484,15 +506,26 @@ impl Call {
 
     /// How much time would be paid for with these amounts set aside too; none if that is more than a call may last.
     pub(super) fn quota_with(&self, more: &[i64]) -> Option<Span> {
+        self.quota_for(&[&self.amounts, more].concat())
+    }
+
+    /// What a purchase of this call adds, as far as is known.
+    pub(super) fn added_by(&self, hold: HoldId) -> Span {
+        let bought = self.holds.iter().zip(&self.amounts);
+        let others: Vec<i64> = bought.filter(|(own, _)| **own != hold).map(|(_, amount)| *amount).collect();
+        self.paid().saturating_sub(self.quota_for(&others).unwrap_or(self.terms.limits.max_duration))
+    }
+
+    /// How much time would be paid for with these amounts set aside and no others.
+    fn quota_for(&self, amounts: &[i64]) -> Option<Span> {
         let mut spans = self.spans.clone();
         spans.extend(self.present_span(self.reckoned_at));
-        let amounts = [&self.amounts, more].concat();
         let horizon = match self.terms.sold.kind() {
             // Blocks count in full even where the longest duration cuts the last of them.
             Kind::Block { .. } => Span::from_s(i64::MAX / 1000),
             Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.terms.limits.max_duration,
         };
-        billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
+        billing::max_usage(&self.terms.sold, amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
     }
 
     /// The amount of each hold, in minor units.

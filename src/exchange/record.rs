@@ -46,7 +46,7 @@ pub fn record(journal: &Journal) -> Result<String, RecordError> {
 pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
     let call = Call::replay(journal)?;
     let bill = bill(&call)?;
-    let (_, hash) = hashed(&call, &bill);
+    let (_, hash) = canonical::closed(&open_record(&call, &bill));
     let mut shown = common(&call, &bill);
     shown.insert("receipt_version".into(), version(&call).into());
     shown.insert("extensions".into(), extensions(&call, Viewer::Client));
@@ -55,13 +55,11 @@ pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
 }
 
 pub(super) fn record_of(call: &Call, bill: &Bill) -> String {
-    let (mut record, hash) = hashed(call, bill);
-    record.insert("hash".into(), hash.into());
-    canonical::text(&Value::Object(record))
+    canonical::closed(&open_record(call, bill)).0
 }
 
-/// The record without its hash, and the hash.
-fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
+/// The record without its hash.
+fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
     let terms = call.terms();
     let mut record = common(call, bill);
     let mut add = |key: &str, value: Value| record.insert(key.to_owned(), value);
@@ -85,8 +83,7 @@ fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
             add("sleep", slept);
         }
     }
-    let hash = canonical::hash(&canonical::text(&Value::Object(record.clone())));
-    (record, hash)
+    record
 }
 
 /// What record and receipt share.

@@ -96,9 +96,8 @@ impl Server {
         let bound = listener.local_addr()?;
         let tls = tls(config.http.tls.as_ref(), certificate).await?;
         let store = Store::open(&config.store.db, Role::Server)?;
-        let last = store.last_moment()?;
-        let clock = Clock::start_after(last);
-        let wall_must_pass = last.filter(|last| *last > Clock::read().wall + BEHIND && !accept_clock);
+        let clock = Clock::start_after(store.last_open_moment()?);
+        let wall_must_pass = store.last_wall()?.filter(|last| *last > Clock::read().wall + BEHIND && !accept_clock);
         if let Some(last) = wall_must_pass {
             tracing::error!(
                 "the wall clock is behind {last}, when something was written before; no new calls until it has passed (or --accept-clock)"

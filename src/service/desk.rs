@@ -13,6 +13,7 @@ use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
+use crate::signing::SigningKey;
 use crate::store::{self, Adjustment, Companion, Outcome, Plan, Refusal, Return, Store, StoreError, Transaction, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
@@ -177,6 +178,8 @@ pub(super) enum Want {
     },
     Receipt {
         adjustments: Vec<Adjustment>,
+        /// Signs it.
+        key: SigningKey,
     },
     Extend(rest::Extend),
     /// Withdraws a party's link.
@@ -490,9 +493,9 @@ impl House {
                 let body = with_links(body, links::links(&self.tokens, &self.rules, call));
                 waiting.answer(Ok(Answered { status, body, replayed: true }));
             }
-            Want::Receipt { adjustments } => {
+            Want::Receipt { adjustments, key } => {
                 let answer = wire::receipt(call, Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
-                self.reply_after_all(waiting, answer.and_then(|body| ok(200, refunds::with_adjustments(body, &adjustments))));
+                self.reply_after_all(waiting, answer.and_then(|body| ok(200, refunds::whole_receipt(body, &adjustments, &key))));
             }
             // What the disk refuses now would be said long after the request.
             Want::Extend(_) if self.store.trouble().is_some() => {

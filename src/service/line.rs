@@ -377,9 +377,12 @@ impl House {
 
     /// A tap that adds time counts once, however often its key comes.
     fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
+        let waits = |requester: &Requester| matches!(requester, Requester::Page { call: of, key: own, .. } if *of == call && *own == key);
+        let is_waiting = self.requests.values().any(waits);
         let keys = &mut self.parties_of(call)?.of_mut(side).keys;
         if keys.contains(&key) {
-            return None;
+            // While it waits for the disk one answer will do. What is done she did not hear of, so the core tells her once more.
+            return (!is_waiting).then(|| self.request(Requester::Page { call, side, place, seq, key }));
         }
         if keys.len() >= MAX_KEYS {
             self.refuse_page(

@@ -188,7 +188,10 @@ impl Search<'_> {
             Request::Extend { id, extend } => Found::OnCall(call_of(&id)?, Want::Extend(extend)),
             Request::RenewLink { id, party } => Found::OnCall(call_of(&id)?, Want::RenewLink(wire::side(party))),
             Request::End { id } => Found::OnCall(call_of(&id)?, Want::End),
-            Request::GetReceipt { id } => Found::OnCall(call_of(&id)?, Want::Receipt { adjustments: self.adjustments(&id)? }),
+            Request::GetReceipt { id } => {
+                let key = self.store.signing_key().map_err(|error| wire::of_store_error(&error))?;
+                Found::OnCall(call_of(&id)?, Want::Receipt { adjustments: self.adjustments(&id)?, key })
+            }
             Request::RefundClient { client_ref, refund } => self.refund_client(&client_ref, refund)?,
             Request::ListTransfers { client_ref, currency, page } => self.transfers(&client_ref, currency, &page)?,
             Request::GetOrder { order_ref } => self.order(&order_ref)?,

@@ -178,10 +178,11 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         }
         Write::SetPolicy { vendor, policy, at } => {
             let mut set = connection.prepare_cached(
-                "INSERT INTO settlement_policy VALUES (?, ?, ?)
+                "INSERT INTO settlement_policy (vendor, policy, updated_at) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at",
             )?;
             set.execute(params![vendor.to_string(), policy_row::encode(policy), at.unix_ms()])?;
+            row_hash::keep(connection, Table::Policy, &[&vendor.to_string()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;
@@ -207,7 +208,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
-        Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
+        Write::Boot { boot, at, wall } => heartbeat::begin(connection, *boot, *at, *wall)?,
         Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
         Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
         Write::RotateKey { secret, at } => signatures::rotate(connection, secret, *at)?,

@@ -8,6 +8,7 @@ mod format;
 mod groups;
 mod log;
 mod model;
+mod money_events;
 mod opening;
 mod outbox;
 mod recovery;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 9] = [
+pub const EVENTS: [&str; 12] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -29,6 +29,9 @@ pub const EVENTS: [&str; 9] = [
     "call.asleep",
     "call.ended",
     "call.settled",
+    "call.refunded",
+    "call.adjusted",
+    "client.refunded",
 ];
 
 /// The longest time for which a replaced secret signs too: a week.
