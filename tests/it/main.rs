@@ -15,6 +15,7 @@ mod peer;
 mod places;
 mod plans;
 mod rate;
+mod recordings;
 mod records;
 mod rest;
 mod running;

@@ -91,6 +91,7 @@ impl Bench {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         };
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
@@ -125,6 +126,7 @@ impl Bench {
             tokens,
             rules,
             ready,
+            recorder: None,
             lease: self.lease,
             wall_must_pass,
         };

@@ -1,11 +1,12 @@
 //! The server's real ear: what the core wants heard, in the words of the sound workers, and back.
 
 use super::night::{Ear, Heard, Hearing, Hint};
-use crate::call::Audio;
+use crate::call::{Audio, Side};
 use crate::clock::{Clock, Moment};
 use crate::ids::CallId;
 use crate::media::Media;
-use crate::sound::{self, JoinGuard, Order, Report, Sound, StartError};
+use crate::recording::Writer;
+use crate::sound::{self, JoinGuard, Order, Report, Sound, StartError, Tape};
 use tokio::sync::mpsc;
 
 /// Reports that wait for the service; beyond that workers keep them.
@@ -16,7 +17,7 @@ impl Ear {
     ///
     /// # Errors
     /// The machine has no more threads or descriptors.
-    pub fn start(settings: sound::Settings, clock: Clock, media: Media) -> Result<(Self, Sound, JoinGuard), StartError> {
+    pub fn start(settings: sound::Settings, clock: Clock, media: Media) -> Result<(Self, JoinGuard), StartError> {
         let (heard, reports) = mpsc::channel(REPORTS);
         let say = move |report| match report {
             Report::Verdict { call, verdict } => heard.try_send(Heard::Verdict { call, verdict }).is_ok(),
@@ -25,7 +26,7 @@ impl Ear {
             Report::Faded { .. } => true,
         };
         let (sound, guard) = sound::start(settings, clock, media, say)?;
-        Ok((Self { orders: Box::new(Told { sound: sound.clone(), clock }), reports }, sound, guard))
+        Ok((Self { orders: Box::new(Told { sound, clock }), reports }, guard))
     }
 }
 
@@ -56,5 +57,29 @@ impl Hearing for Told {
 
     fn ended(&mut self, call: CallId, at: Moment) {
         self.sound.order(Order::Forget { call, at });
+    }
+
+    fn record(&mut self, call: CallId, side: Side, writer: Writer) {
+        self.sound.order(Order::Record { call, side, tape: Box::new(writer) });
+    }
+
+    fn stop_recording(&mut self, call: CallId, at: Moment) {
+        for side in Side::ALL {
+            self.sound.order(Order::StopRecording { call, side: *side, at });
+        }
+    }
+}
+
+impl Tape for Writer {
+    fn started(&self) -> Moment {
+        Writer::started(self)
+    }
+
+    fn write(&mut self, samples: &[i16]) -> bool {
+        Writer::write(self, samples).is_ok()
+    }
+
+    fn finish(self: Box<Self>, at: Moment) {
+        Writer::finish(*self, at);
     }
 }
