@@ -444,7 +444,7 @@ fn a_landing_goes_on_over_a_reload_of_either_page() {
     landing.run(50);
     let heard = landing.heard();
     assert_eq!(heard.len(), 150);
-    let levels: Vec<f32> = [&heard[..100], &heard[100..]].into_iter().flat_map(|part| decode_anew(part)).collect();
+    let levels: Vec<f32> = [&heard[..100], &heard[100..]].into_iter().flat_map(decode_anew).collect();
     assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 0.5), "{levels:?}");
     let indexes: Vec<u64> = heard[..100].iter().map(|packet| packet.index).collect();
     assert!(indexes.windows(2).all(|pair| pair[1] == pair[0] + 1), "the numbers go on over the companion's reload: {indexes:?}");
