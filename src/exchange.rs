@@ -8,6 +8,7 @@ mod bill;
 mod canonical;
 mod effect;
 mod month;
+mod night;
 pub mod proof;
 mod record;
 mod recover;
@@ -17,6 +18,7 @@ mod view;
 pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
+pub use night::Nightly;
 pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 
@@ -80,6 +82,11 @@ impl Exchange {
             | Event::NotReserved { .. }
             | Event::HangUp { .. }
             | Event::AbuseReported
+            | Event::Ear { .. }
+            | Event::Spoke { .. }
+            | Event::ImHere
+            | Event::SaysAsleep
+            | Event::SaysAwake
             | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }

@@ -3,7 +3,7 @@
 //! A function of the call's terms, the fact and, for the last one, the record: whoever has the journal can make it again, byte for
 //! byte, id included. It names things by ids and references only: no person's name and no token leaves by this way.
 
-use super::canonical;
+use super::{canonical, night};
 use crate::call::{Entry, Fact, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, EndpointId, EventId, VendorId};
@@ -15,8 +15,17 @@ use sha2::{Digest, Sha256};
 pub const TEST: &str = "webhook.test";
 
 /// All events of calls, in the order of a call's life.
-pub const WORDS: [&str; 8] =
-    ["call.created", "call.started", "call.warning", "call.extended", "call.paused", "call.resumed", "call.ended", "call.settled"];
+pub const WORDS: [&str; 9] = [
+    "call.created",
+    "call.started",
+    "call.warning",
+    "call.extended",
+    "call.paused",
+    "call.resumed",
+    "call.asleep",
+    "call.ended",
+    "call.settled",
+];
 
 /// An event as it is kept and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +49,7 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         Fact::Extended { .. } | Fact::Gifted { .. } => Some("call.extended"),
         Fact::Paused { .. } => Some("call.paused"),
         Fact::Resumed => Some("call.resumed"),
+        Fact::Lingers { .. } => Some("call.asleep"),
         Fact::Ended { .. } => Some("call.ended"),
         Fact::Settled { .. } => Some("call.settled"),
         Fact::Joined { .. }
@@ -50,6 +60,9 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -93,6 +106,11 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             add("cause", cause.name().into());
             add("since_at", since.to_string().into());
         }
+        Fact::Lingers { by, length, verdict } => {
+            add("by", by.name().into());
+            add("linger_s", length.whole_s().into());
+            add("sleep", json!(verdict.as_ref().map(night::shown)));
+        }
         Fact::Ended { reason, at_fault } => {
             add("end_reason", reason.name().into());
             add("at_fault", at_fault.name().into());
@@ -116,6 +134,9 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
         | Fact::Quality { .. } => {}
     }
     Some(Announcement { id: id_of(call, seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })

@@ -136,6 +136,9 @@ impl Watch {
         let State::Settled { reason, at_fault, .. } = core.state() else {
             return Err(Breach::new("settled", format!("{id} settles and is {}", core.state().name())));
         };
+        if let Some(fault) = oracle::landings(core.terms(), core.entries()) {
+            return Err(Breach::new("landing", format!("{id}: {fault}{}", facts(core.entries()))));
+        }
         let plan = &core.terms().sold;
         let settlement = oracle::settlement(plan, reason, at_fault, core.started_at().is_some(), delivered_ms);
         let (_, due) = oracle::rate(plan, settlement, held, &spans);

@@ -19,8 +19,17 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 8] =
-    ["call.created", "call.started", "call.warning", "call.extended", "call.paused", "call.resumed", "call.ended", "call.settled"];
+pub const EVENTS: [&str; 9] = [
+    "call.created",
+    "call.started",
+    "call.warning",
+    "call.extended",
+    "call.paused",
+    "call.resumed",
+    "call.asleep",
+    "call.ended",
+    "call.settled",
+];
 
 /// The longest time for which a replaced secret signs too: a week.
 const OVERLAP_MAX_S: i64 = 604_800;
