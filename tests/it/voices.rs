@@ -194,6 +194,16 @@ impl Line {
         self.page(side).client.send(Track::Voice, timestamp, false, payload, now);
     }
 
+    /// A packet of the companion that was delayed.
+    fn arrives(&mut self, datagram: &[u8]) {
+        let mut buffer = [0; BUFFER];
+        buffer[..datagram.len()].copy_from_slice(datagram);
+        let (from, now) = (self.page(Side::Companion).address, self.now);
+        if let Some((length, to)) = self.plane.forward(&mut buffer, datagram.len(), from, now) {
+            self.deliver(to, &mut buffer[..length]);
+        }
+    }
+
     /// As if it was lost on the way: its sequence number is used up.
     fn loses(&mut self, side: Side, timestamp: u32, payload: &[u8]) {
         self.says(side, timestamp, payload);
@@ -300,6 +310,16 @@ impl Landing {
                 assert!(self.line.replace(&tapped, &made));
             }
         }
+    }
+
+    /// A packet of hers that is still on its way.
+    fn delayed(&mut self) -> Vec<u8> {
+        let payload = self.hum.next();
+        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
+        let (now, timestamp) = (self.line.now, self.timestamp);
+        let page = self.line.page(Side::Companion);
+        page.client.send(Track::Voice, timestamp, false, &payload, now);
+        page.client.poll_transmit().unwrap().payload
     }
 
     fn tap(&mut self, purpose: Option<Purpose>) {
@@ -454,6 +474,36 @@ fn a_landing_goes_on_over_a_reload_of_either_page() {
 /// Levels by 200 ms, the first left out: decoder and page have just begun.
 fn decode_anew(packets: &[Packet]) -> Vec<f32> {
     decode(packets).chunks(FRAME * 10).skip(1).map(level).collect()
+}
+
+#[test]
+fn what_comes_late_belongs_to_the_side_of_the_switch_it_was_sent_on() {
+    let mut landing = Landing::new();
+    landing.tap(Some(Purpose::Analyse));
+    landing.run(3);
+    let early = landing.delayed();
+    landing.run(1);
+    landing.tap(Some(Purpose::Replace));
+    landing.line.arrives(&early);
+    landing.lag = usize::MAX;
+    landing.run(2);
+    let later = landing.delayed();
+    landing.run(1);
+    landing.tap(Some(Purpose::Analyse));
+    landing.line.arrives(&later);
+    landing.run(2);
+    let heard = landing.heard();
+    let first = heard[0].index;
+    // Of packets 0 to 9: 3 came after 4, and 7 after the second switch.
+    assert_eq!(heard.iter().map(|packet| packet.index - first).collect::<Vec<_>>(), [0, 1, 2, 4, 3, 9, 10]);
+    let held: Vec<u64> = landing.made.iter().map(|(tapped, _)| tapped.index - landing.made[0].0.index).collect();
+    assert_eq!(held, [0, 1, 3, 2]);
+    for (tapped, made) in std::mem::take(&mut landing.made) {
+        assert!(landing.line.replace(&tapped, &made));
+    }
+    let mut indexes: Vec<u64> = landing.heard().iter().map(|packet| packet.index - first).collect();
+    indexes.sort();
+    assert_eq!(indexes, (0..11).collect::<Vec<_>>());
 }
 
 #[test]
