@@ -70,6 +70,7 @@ impl Shop {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         };
         let (call, created) = exchange::book(id, terms, hold, at).expect("terms");
         let (vendor, client) = (self.vendor, "wei".parse().expect("a reference"));
@@ -102,7 +103,7 @@ fn main() {
     let (at, boot) = (clock.now(), BootId::new(Uuid::now_v7()));
     let companion = Companion { id: shop.companion, vendor: shop.vendor, name: "Lin".to_owned(), grade: None, created_at: at };
     let vendor = Write::AddVendor { id: shop.vendor, name: "House".to_owned(), key_hash: [1; 32], at };
-    let begin = vec![vendor, Write::AddCompanion(companion), shop.credit("wei", 1_000_000_000, at), Write::Boot { boot, at }];
+    let begin = vec![vendor, Write::AddCompanion(companion), shop.credit("wei", 1_000_000_000, at), Write::Boot { boot, at, wall: at }];
     shop.store.commit(of(begin)).expect("a beginning");
     let mut exchange = Exchange::new();
     for _ in 0..calls {

@@ -7,6 +7,9 @@ mod announce;
 mod bill;
 mod canonical;
 mod effect;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod month;
 mod night;
 pub mod proof;
@@ -15,7 +18,7 @@ mod recover;
 pub mod sheet;
 mod view;
 
-pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
+pub use announce::{Announcement, Returned, TEST, WORDS, announcement, return_announcement, test_announcement, wallet_announcement, word};
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
 pub use night::Nightly;
@@ -87,6 +90,8 @@ impl Exchange {
             | Event::ImHere
             | Event::SaysAsleep
             | Event::SaysAwake
+            | Event::Consents { .. }
+            | Event::RecordingFailed { .. }
             | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }

@@ -13,6 +13,7 @@ fn targets() -> Vec<(&'static str, Run, Seeds, &'static [&'static str])> {
         lull::bot::fuzzing::TARGETS,
         lull::call::fuzzing::TARGETS,
         lull::config::fuzzing::TARGETS,
+        lull::exchange::fuzzing::TARGETS,
         lull::media::fuzzing::TARGETS,
         lull::media::fuzzing::TCP,
         lull::media::client::fuzzing::TARGETS,

@@ -4,7 +4,9 @@
 //! a race (an extension against the end) is decided once, by the order in which events are handed over.
 
 use super::state::Ask;
-use super::{Answered, Asker, Call, Cue, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State, Waker};
+use super::{
+    Answered, Asker, Call, Cue, Effect, EndReason, Entry, Event, Fact, Fault, Notice, RecordingEnd, Refused, RequestId, Side, State, Waker,
+};
 use crate::billing::Kind;
 use crate::clock::{Moment, Span};
 use crate::ids::{GiftId, HoldId, LegId};
@@ -118,6 +120,8 @@ impl Call {
                 self.end(EndReason::VendorEnded, Fault::None, now, out);
                 out.push(Effect::Answer { request, result: Ok(Answered::Ended) });
             }
+            Event::Consents { side, yes } => self.consent(side, yes, now, out),
+            Event::RecordingFailed { part, why } => self.recording_failed(part, why, now, out),
             Event::AbuseReported => self.end(EndReason::AbuseReported, Fault::Client, now, out),
             Event::Ear { verdict } => self.heed(verdict, now, out),
             Event::Spoke { at } => self.spoke(at, now, out),
@@ -311,19 +315,19 @@ impl Call {
                 Some(_) | None => tell(out, Notice::Changed),
             },
             (State::Live { since }, Some((cause, first))) => {
-                self.record(at, Fact::Paused { cause, since: first.clamp(since, at) });
+                self.record(at, Fact::Paused { cause, since: self.pause_from(first, since, at) });
                 tell(out, Notice::Paused { cause });
             }
             (State::Paused { ran_from, stopped, .. }, None) => {
-                // Who falters may yet turn out to be gone since before this pause, and a span that is over cannot be made shorter.
+                // Who falters may turn out to be gone since before this pause, and it may be nobody's business any more.
                 if let Some((cause, silent)) = self.silent().filter(|(_, silent)| *silent < stopped) {
-                    self.record(at, Fact::Paused { cause, since: silent.max(ran_from) });
+                    self.record(at, Fact::Paused { cause, since: self.pause_from(silent, ran_from, at) });
                 }
                 self.record(at, Fact::Resumed);
                 tell(out, Notice::Resumed);
             }
             (State::Paused { cause: before, since, ran_from, stopped }, Some((cause, first))) => {
-                let first = first.max(ran_from);
+                let first = self.pause_from(first, ran_from, at);
                 let both = self.client.down.is_some() && self.companion.down.is_some();
                 if first < stopped {
                     // The side that was reported second went first.
@@ -371,6 +375,7 @@ impl Call {
 
     fn start(&mut self, at: Moment, out: &mut Vec<Effect>) {
         self.record(at, Fact::Started);
+        self.record_if_agreed(at);
         tell(out, Notice::Started);
     }
 
@@ -381,6 +386,9 @@ impl Call {
         }
         self.takes_time()?;
         if self.holds.contains(&ask.hold) {
+            // Her page did not hear of it, or it would not ask again: it must not take the purchase for one that failed.
+            let notice = Notice::Extended { by: ask.by, added: self.added_by(ask.hold) };
+            out.push(Effect::Tell { to: Some(Side::Client), notice });
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
             return Ok(());
         }
@@ -518,6 +526,7 @@ impl Call {
 
     pub(super) fn end(&mut self, reason: EndReason, at_fault: Fault, at: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::StopMedia);
+        self.stop_recording(RecordingEnd::CallEnded, at);
         self.record(at, Fact::Ended { reason, at_fault });
         for (side, quality) in [(Side::Client, self.measured[0]), (Side::Companion, self.measured[1])] {
             if let Some(quality) = quality {
@@ -570,6 +579,8 @@ fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
         | Event::ImHere
         | Event::SaysAsleep
         | Event::SaysAwake
+        | Event::Consents { .. }
+        | Event::RecordingFailed { .. }
         | Event::LeaseLapsed { .. }
         | Event::ServerStops => {}
     }

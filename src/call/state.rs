@@ -1,7 +1,7 @@
 //! How facts add up to a call. Nothing is decided here: [`Call::apply`] is the only place where a call's state
 //! changes, and what the facts of a call give is the call.
 
-use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Linger, Quality, RequestId, Side, Terms, TermsError};
+use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Linger, Quality, Recording, RequestId, Side, Terms, TermsError};
 use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
@@ -149,6 +149,7 @@ pub struct Call {
     /// What each of them set aside, in minor units.
     pub(super) amounts: Vec<i64>,
     pub(super) gifted: Span,
+    pub(super) recording: Recording,
     /// Those of the terms until the vendor withdraws a link.
     pub(super) client_token: TokenId,
     pub(super) companion_token: TokenId,
@@ -194,6 +195,7 @@ impl PartialEq for Call {
             && self.holds == other.holds
             && self.amounts == other.amounts
             && self.gifted == other.gifted
+            && self.recording == other.recording
             && self.client_token == other.client_token
             && self.companion_token == other.companion_token
             && self.armed == other.armed
@@ -229,6 +231,7 @@ impl Call {
             companion: Party::default(),
             holds: vec![hold],
             gifted: Span::ZERO,
+            recording: Recording::default(),
             armed: Vec::new(),
             stood: Span::ZERO,
             stood_until: None,
@@ -281,6 +284,9 @@ impl Call {
         match (&self.state, fact) {
             (_, Fact::Created { .. }) => false,
             (_, Fact::Sleep { .. } | Fact::Lingers { .. } | Fact::Lands { .. } | Fact::Woken { .. }) => self.fits_the_night(fact),
+            (state, Fact::Consented { .. } | Fact::RecordingStarted { .. } | Fact::RecordingStopped { .. }) => {
+                self.recording.fits(fact, state, self.terms.recording.is_some())
+            }
             (
                 State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. },
                 Fact::Joined { .. }
@@ -331,8 +337,10 @@ impl Call {
 
     /// Changes the state by a fact that fits.
     fn take(&mut self, at: Moment, fact: &Fact) {
+        self.recording.take(at, fact);
         match fact {
             Fact::Created { .. } | Fact::Quality { .. } => {}
+            Fact::Consented { .. } | Fact::RecordingStarted { .. } | Fact::RecordingStopped { .. } => {}
             Fact::LinkRenewed { side: Side::Client, token } => self.client_token = *token,
             Fact::LinkRenewed { side: Side::Companion, token } => self.companion_token = *token,
             Fact::Joined { side, leg } => {
@@ -443,10 +451,12 @@ impl Call {
     fn pause(&mut self, cause: Fault, since: Moment) {
         match self.state {
             State::Live { since: ran_from } => {
+                self.cut_back(since);
                 let stopped = since.max(ran_from);
                 self.state = State::Paused { cause, since: stopped, ran_from, stopped };
             }
             State::Paused { ran_from, stopped, .. } => {
+                self.cut_back(since);
                 let since = since.max(ran_from);
                 self.state = State::Paused { cause, since, ran_from, stopped: stopped.min(since) };
             }
@@ -456,6 +466,26 @@ impl Call {
             }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => {}
         }
+    }
+
+    /// What earlier spans have behind `at` was not delivered: somebody was gone in them, and nobody knew.
+    fn cut_back(&mut self, at: Moment) {
+        while let Some(last) = self.spans.last_mut().filter(|last| last.to > at) {
+            let to = at.max(last.from);
+            self.delivered = self.delivered - last.to.since(to);
+            last.to = to;
+            if last.from == to {
+                self.spans.pop();
+            }
+        }
+    }
+
+    /// From when a pause that is noticed at `at` takes the time away, if somebody is gone since `gone` and the last span began at
+    /// `ran_from`: from earlier spans too, where she was gone in them.
+    pub(super) fn pause_from(&self, gone: Moment, ran_from: Moment, at: Moment) -> Moment {
+        let reaches_back = self.spans.last().is_some_and(|span| span.to > gone);
+        let first = self.started_at.filter(|_| reaches_back).unwrap_or(ran_from);
+        gone.clamp(first, at)
     }
 
     /// Adds the present span to what was delivered.
@@ -484,15 +514,26 @@ impl Call {
 
     /// How much time would be paid for with these amounts set aside too; none if that is more than a call may last.
     pub(super) fn quota_with(&self, more: &[i64]) -> Option<Span> {
+        self.quota_for(&[&self.amounts, more].concat())
+    }
+
+    /// What a purchase of this call adds, as far as is known.
+    pub(super) fn added_by(&self, hold: HoldId) -> Span {
+        let bought = self.holds.iter().zip(&self.amounts);
+        let others: Vec<i64> = bought.filter(|(own, _)| **own != hold).map(|(_, amount)| *amount).collect();
+        self.paid().saturating_sub(self.quota_for(&others).unwrap_or(self.terms.limits.max_duration))
+    }
+
+    /// How much time would be paid for with these amounts set aside and no others.
+    fn quota_for(&self, amounts: &[i64]) -> Option<Span> {
         let mut spans = self.spans.clone();
         spans.extend(self.present_span(self.reckoned_at));
-        let amounts = [&self.amounts, more].concat();
         let horizon = match self.terms.sold.kind() {
             // Blocks count in full even where the longest duration cuts the last of them.
             Kind::Block { .. } => Span::from_s(i64::MAX / 1000),
             Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.terms.limits.max_duration,
         };
-        billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
+        billing::max_usage(&self.terms.sold, amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
     }
 
     /// The amount of each hold, in minor units.
@@ -531,6 +572,9 @@ impl Call {
             | Fact::LinkRenewed { .. }
             | Fact::Sleep { .. }
             | Fact::Lingers { .. }
+            | Fact::Consented { .. }
+            | Fact::RecordingStarted { .. }
+            | Fact::RecordingStopped { .. }
             | Fact::Quality { .. }
             | Fact::Settled { .. } => [None, None],
         });

@@ -102,7 +102,9 @@ impl House {
                 }
                 return;
             }
-            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } => return,
+            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } | Inbound::Download { .. } => {
+                return;
+            }
         };
         let work = OnCall { claims, want };
         match work.claims.call.parse() {
@@ -357,10 +359,7 @@ impl House {
             PageBody::Hello { .. } => {
                 self.refuse_page(call, side, place, seq, wire::refused(Code::InvalidMessage, "hello was said already", None));
             }
-            // Calls are not recorded yet.
-            PageBody::Record { .. } => {
-                self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, "this call is not recorded", None));
-            }
+            PageBody::Record { consent } => self.page_consents(call, side, place, seq, consent),
             PageBody::Ping { .. } => {}
         }
     }
@@ -377,9 +376,12 @@ impl House {
 
     /// A tap that adds time counts once, however often its key comes.
     fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
+        let waits = |requester: &Requester| matches!(requester, Requester::Page { call: of, key: own, .. } if *of == call && *own == key);
+        let is_waiting = self.requests.values().any(waits);
         let keys = &mut self.parties_of(call)?.of_mut(side).keys;
         if keys.contains(&key) {
-            return None;
+            // While it waits for the disk one answer will do. What is done she did not hear of, so the core tells her once more.
+            return (!is_waiting).then(|| self.request(Requester::Page { call, side, place, seq, key }));
         }
         if keys.len() >= MAX_KEYS {
             self.refuse_page(

@@ -33,8 +33,6 @@ pub(super) enum Heard {
     StopMedia { call: CallId },
     /// The meter began at this instant, as the core says; nobody hears of it yet.
     Began { call: CallId, at: Moment },
-    /// The meter stands.
-    Stood { call: CallId },
     /// Pages hear this.
     Tell { call: CallId, notice: Notice },
     /// The vendor's program hears this.
@@ -271,9 +269,6 @@ impl House {
                     if let Some(began) = entries.iter().find(|entry| entry.fact == Fact::Started) {
                         around.heard.push(Heard::Began { call, at: began.at });
                     }
-                    if entries.iter().any(|entry| matches!(entry.fact, Fact::Paused { .. } | Fact::Lands { .. })) {
-                        around.heard.push(Heard::Stood { call });
-                    }
                     let core = self.exchange.call(call);
                     around.watch.made(call, &entries, core)?;
                     transaction.writes.push(Write::Facts { call, entries });
@@ -448,7 +443,7 @@ impl House {
         };
         match &heard {
             Heard::Settled { call, .. } => self.forget.push_back((around.now + KEEP_SETTLED, *call)),
-            Heard::Reply { .. } | Heard::StopMedia { .. } | Heard::Began { .. } | Heard::Stood { .. } | Heard::Tell { .. } => {}
+            Heard::Reply { .. } | Heard::StopMedia { .. } | Heard::Began { .. } | Heard::Tell { .. } => {}
         }
         around.heard.push(heard);
         Ok(())
@@ -620,6 +615,7 @@ pub(super) fn terms_of(of: super::vendors::Sale) -> Terms {
         zones: Some(crate::billing::ZONES_VERSION.to_owned()),
         night: of.night,
         sounds: Sounds::default(),
+        recording: None,
         grade_paid: None,
         grade_delivered: None,
         client: of.client,

@@ -29,15 +29,13 @@ pub(super) fn delivered(entries: &[Entry]) -> Vec<(i64, i64)> {
                 }
             }
             Fact::Woken { .. } if std::mem::take(&mut is_landing) => running = Some(at.unix_ms()),
-            Fact::Paused { since, .. } => match running.take() {
-                Some(from) => spans.push((from, since.unix_ms().max(from))),
-                // Known later: it began earlier.
-                None => {
-                    if let Some((from, to)) = spans.last_mut() {
-                        *to = (*to).min(since.unix_ms()).max(*from);
-                    }
+            Fact::Paused { since, .. } => {
+                spans.extend(running.take().map(|from| (from, at.unix_ms())));
+                // It may have begun earlier than was known, and be known only after others.
+                for (from, to) in &mut spans {
+                    *to = (*to).min(since.unix_ms()).max(*from);
                 }
-            },
+            }
             Fact::Ended { .. } => {
                 if let Some(from) = running.take() {
                     spans.push((from, at.unix_ms()));

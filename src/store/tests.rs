@@ -8,6 +8,7 @@ mod format;
 mod groups;
 mod log;
 mod model;
+mod money_events;
 mod opening;
 mod outbox;
 mod recovery;
@@ -213,6 +214,7 @@ impl Shop {
             zones: Some("2026a".to_owned()),
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Sending to real receivers on this machine: good ones, slow ones, broken ones, and ones that want more than an answer.
 
+mod long_run;
+
 use super::*;
 use crate::billing::{Conditions, Kind, Plan};
 use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Sounds, Terms};
@@ -262,6 +264,7 @@ impl House {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
             limits: Limits {
                 media_timeout: Span::from_s(5),
                 quiet_timeout: Span::from_s(15),

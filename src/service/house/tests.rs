@@ -91,6 +91,7 @@ impl Bench {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         };
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
@@ -125,6 +126,7 @@ impl Bench {
             tokens,
             rules,
             ready,
+            recorder: None,
             lease: self.lease,
             wall_must_pass,
         };
@@ -531,6 +533,35 @@ async fn a_tap_whose_hold_was_released_may_be_tried_again() {
         drop(turned);
         turned = bench.open(None).await;
         turned.arrive(call).await;
+    }
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_is_told_again_to_a_page_that_did_not_hear_of_it() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let tap = r#""type":"extend","key":"a-tap-of-hers""#;
+    let bought = |fact: &Fact| matches!(fact, Fact::Extended { .. });
+    turned.page_says(call, Side::Client, tap);
+    turned.settle().await;
+    let is_told = |message: ToSocket| {
+        let ToSocket::Message(message) = message else { return false };
+        message.body == ServerBody::Extended { by: signaling::message::Asker::Client, added_s: 600, free: false }
+    };
+    // It is on disk: her page asks again in the same server, and then in the next.
+    for _ in 0..2 {
+        let mut heard = turned.page_says(call, Side::Client, tap);
+        turned.settle().await;
+        assert_eq!((bench.wallet(), bench.count(call, bought)), ((10_000, 4000), 1), "it counts once");
+        let told = std::iter::from_fn(|| heard.try_recv().ok()).filter_map(|message| is_told(message).then_some(())).count();
+        assert_eq!(told, 1, "she need not buy again");
+        drop(turned);
+        turned = bench.open(None).await;
     }
     turned.house.tell_core(call, Event::HangUp { side: Side::Client });
     turned.settle().await;
