@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a load has a pace, and costs are taken from the clock")]
 
 use lull::billing::{Conditions, Kind, Plan};
-use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Terms};
+use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Sounds, Terms};
 use lull::clock::{Clock, Moment};
 use lull::exchange::{self, Exchange};
 use lull::ids::{BootId, CallId, CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
@@ -68,6 +68,8 @@ impl Shop {
             companion_token: TokenId::new(Uuid::now_v7()),
             limits: Limits::default(),
             zones: None,
+            night: None,
+            sounds: Sounds::default(),
         };
         let (call, created) = exchange::book(id, terms, hold, at).expect("terms");
         let (vendor, client) = (self.vendor, "wei".parse().expect("a reference"));

@@ -11,6 +11,7 @@ mod effect;
 #[doc(hidden)]
 pub mod fuzzing;
 mod month;
+mod night;
 pub mod proof;
 mod record;
 mod recover;
@@ -20,6 +21,7 @@ mod view;
 pub use announce::{Announcement, Returned, TEST, WORDS, announcement, return_announcement, test_announcement, wallet_announcement, word};
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
+pub use night::Nightly;
 pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 
@@ -83,6 +85,11 @@ impl Exchange {
             | Event::NotReserved { .. }
             | Event::HangUp { .. }
             | Event::AbuseReported
+            | Event::Ear { .. }
+            | Event::Spoke { .. }
+            | Event::ImHere
+            | Event::SaysAsleep
+            | Event::SaysAwake
             | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }

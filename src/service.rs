@@ -17,6 +17,7 @@
 //! | `turns` | what waits for the disk, in order |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
+//! | `night` | what is heard and said of sleep |
 //! | `plans` | plans and settlement policies on the wire |
 //! | `heartbeat` | what is proved of calls that run, kept on disk; what happens when it is not |
 //! | `recovery` | taking up what a crash left, the audit behind it, the clocks |
@@ -29,6 +30,7 @@ mod house;
 mod line;
 mod links;
 mod look_up;
+mod night;
 mod parties;
 mod plans;
 mod records;
@@ -39,6 +41,7 @@ mod webhook_desk;
 mod window;
 mod wire;
 
+pub use night::{Ear, Heard, Hearing, Hint};
 pub use turns::{Answer, Turns};
 
 use crate::call::{Limits, Shares};
@@ -64,6 +67,8 @@ pub struct Parts {
     pub media: Media,
     /// What it sees.
     pub reports: mpsc::Receiver<Report>,
+    /// What listens, fades and plays.
+    pub ear: Ear,
     /// What comes through the door.
     pub inbound: mpsc::Receiver<Inbound>,
     /// Signs join tokens.

@@ -37,6 +37,7 @@ mod in_line;
 mod journal;
 mod ledger;
 mod log;
+mod night_row;
 mod open;
 mod outbox;
 mod policy_row;
@@ -67,7 +68,7 @@ pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Ou
 pub use writer::Weight;
 
 use crate::billing;
-use crate::call::{Entry, Medium, Policy};
+use crate::call::{Entry, Medium, Night, Policy, Sounds};
 use crate::clock::{Moment, Reading};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
@@ -307,6 +308,10 @@ pub struct Plan {
     /// What a call sets aside when it is made and with each extension.
     pub hold: Money,
     pub grade: Option<String>,
+    /// How its calls end when the client sleeps: of until-asleep plans, and only of those.
+    pub night: Option<Night>,
+    /// What the server lets be heard in them.
+    pub sounds: Sounds,
     pub created_at: Moment,
 }
 

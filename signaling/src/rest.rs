@@ -247,6 +247,40 @@ pub struct CreatePlan {
     /// Default `down`.
     #[serde(default)]
     pub rounding: Option<PlanRounding>,
+    /// `until_asleep`: for how long the companion stays once the client sleeps, 0 to 3,600 seconds; default 300.
+    #[serde(default)]
+    pub linger_s: Option<i64>,
+    /// `until_asleep`: how long her voice takes to fade, 10 to 300 seconds; default 60.
+    #[serde(default)]
+    pub fade_s: Option<i64>,
+    /// `until_asleep`: the server plays a very quiet tone to a drowsy client, instead of asking the companion to speak; default false.
+    #[serde(default)]
+    pub probe: Option<bool>,
+    /// Level of the chime at one minute left and at an extension.
+    #[serde(default)]
+    pub chime_dbfs: ChimeLevel,
+    /// A soft sound while the client waits for the companion; default true, of `until_asleep` false.
+    #[serde(default)]
+    pub waiting_sound: Option<bool>,
+}
+
+/// How loud a plan's chime is. On the wire a whole number from -60 to -10 (dBFS), or `null` for no chime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<i8>")]
+pub enum ChimeLevel {
+    /// What the kind of plan has: -30, of `until_asleep` no chime.
+    #[default]
+    OfItsKind,
+    /// No chime.
+    Off,
+    /// At this level.
+    At(i8),
+}
+
+impl From<Option<i8>> for ChimeLevel {
+    fn from(level: Option<i8>) -> Self {
+        level.map_or(Self::Off, Self::At)
+    }
 }
 
 /// What a vendor gives beyond the defaults; what is not named has its default.

@@ -5,7 +5,7 @@
 
 use super::Histogram;
 use crate::billing::{Conditions, Kind, Plan};
-use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
+use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Sounds, Terms};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{BootId, CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::{Currency, Money};
@@ -329,6 +329,8 @@ fn terms(vendor: VendorId, companion: CompanionId, number: usize) -> Terms {
         client_token: TokenId::new(Uuid::now_v7()),
         companion_token: TokenId::new(Uuid::now_v7()),
         zones: None,
+        night: None,
+        sounds: Sounds::default(),
         limits: Limits {
             media_timeout: Span::from_s(5),
             quiet_timeout: Span::from_s(15),

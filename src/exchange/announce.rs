@@ -8,7 +8,7 @@ mod money;
 
 pub use money::{Returned, return_announcement, wallet_announcement};
 
-use super::canonical;
+use super::{canonical, night};
 use crate::call::{Entry, Fact, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, EndpointId, EventId, VendorId};
@@ -20,13 +20,14 @@ use sha2::{Digest, Sha256};
 pub const TEST: &str = "webhook.test";
 
 /// All events but the test: those of calls in the order of a call's life, then those of wallets.
-pub const WORDS: [&str; 11] = [
+pub const WORDS: [&str; 12] = [
     "call.created",
     "call.started",
     "call.warning",
     "call.extended",
     "call.paused",
     "call.resumed",
+    "call.asleep",
     "call.ended",
     "call.settled",
     "call.refunded",
@@ -56,6 +57,7 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         Fact::Extended { .. } | Fact::Gifted { .. } => Some("call.extended"),
         Fact::Paused { .. } => Some("call.paused"),
         Fact::Resumed => Some("call.resumed"),
+        Fact::Lingers { .. } => Some("call.asleep"),
         Fact::Ended { .. } => Some("call.ended"),
         Fact::Settled { .. } => Some("call.settled"),
         Fact::Joined { .. }
@@ -66,6 +68,9 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -104,6 +109,11 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             add("cause", cause.name().into());
             add("since_at", since.to_string().into());
         }
+        Fact::Lingers { by, length, verdict } => {
+            add("by", by.name().into());
+            add("linger_s", length.whole_s().into());
+            add("sleep", json!(verdict.as_ref().map(night::shown)));
+        }
         Fact::Ended { reason, at_fault } => {
             add("end_reason", reason.name().into());
             add("at_fault", at_fault.name().into());
@@ -127,6 +137,9 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
         | Fact::Quality { .. } => {}
     }
     Some(Announcement { id: id_of(&call.to_string(), seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })

@@ -3,7 +3,7 @@
 //! Both are canonical JSON. The receipt is what the client may see: no shares, no pay, no vendor's references.
 
 use super::bill::{Bill, bill};
-use super::canonical;
+use super::{canonical, night};
 use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
 use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
@@ -79,6 +79,9 @@ fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
         add("accepted_at", Value::Null);
         add("tzdb_version", terms.zones.as_deref().into());
         add("holds", holds(call, bill));
+        if let Some(slept) = night::slept(call, &bill.segments) {
+            add("sleep", slept);
+        }
     }
     record
 }
@@ -270,6 +273,10 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
             | Fact::LinkRenewed { .. }
             | Fact::Recovered { .. }
             | Fact::Suspended { .. }
+            | Fact::Sleep { .. }
+            | Fact::Lingers { .. }
+            | Fact::Lands { .. }
+            | Fact::Woken { .. }
             | Fact::Quality { .. }
             | Fact::Ended { .. }
             | Fact::Settled { .. } => {}
@@ -289,6 +296,7 @@ fn quality(call: &Call, of: Side) -> Value {
 fn segment_kind(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::Delivered => "delivered",
+        SegmentKind::Landing => "landing",
         SegmentKind::Paused(Cause::Client) => "paused_client",
         SegmentKind::Paused(Cause::Companion) => "paused_companion",
         SegmentKind::Paused(Cause::Platform) => "paused_platform",

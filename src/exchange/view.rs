@@ -1,6 +1,7 @@
 //! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
 
 use super::bill;
+use super::night::Nightly;
 use crate::billing::Kind;
 use crate::call::{Call, Party, Side, State, Terms};
 use crate::clock::{Moment, Span};
@@ -63,6 +64,8 @@ pub struct View<'a> {
     pub pay: Money,
     /// The companion's part of `spent`.
     pub earned: Money,
+    /// Of until-asleep calls: how it stands with sleep.
+    pub night: Option<Nightly>,
     /// The client.
     pub client: Presence,
     /// The companion.
@@ -102,6 +105,7 @@ impl<'a> View<'a> {
             spent,
             pay: bill::pay(terms),
             earned,
+            night: Nightly::of(call),
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),
         }

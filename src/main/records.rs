@@ -227,6 +227,7 @@ fn segment(segment: &Value) -> Option<Segment> {
     };
     let kind = match segment["kind"].as_str()? {
         "delivered" => SegmentKind::Delivered,
+        "landing" => SegmentKind::Landing,
         "paused_client" => SegmentKind::Paused(Cause::Client),
         "paused_companion" => SegmentKind::Paused(Cause::Companion),
         "paused_platform" => SegmentKind::Paused(Cause::Platform),

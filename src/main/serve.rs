@@ -8,7 +8,7 @@ use hyper_util::server::conn::auto::Builder;
 use lull::clock::{Clock, Span};
 use lull::config::{Config, Flags, PublicUrl, Tls};
 use lull::media;
-use lull::service::{Parts, Rules, Service, WebhookRules};
+use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
 use lull::store::{Role, Store};
 use lull::webhooks::{self, Webhooks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -113,6 +113,7 @@ impl Server {
             store: store.clone(),
             media,
             reports,
+            ear: Ear::none(),
             inbound,
             tokens: tokens.clone(),
             rules: Rules {

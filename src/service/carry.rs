@@ -1,7 +1,8 @@
 //! Carrying out what the core wants: records to the store in order, and what is said once they are on disk.
 //!
 //! Invariant: what is said outside was made at its event and waits in `pending` until the commit of that event, and all before it, is
-//! on disk. Only `StopMedia` does not wait: packets stop at the due instant, whatever the disk does.
+//! on disk. Only `StopMedia` does not wait: packets stop at the due instant, whatever the disk does; and what the
+//! server lets be heard, for a client who wakes does not wait for a disk either.
 
 use super::house::{House, KEEP_SETTLED, Note, Requester, fresh};
 use super::line::Place;
@@ -61,6 +62,7 @@ impl House {
         for effect in effects {
             match effect {
                 Effect::StopMedia { call } => self.media.stop(call),
+                Effect::Audio { call, audio } => self.ear.audio(call, audio),
                 Effect::Record { call, entries, settle, requests } => {
                     log_life(call, &entries);
                     said.extend(entries.iter().filter_map(|entry| match entry.fact {
@@ -283,6 +285,9 @@ fn log_life(call: CallId, entries: &[crate::call::Entry]) {
             Fact::Started => tracing::info!(call.id = %call, "call {call} is live"),
             Fact::Paused { cause, .. } => tracing::info!(call.id = %call, "call {call} is paused by {}", cause.name()),
             Fact::Extended { by, .. } => tracing::info!(call.id = %call, "call {call} is extended by {}", by.name()),
+            Fact::Lingers { by, .. } => tracing::info!(call.id = %call, "the client of call {call} sleeps, says the {}", by.name()),
+            Fact::Lands { .. } => tracing::info!(call.id = %call, "call {call} lands"),
+            Fact::Woken { by } => tracing::info!(call.id = %call, "the client of call {call} is awake, by {}", by.name()),
             Fact::Ended { reason, at_fault } => {
                 metrics::counter!("lull_calls_ended_total", "reason" => reason.name()).increment(1);
                 tracing::info!(call.id = %call, end.reason = reason.name(), "call {call} ended: {}, at fault: {}", reason.name(), at_fault.name());

@@ -374,6 +374,8 @@ impl House {
             companion_token: TokenId::new(fresh()),
             limits: self.rules.limits.clone(),
             zones: Some(ZONES_VERSION.to_owned()),
+            night: plan.night,
+            sounds: plan.sounds,
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
         let amount = terms.hold;

@@ -6,6 +6,7 @@ use super::carry::{Said, Then};
 use super::desk::Desk;
 use super::heartbeat::Pulse;
 use super::line::Place;
+use super::night::{Heard, Hearing};
 use super::parties::Parties;
 use super::recovery::Guard;
 use super::{Parts, Rules, ServiceError, Turns, heartbeat, wire};
@@ -45,6 +46,7 @@ pub(super) struct House {
     pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) media: Media,
+    pub(super) ear: Box<dyn Hearing>,
     pub(super) tokens: TokenKey,
     pub(super) rules: Rules,
     pub(super) exchange: Exchange,
@@ -74,6 +76,7 @@ pub(super) struct House {
 struct Inbox {
     notes: mpsc::UnboundedReceiver<Note>,
     reports: mpsc::Receiver<Report>,
+    heard: mpsc::Receiver<Heard>,
     inbound: mpsc::Receiver<Inbound>,
 }
 
@@ -122,6 +125,7 @@ impl House {
             clock: parts.clock,
             store: parts.store,
             media: parts.media,
+            ear: parts.ear.orders,
             tokens: parts.tokens,
             rules: parts.rules,
             exchange: Exchange::new(),
@@ -133,7 +137,7 @@ impl House {
             credited: BTreeSet::new(),
             pending: Turns::default(),
             notes,
-            inbox: Some(Inbox { notes: inbox, reports: parts.reports, inbound: parts.inbound }),
+            inbox: Some(Inbox { notes: inbox, reports: parts.reports, heard: parts.ear.reports, inbound: parts.inbound }),
             forget: VecDeque::new(),
             ready: parts.ready,
             shown_spent: 0,
@@ -179,6 +183,7 @@ impl House {
                 _ = show.tick(), if !self.stopping => self.show_spent(),
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
+                Some(heard) = inbox.heard.recv() => self.take_heard(heard),
                 Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
                 // Behind all that was reported: what is proved is known by then.
                 _ = pulse.tick() => self.beat(),

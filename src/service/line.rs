@@ -306,6 +306,9 @@ impl House {
             return; // Said before, over the other way; or without a number, which the door refuses.
         }
         match message.body {
+            body @ (PageBody::ImHere {} | PageBody::SaysAsleep {} | PageBody::SaysAwake {}) => {
+                self.page_of_the_night(call, side, place, seq, &body);
+            }
             PageBody::Offer { sdp } => {
                 if self.exchange.call(call).is_none_or(Call::is_over) {
                     return self.refuse_page(call, side, place, seq, wire::call_ended());
@@ -345,6 +348,7 @@ impl House {
                 let devices = super::parties::Devices { audio, video };
                 if party.devices != devices {
                     party.devices = devices;
+                    self.muted(call, side, !audio);
                     self.tell_state(call, Side::Client);
                     self.tell_state(call, Side::Companion);
                 }
@@ -352,6 +356,10 @@ impl House {
             PageBody::HangUp => self.tell_core(call, Event::HangUp { side }),
             PageBody::Hello { .. } => {
                 self.refuse_page(call, side, place, seq, wire::refused(Code::InvalidMessage, "hello was said already", None));
+            }
+            // Calls are not recorded yet.
+            PageBody::Record { .. } => {
+                self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, "this call is not recorded", None));
             }
             PageBody::Ping { .. } => {}
         }
@@ -390,7 +398,7 @@ impl House {
         Some(self.request(Requester::Page { call, side, place, seq, key }))
     }
 
-    fn refuse_page(&mut self, call: CallId, side: Side, place: Place, seq: u64, refused: Refused) {
+    pub(super) fn refuse_page(&mut self, call: CallId, side: Side, place: Place, seq: u64, refused: Refused) {
         let Refused { code, detail, .. } = refused;
         let body = Box::new(ServerBody::Error { code, detail, re: Some(seq) });
         self.after_all(Then::Say(vec![Said::Answer { call, side, place, body }]));

@@ -96,8 +96,9 @@ impl Search<'_> {
                     return Err(too_long(self.limits, "block_s"));
                 }
                 let (sold, hold) = plans::sold(&create)?;
-                let plan =
-                    Plan { id: PlanId::new(fresh()), vendor, name: create.name, sold, hold, grade: create.grade, created_at: self.now };
+                let (night, sounds) = plans::night(&create, &sold);
+                let (id, created_at) = (PlanId::new(fresh()), self.now);
+                let plan = Plan { id, vendor, name: create.name, sold, hold, grade: create.grade, night, sounds, created_at };
                 let body = plans::plan(&plan);
                 Found::Write(vec![Write::AddPlan(plan)], body)
             }

@@ -7,7 +7,7 @@ use super::books::Books;
 use super::dice::Ids;
 use super::vendors::{Ask, Want};
 use super::watch::{Breach, Watch};
-use crate::call::{Answered, Asker, Call, Event, Fact, Limits, Medium, Notice, Policy, Refused, RequestId, Shares, State, Terms};
+use crate::call::{Answered, Asker, Call, Event, Fact, Limits, Medium, Notice, Policy, Refused, RequestId, Shares, Sounds, State, Terms};
 use crate::clock::{Moment, Reading, Span};
 use crate::exchange::{self, Effect, Exchange};
 use crate::ids::{BootId, CallId, HoldId, TokenId, TransferId};
@@ -211,7 +211,7 @@ impl House {
         let mut proved = self.proved.iter().peekable();
         let mut lapsed = Vec::new();
         for call in self.exchange.calls() {
-            let (State::Live { since } | State::Paused { since, .. }) = call.state() else { continue };
+            let (State::Live { since } | State::Paused { since, .. } | State::Landing { since, .. }) = call.state() else { continue };
             while proved.next_if(|(id, _)| *id < call.id()).is_some() {}
             let until = proved.peek().filter(|(id, _)| *id == call.id()).map_or(since, |(_, until)| since.max(*until));
             if around.now.since(until) > LEASE {
@@ -263,6 +263,7 @@ impl House {
         let mut reserves = Vec::new();
         for effect in effects {
             match effect {
+                Effect::Audio { .. } => {}
                 Effect::StopMedia { call } => around.heard.push(Heard::StopMedia { call }),
                 Effect::Record { call, entries, settle, requests } => {
                     if let Some(began) = entries.iter().find(|entry| entry.fact == Fact::Started) {
@@ -612,6 +613,8 @@ pub(super) fn terms_of(of: super::vendors::Sale) -> Terms {
         hold: of.hold,
         policy: Policy::default(),
         zones: Some(crate::billing::ZONES_VERSION.to_owned()),
+        night: of.night,
+        sounds: Sounds::default(),
         grade_paid: None,
         grade_delivered: None,
         client: of.client,

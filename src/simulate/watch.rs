@@ -123,7 +123,10 @@ impl Watch {
         let delivered_ms = oracle::sum(&spans);
         if let Some(seen) = self.calls.get_mut(&id) {
             let truth = seen.truth.delivered(now).ms();
-            let is_whole = seen.truth.is_whole() && !matches!(core.state(), State::Settled { reason: EndReason::ServerFault, .. });
+            // The truth knows nothing of landings, in which both are there.
+            let is_plain = !core.entries().iter().any(|entry| matches!(entry.fact, Fact::Lands { .. }))
+                && !matches!(core.state(), State::Settled { reason: EndReason::ServerFault, .. });
+            let is_whole = is_plain && seen.truth.is_whole();
             expect(!is_whole || delivered_ms == truth, "delivered_in_full", || {
                 format!("{id}: {delivered_ms} ms count as delivered, and nothing came in the way of {truth} ms{}", facts(core.entries()))
             })?;
@@ -139,6 +142,9 @@ impl Watch {
         let State::Settled { reason, at_fault, .. } = core.state() else {
             return Err(Breach::new("settled", format!("{id} settles and is {}", core.state().name())));
         };
+        if let Some(fault) = oracle::landings(core.terms(), core.entries()) {
+            return Err(Breach::new("landing", format!("{id}: {fault}{}", facts(core.entries()))));
+        }
         let plan = &core.terms().sold;
         let settlement = oracle::settlement(plan, reason, at_fault, core.started_at().is_some(), delivered_ms);
         let (_, due) = oracle::rate(plan, settlement, held, &spans);

@@ -4,7 +4,7 @@
 
 use super::row_hash::{self, Table};
 use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
-use super::{heartbeat, journal, ledger, outbox, policy_row, refund, signatures, sold_row};
+use super::{heartbeat, journal, ledger, night_row, outbox, policy_row, refund, signatures, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -158,7 +158,10 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             connection.prepare_cached("DELETE FROM session WHERE session_hash = ?")?.execute([session_hash])?;
         }
         Write::AddPlan(plan) => {
-            let mut insert = connection.prepare_cached("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)")?;
+            let mut insert = connection.prepare_cached(
+                "INSERT INTO plan (id, vendor, name, sold, hold, currency, grade, created_at, night, sounds)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
             insert.execute(params![
                 plan.id.to_string(),
                 plan.vendor.to_string(),
@@ -167,7 +170,9 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.hold.amount,
                 plan.hold.currency.code(),
                 plan.grade,
-                plan.created_at.unix_ms()
+                plan.created_at.unix_ms(),
+                plan.night.as_ref().map(night_row::night_text),
+                night_row::sounds_text(&plan.sounds),
             ])?;
             row_hash::keep(connection, Table::Plan, &[&plan.id.to_string()])?;
         }

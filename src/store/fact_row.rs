@@ -4,6 +4,7 @@
 //! A new kind of fact, or a new field with a default, keeps the version; anything else is a new version with its own
 //! types beside these. The text of a row is never written anew: hashes cover it.
 
+use super::night_row::{NightRow, SoundsRow, VerdictRow, WakerRow, WitnessRow};
 use super::policy_row::PolicyRow;
 use super::sold_row::SoldRow;
 use crate::billing::{Conditions, Kind, Plan};
@@ -106,6 +107,21 @@ enum FactRow {
     Suspended {
         since_ms: i64,
     },
+    Sleep {
+        verdict: VerdictRow,
+    },
+    Lingers {
+        by: WitnessRow,
+        length_ms: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<VerdictRow>,
+    },
+    Lands {
+        confirmed: bool,
+    },
+    Woken {
+        by: WakerRow,
+    },
     Quality {
         side: SideRow,
         packets: u64,
@@ -155,6 +171,11 @@ struct TermsRow {
     /// Rows before version 4 of the layout have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zones: Option<String>,
+    /// Rows before nights have neither: such a call takes no notice of sleep, and the server is silent in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    night: Option<NightRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sounds: Option<SoundsRow>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +204,7 @@ macro_rules! words {
     ($row:ident = $domain:ident { $($word:ident),+ $(,)? }) => {
         #[derive(Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        enum $row {
+        pub(super) enum $row {
             $($word),+
         }
 
@@ -205,6 +226,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(SideRow = Side { Client, Companion });
 words!(MediumRow = Medium { Audio, Video });
 words!(FaultRow = Fault { Client, Companion, Platform, None });
@@ -214,6 +237,7 @@ words!(
         TimeExpired,
         FundsExhausted,
         CapReached,
+        Asleep,
         ClientLeft,
         CompanionLeft,
         VendorEnded,
@@ -250,6 +274,12 @@ impl From<&Fact> for FactRow {
             }
             Fact::Recovered { boot, proved_until } => Self::Recovered { boot: boot.to_string(), proved_until_ms: proved_until.unix_ms() },
             Fact::Suspended { since } => Self::Suspended { since_ms: since.unix_ms() },
+            Fact::Sleep { verdict } => Self::Sleep { verdict: verdict.into() },
+            Fact::Lingers { by, length, verdict } => {
+                Self::Lingers { by: (*by).into(), length_ms: length.ms(), verdict: verdict.as_ref().map(Into::into) }
+            }
+            Fact::Lands { confirmed } => Self::Lands { confirmed: *confirmed },
+            Fact::Woken { by } => Self::Woken { by: (*by).into() },
             Fact::Quality { side, quality: Quality { packets, lost_bp, rtt_ms } } => {
                 Self::Quality { side: (*side).into(), packets: *packets, lost_bp: *lost_bp, rtt_ms: *rtt_ms }
             }
@@ -288,6 +318,12 @@ impl TryFrom<FactRow> for Fact {
                 Self::Recovered { boot: read(&boot)?, proved_until: Moment::from_unix_ms(proved_until_ms) }
             }
             FactRow::Suspended { since_ms } => Self::Suspended { since: Moment::from_unix_ms(since_ms) },
+            FactRow::Sleep { verdict } => Self::Sleep { verdict: verdict.into() },
+            FactRow::Lingers { by, length_ms, verdict } => {
+                Self::Lingers { by: by.into(), length: Span::from_ms(length_ms), verdict: verdict.map(Into::into) }
+            }
+            FactRow::Lands { confirmed } => Self::Lands { confirmed },
+            FactRow::Woken { by } => Self::Woken { by: by.into() },
             FactRow::Quality { side, packets, lost_bp, rtt_ms } => {
                 Self::Quality { side: side.into(), quality: Quality { packets, lost_bp, rtt_ms } }
             }
@@ -321,6 +357,8 @@ impl From<&Terms> for TermsRow {
             companion_token: terms.companion_token.to_string(),
             limits: (&terms.limits).into(),
             zones: terms.zones.clone(),
+            night: terms.night.as_ref().map(Into::into),
+            sounds: SoundsRow::of(&terms.sounds),
         }
     }
 }
@@ -361,6 +399,8 @@ impl TryFrom<TermsRow> for Terms {
             companion_token: read(&row.companion_token)?,
             limits: row.limits.into(),
             zones: row.zones,
+            night: row.night.map(Into::into),
+            sounds: row.sounds.map(Into::into).unwrap_or_default(),
         })
     }
 }

@@ -18,7 +18,7 @@ mod trap;
 
 use super::*;
 use crate::billing::{Bearer, Conditions, Kind, Returned};
-use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Terms};
+use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Sounds, Terms};
 use crate::clock::Span;
 use crate::ids::TokenId;
 use serde_json::json;
@@ -212,6 +212,8 @@ impl Shop {
             companion_token: TokenId::new(self.uuid()),
             limits: limits(),
             zones: Some("2026a".to_owned()),
+            night: None,
+            sounds: Sounds::default(),
         }
     }
 

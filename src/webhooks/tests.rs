@@ -4,7 +4,7 @@ mod long_run;
 
 use super::*;
 use crate::billing::{Conditions, Kind, Plan};
-use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
+use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Sounds, Terms};
 use crate::clock::Moment;
 use crate::ids::{CallId, CompanionId, EndpointId, EventId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::Money;
@@ -262,6 +262,8 @@ impl House {
             client_token: TokenId::new(id()),
             companion_token: TokenId::new(id()),
             zones: None,
+            night: None,
+            sounds: Sounds::default(),
             limits: Limits {
                 media_timeout: Span::from_s(5),
                 quiet_timeout: Span::from_s(15),

@@ -24,7 +24,7 @@ import { newKey } from '../call/wire.js';
 /**
  * @typedef {object} Call
  * @property {string} id
- * @property {'connecting' | 'live' | 'paused' | 'ended' | 'settled'} state
+ * @property {'connecting' | 'live' | 'paused' | 'landing' | 'ended' | 'settled'} state
  * @property {'audio' | 'video'} media
  * @property {string} plan_name
  * @property {string} client_ref

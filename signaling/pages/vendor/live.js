@@ -174,7 +174,7 @@ function button(name, kind = 'plain') {
 
 /** @param {Call} call */
 function stateWords(call) {
-  if (call.state === 'live') return t('board_live');
+  if (call.state === 'live' || call.state === 'landing') return t('board_live');
   if (call.state === 'paused') return t(call.paused_by === 'client' ? 'board_paused_client' : call.paused_by === 'companion' ? 'board_paused_companion' : 'board_paused_platform');
   if (call.state === 'ended' || call.state === 'settled') return call.end_reason ? endWords(call.end_reason, call.at_fault ?? 'none', 'vendor') : t('end_title');
   const { client, companion } = call;

@@ -19,13 +19,14 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 12] = [
     "call.created",
     "call.started",
     "call.warning",
     "call.extended",
     "call.paused",
     "call.resumed",
+    "call.asleep",
     "call.ended",
     "call.settled",
     "call.refunded",

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::billing::{Conditions, Plan};
-use crate::call::{Fact, Journal, Limits, Medium, Policy, Shares, State, Terms};
+use crate::call::{Fact, Journal, Limits, Medium, Policy, Shares, Sounds, State, Terms};
 use crate::exchange;
 use crate::ids::{CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
 use crate::media::{JoinGuard, Settings};
@@ -89,6 +89,8 @@ impl Bench {
             companion_token: TokenId::new(fresh()),
             limits: Limits::default(),
             zones: None,
+            night: None,
+            sounds: Sounds::default(),
         };
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
@@ -113,7 +115,19 @@ impl Bench {
         };
         let tokens = TokenKey::new([7; 32]);
         let (clock, store) = (self.clock, self.store.clone());
-        let parts = Parts { clock, store, media, reports, inbound, tokens, rules, ready, lease: self.lease, wall_must_pass };
+        let parts = Parts {
+            clock,
+            store,
+            media,
+            reports,
+            ear: crate::service::Ear::none(),
+            inbound,
+            tokens,
+            rules,
+            ready,
+            lease: self.lease,
+            wall_must_pass,
+        };
         let mut house = House::open(parts).await.unwrap();
         let inbox = house.inbox.take().unwrap();
         let mut turned = Turned { house, inbox, _media: guard, _ready: ready_out, audited: false };

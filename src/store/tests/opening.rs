@@ -102,6 +102,8 @@ fn plans_of_version_1_are_read() {
         sold: quarter(2000),
         hold: cny(2000),
         grade: Some("gold".to_owned()),
+        night: None,
+        sounds: Sounds::default(),
         created_at: Moment::from_unix_ms(5),
     };
     assert_eq!(store.plan(vendor, plan), Ok(Some(expected)));
