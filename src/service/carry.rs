@@ -67,7 +67,7 @@ impl House {
             match effect {
                 Effect::StopMedia { call } => {
                     self.media.stop(call);
-                    self.ear.ended(call, now);
+                    self.ear.over(call, now);
                 }
                 Effect::Audio { call, audio } => self.ear.audio(call, audio),
                 Effect::Record { call, entries, settle, requests } => {

@@ -46,6 +46,10 @@ impl Hearing for Told {
         });
     }
 
+    fn over(&mut self, call: CallId, at: Moment) {
+        self.sound.order(Order::Forget { call, at });
+    }
+
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment) {
         self.sound.order(match hint {
             Hint::Tapped => Order::Tapped { call, at },
@@ -53,10 +57,6 @@ impl Hearing for Told {
             Hint::SaidAwake => Order::SaidAwake { call, at },
             Hint::Muted(muted) => Order::Muted { call, muted },
         });
-    }
-
-    fn ended(&mut self, call: CallId, at: Moment) {
-        self.sound.order(Order::Forget { call, at });
     }
 
     fn record(&mut self, call: CallId, side: Side, writer: Writer) {

@@ -33,10 +33,10 @@ pub enum Hint {
 pub trait Hearing: Send + 'static {
     /// What the core wants.
     fn audio(&mut self, call: CallId, audio: Audio);
+    /// The call is over at this moment, and all that was wanted of it.
+    fn over(&mut self, call: CallId, at: Moment);
     /// What people say, at this moment.
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment);
-    /// The call is over: whatever is done for it ends.
-    fn ended(&mut self, call: CallId, at: Moment);
     /// A party's sound goes there from now on, until it is stopped or the writer says that it has ended.
     fn record(&mut self, call: CallId, side: Side, writer: Writer);
     /// Nothing of this call is recorded any more, from this moment: its writers are finished.
@@ -66,8 +66,8 @@ impl Ear {
         struct Deaf;
         impl Hearing for Deaf {
             fn audio(&mut self, _: CallId, _: Audio) {}
+            fn over(&mut self, _: CallId, _: Moment) {}
             fn hint(&mut self, _: CallId, _: Hint, _: Moment) {}
-            fn ended(&mut self, _: CallId, _: Moment) {}
             fn record(&mut self, _: CallId, _: Side, _: Writer) {}
             fn stop_recording(&mut self, _: CallId, _: Moment) {}
         }
