@@ -198,7 +198,8 @@ async fn what_both_agree_to_is_recorded_downloaded_and_deleted() {
     let record = vendor.record(&talk.call);
     let parts = &record["recording"]["parts"];
     assert_eq!((parts[0]["part"].as_i64(), parts[0]["end_reason"].as_str()), (Some(1), Some("companion_stopped")), "{record}");
-    let said: Vec<_> = record["recording"]["consents"].as_array().unwrap().iter().map(|said| (said["party"].as_str(), said["yes"].as_bool())).collect();
+    let said: Vec<_> =
+        record["recording"]["consents"].as_array().unwrap().iter().map(|said| (said["party"].as_str(), said["yes"].as_bool())).collect();
     assert_eq!(said, [(Some("client"), Some(true)), (Some("companion"), Some(true)), (Some("companion"), Some(false))]);
     server.adds_up();
 }
