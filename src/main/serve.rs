@@ -107,12 +107,11 @@ impl Server {
         }
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (media, media_guard) = media::start(media_settings(config), clock, reports_in)?;
+        let (ear, sound) = Ear::start(sound_settings(config), clock, media.clone())?;
         let tokens = TokenKey::new(store.secret("join_token", rand::random())?);
         let public_url = config.http.public_url(bound);
         let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
         let (ready_in, ready) = watch::channel(Ready::No("starting".to_owned()));
-        let (heard_in, heard) = mpsc::channel(REPORTS);
-        let (sound, sound_guard) = sound::start(sound::Settings::default(), clock, media.clone(), heard_in)?;
         let metrics = metrics_page(media.clone())?;
         let recorder = recorder(config, &store, clock)?;
         let service = Service::start(Parts {
@@ -120,7 +119,7 @@ impl Server {
             store: store.clone(),
             media,
             reports,
-            ear: Ear::of(sound, clock, heard),
+            ear,
             recorder: recorder.clone(),
             inbound,
             tokens: tokens.clone(),
@@ -171,7 +170,7 @@ impl Server {
             service,
             webhooks,
             recorder,
-            sound: sound_guard,
+            sound,
             media: media_guard,
             http,
             http_task,
@@ -218,6 +217,11 @@ impl Server {
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+fn sound_settings(config: &Config) -> sound::Settings {
+    let asked = usize::from(config.media.sound_workers);
+    if asked == 0 { sound::Settings::default() } else { sound::Settings { workers: asked } }
 }
 
 /// A connection that does not finish its request's header is closed.

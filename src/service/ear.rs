@@ -1,61 +1,53 @@
-//! The sound workers as the house's ear: its orders in their words, their reports in its.
-//!
-//! It decides nothing and waits for nobody.
+//! The server's real ear: what the core wants heard, in the words of the sound workers, and back.
 
 use super::night::{Ear, Heard, Hearing, Hint};
-use crate::call::{self, Audio, Side};
+use crate::call::{Audio, Side};
 use crate::clock::{Clock, Moment};
 use crate::ids::CallId;
+use crate::media::Media;
 use crate::recording::Writer;
-use crate::sound::{Cue, Order, Report, Sound, Tape};
+use crate::sound::{self, JoinGuard, Order, Report, Sound, StartError, Tape};
 use tokio::sync::mpsc;
 
-/// Reports that may wait for the loop; the workers keep what finds no room.
-const REPORTS: usize = 256;
+/// Reports that wait for the service; beyond that workers keep them.
+const REPORTS: usize = 1024;
 
 impl Ear {
-    /// The ear that these workers are; `reports` is what they say. Needs a runtime.
-    pub fn of(sound: Sound, clock: Clock, mut reports: mpsc::Receiver<Report>) -> Self {
-        let (heard_in, heard) = mpsc::channel(REPORTS);
-        tokio::spawn(async move {
-            while let Some(report) = reports.recv().await {
-                let heard = match report {
-                    Report::Verdict { call, verdict } => Heard::Verdict { call, verdict },
-                    Report::Spoke { call, at } => Heard::Spoke { call, at },
-                    // The core ends a landing by its own clock.
-                    Report::Faded { .. } => continue,
-                };
-                if heard_in.send(heard).await.is_err() {
-                    return; // The house is gone.
-                }
-            }
-        });
-        Self { orders: Box::new(Workers { sound, clock }), reports: heard }
+    /// Starts the sound workers of a media plane, which has no others.
+    ///
+    /// # Errors
+    /// The machine has no more threads or descriptors.
+    pub fn start(settings: sound::Settings, clock: Clock, media: Media) -> Result<(Self, JoinGuard), StartError> {
+        let (heard, reports) = mpsc::channel(REPORTS);
+        let say = move |report| match report {
+            Report::Verdict { call, verdict } => heard.try_send(Heard::Verdict { call, verdict }).is_ok(),
+            Report::Spoke { call, at } => heard.try_send(Heard::Spoke { call, at }).is_ok(),
+            // The core knows when a landing ends.
+            Report::Faded { .. } => true,
+        };
+        let (sound, guard) = sound::start(settings, clock, media, say)?;
+        Ok((Self { orders: Box::new(Told { sound, clock }), reports }, guard))
     }
 }
 
-struct Workers {
+struct Told {
     sound: Sound,
     clock: Clock,
 }
 
-impl Hearing for Workers {
+impl Hearing for Told {
     fn audio(&mut self, call: CallId, audio: Audio) {
         self.sound.order(match audio {
             Audio::Listen => Order::Listen { call, at: self.clock.now() },
             Audio::Deaf => Order::Deaf { call },
             Audio::Fade { length } => Order::Fade { call, length },
             Audio::Unfade => Order::Unfade { call },
-            Audio::Play { to, cue } => {
-                let cue = match cue {
-                    call::Cue::Chime { dbfs } => Cue::Chime { dbfs },
-                    call::Cue::Extended { dbfs } => Cue::Extended { dbfs },
-                    call::Cue::Waiting { on } => Cue::Waiting { on },
-                    call::Cue::Probe => Cue::Probe,
-                };
-                Order::Play { call, to, cue }
-            }
+            Audio::Play { to, cue } => Order::Play { call, to, cue },
         });
+    }
+
+    fn over(&mut self, call: CallId, at: Moment) {
+        self.sound.order(Order::Forget { call, at });
     }
 
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment) {
@@ -72,8 +64,8 @@ impl Hearing for Workers {
     }
 
     fn stop_recording(&mut self, call: CallId, at: Moment) {
-        for side in [Side::Client, Side::Companion] {
-            self.sound.order(Order::StopRecording { call, side, at });
+        for side in Side::ALL {
+            self.sound.order(Order::StopRecording { call, side: *side, at });
         }
     }
 }

@@ -9,6 +9,7 @@ mod groups;
 mod log;
 mod model;
 mod money_events;
+mod nights;
 mod opening;
 mod outbox;
 mod recordings;
