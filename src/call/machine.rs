@@ -340,8 +340,8 @@ impl Call {
             }
             (State::Landing { ran_from, stopped, .. }, away) => {
                 // The meter stands already; it may have to stand since before.
-                if let Some((cause, first)) = away.map(|(cause, first)| (cause, first.max(ran_from))).filter(|(_, first)| *first < stopped)
-                {
+                let away = away.map(|(cause, first)| (cause, self.pause_from(first, ran_from, at)));
+                if let Some((cause, first)) = away.filter(|(_, first)| *first < stopped) {
                     self.record(at, Fact::Paused { cause, since: first });
                 }
                 tell(out, Notice::Changed);

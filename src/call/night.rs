@@ -190,8 +190,8 @@ impl Call {
         if let State::Landing { ran_from, stopped, .. } = self.state
             && let Some((cause, silent)) = self.silent().filter(|(_, silent)| *silent < stopped)
         {
-            // Who falters may have been gone since before the landing, and a span that is over cannot be made shorter.
-            self.record(now, Fact::Paused { cause, since: silent.max(ran_from) });
+            // Who falters may have been gone since before the landing.
+            self.record(now, Fact::Paused { cause, since: self.pause_from(silent, ran_from, now) });
         }
         if by != Waker::Ear && self.heard.is_some_and(|(_, heard)| says_sleep(&heard)) {
             self.heard = None;

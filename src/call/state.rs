@@ -462,6 +462,7 @@ impl Call {
             }
             // It goes on; only the time before it turns out to be shorter.
             State::Landing { since: landing, ran_from, stopped } => {
+                self.cut_back(since);
                 self.state = State::Landing { since: landing, ran_from, stopped: stopped.min(since.max(ran_from)) };
             }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => {}

@@ -290,7 +290,7 @@ impl Run {
                     let Some(since) = landing.take() else { continue };
                     let is_in_it = |segment: &&billing::Segment| segment.from < entry.at && segment.to > since;
                     let kinds: Vec<_> = segments.iter().filter(is_in_it).map(|segment| segment.kind).collect();
-                    assert!(kinds.iter().all(|kind| *kind == billing::SegmentKind::Landing), "{kinds:?}");
+                    assert!(kinds.iter().all(|kind| *kind != billing::SegmentKind::Delivered), "{kinds:?}");
                     if entry.fact == (Fact::Ended { reason: EndReason::Asleep, at_fault: Fault::None }) {
                         let fade = call.terms().night.map(|night| night.fade);
                         let by_companion = self.hung_up == Some(entry.at);
