@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a load has a pace, and costs are taken from the clock")]
 
 use lull::billing::{Conditions, Kind, Plan};
-use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Terms};
+use lull::call::{Event, Limits, Medium, Policy, Shares, Side, Sounds, Terms};
 use lull::clock::{Clock, Moment};
 use lull::exchange::{self, Exchange};
 use lull::ids::{BootId, CallId, CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
@@ -68,6 +68,9 @@ impl Shop {
             companion_token: TokenId::new(Uuid::now_v7()),
             limits: Limits::default(),
             zones: None,
+            night: None,
+            sounds: Sounds::default(),
+            recording: None,
         };
         let (call, created) = exchange::book(id, terms, hold, at).expect("terms");
         let (vendor, client) = (self.vendor, "wei".parse().expect("a reference"));
@@ -100,7 +103,7 @@ fn main() {
     let (at, boot) = (clock.now(), BootId::new(Uuid::now_v7()));
     let companion = Companion { id: shop.companion, vendor: shop.vendor, name: "Lin".to_owned(), grade: None, created_at: at };
     let vendor = Write::AddVendor { id: shop.vendor, name: "House".to_owned(), key_hash: [1; 32], at };
-    let begin = vec![vendor, Write::AddCompanion(companion), shop.credit("wei", 1_000_000_000, at), Write::Boot { boot, at }];
+    let begin = vec![vendor, Write::AddCompanion(companion), shop.credit("wei", 1_000_000_000, at), Write::Boot { boot, at, wall: at }];
     shop.store.commit(of(begin)).expect("a beginning");
     let mut exchange = Exchange::new();
     for _ in 0..calls {

@@ -1,14 +1,15 @@
 //! What a datagram costs a shard, all but the kernel: whose it is, what it is, what becomes of it, with one call and with
-//! 200 and 800 in turn, where tables and keys no longer stay in the nearest cache: `cargo bench --bench shard`.
+//! 200 and 800 in turn, where tables and keys no longer stay in the nearest cache: `cargo bench --bench shard`. What a tap costs is the
+//! difference between `audio` and `audio, copied`.
 #![allow(clippy::disallowed_methods, reason = "a stopwatch")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lull::call::{Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
-use lull::media::OpenLeg;
 use lull::media::client::{Client, Identity, Track};
 use lull::media::stages::{Addresses, BUFFER, Plane};
+use lull::media::{OpenLeg, Purpose, Taps};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ impl Datagram {
 /// Calls with both pages on a shard.
 struct House {
     plane: Plane,
+    taps: Vec<Taps>,
     pages: Vec<(SocketAddr, Client)>,
     now: Instant,
     turn: usize,
@@ -46,8 +48,9 @@ impl House {
     fn new(calls: usize, video: bool) -> Self {
         let now = Instant::now();
         let identity = Identity::generate().expect("ring");
-        let plane = Plane::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)), Clock::start()).expect("a shard");
-        let mut house = Self { plane, pages: Vec::new(), now, turn: 0, stamp: 0 };
+        let mut plane = Plane::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)), Clock::start()).expect("a shard");
+        let taps = plane.taps(1).expect("a worker");
+        let mut house = Self { plane, taps, pages: Vec::new(), now, turn: 0, stamp: 0 };
         for number in 0..calls {
             let call = CallId::new(Uuid::from_u128(number as u128 + 1));
             for side in [Side::Client, Side::Companion] {
@@ -139,9 +142,46 @@ impl House {
         all.map(|datagram| (datagram.buffer[..datagram.len].to_vec(), datagram.from)).collect()
     }
 
+    /// The next page's next packet, after the worker has taken all before it.
+    fn heard(&mut self) -> Datagram {
+        while self.taps[0].take().is_some() {}
+        self.media(Track::Voice)
+    }
+
+    /// Taps both sides of all calls.
+    fn tap(&mut self, purpose: Option<Purpose>) {
+        for number in 0..self.pages.len() / 2 {
+            for side in [Side::Client, Side::Companion] {
+                self.plane.tap(CallId::new(Uuid::from_u128(number as u128 + 1)), side, purpose);
+            }
+        }
+    }
+
     fn take(&mut self, datagram: &mut Datagram) -> Option<usize> {
         self.plane.datagram(&mut datagram.buffer, datagram.len, datagram.from, self.now)
     }
+}
+
+/// What takes the place of held packets.
+fn replaced(criterion: &mut Criterion, house: &mut House) {
+    let mut group = criterion.benchmark_group("shard");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(BenchmarkId::new("audio, replaced", house.pages.len() / 2), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let (mut spent, mut buffer) = (Duration::ZERO, [0; BUFFER]);
+            for _ in 0..iterations {
+                let mut packet = house.heard();
+                assert!(house.take(&mut packet).is_none());
+                let tapped = house.taps[0].take().expect("it was copied");
+                let started = Instant::now();
+                let sent = house.plane.replace((tapped.call, tapped.leg, tapped.index), &tapped.payload, &mut buffer, house.now);
+                spent += started.elapsed();
+                assert!(black_box(sent).is_some());
+            }
+            spent
+        });
+    });
+    group.finish();
 }
 
 /// Measures a shard on datagrams that are made outside of the measured time, a batch at a time.
@@ -195,6 +235,13 @@ fn good(criterion: &mut Criterion) {
     for calls in [1, 200, 800] {
         let mut house = House::new(calls, false);
         measure(criterion, "audio", &mut house, |house| house.media(Track::Voice), passed);
+        house.tap(Some(Purpose::Analyse));
+        measure(criterion, "audio, copied", &mut house, House::heard, passed);
+        house.tap(Some(Purpose::Replace));
+        // Only its first half: what a worker sends in its place comes back as another packet.
+        measure(criterion, "audio, held", &mut house, House::heard, |all, _| assert!(all.is_none()));
+        replaced(criterion, &mut house);
+        house.tap(None);
         let requests = house.requests();
         let mut all = requests.iter().cycle();
         let mut next = || all.next().map(|(bytes, from)| Datagram::new(bytes, *from)).expect("a page");

@@ -169,7 +169,7 @@ impl Guest {
                 Some(Event::ChannelOpen) => (),
                 Some(Event::Text(text)) => self.ended = self.ended.or_else(|| end_reason(&text)),
                 Some(Event::Media { track: Track::Voice, index, payload, .. }) => self.ear.hear(index, &payload),
-                Some(Event::Media { track: Track::Camera, .. }) => (),
+                Some(Event::Media { track: Track::Camera, .. } | Event::Announcement { .. }) => (),
                 Some(Event::KeyFrameWanted) => {
                     if let Some(picture) = &mut self.picture {
                         picture.restart();

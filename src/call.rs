@@ -5,7 +5,8 @@
 //! or SDP; money enters only as "this hold was granted".
 //!
 //! This file has the words that are kept on disk; `event` what comes in and goes out, `state` how facts add up,
-//! `machine` what is decided, `recover` what a crash leaves of a call, `policy` how an end is settled, `names` how it is all spelled.
+//! `machine` what is decided, `night` what is decided about sleep, `recording` who agreed to be recorded, `recover` what a crash leaves of
+//! a call, `policy` how an end is settled, `names` how it is all spelled.
 
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -13,14 +14,18 @@ mod event;
 pub mod fuzzing;
 mod machine;
 mod names;
+mod night;
 mod policy;
+mod recording;
 mod recover;
 mod state;
 mod terms;
 
-pub use event::{Answered, Effect, Event, Notice, Refused, RequestId};
-pub use names::NameError;
+pub use event::{Answered, Audio, Cue, Effect, Event, Notice, Refused, RequestId};
+pub use names::{NameError, sleep_word, why_word};
+pub use night::{Linger, Phase};
 pub use policy::{Ending, Policy, PolicyError, Rule, Sold};
+pub use recording::{Recording, RecordingEnd, RecordingTerms};
 pub use recover::Proof;
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
@@ -29,6 +34,7 @@ use crate::billing::Plan;
 use crate::clock::{Moment, Span};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, GiftId, HoldId, LegId, PlanId, TokenId, VendorId};
 use crate::money::Money;
+use crate::sleep::Verdict;
 
 /// One of the two parties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +76,8 @@ pub enum EndReason {
     FundsExhausted,
     /// The cap of an until-asleep plan is reached.
     CapReached,
+    /// The client fell asleep and the call landed.
+    Asleep,
     /// The client hung up.
     ClientLeft,
     /// The companion hung up.
@@ -143,6 +151,38 @@ pub struct Terms {
     pub limits: Limits,
     /// The release of the time zone database that the hours of its plan are looked up in; none in journals from before it was kept.
     pub zones: Option<String>,
+    /// How the call ends when the client sleeps; none: it takes no notice of that.
+    pub night: Option<Night>,
+    /// What the server lets be heard.
+    pub sounds: Sounds,
+    /// Whether the call may be recorded, once both parties say yes; none allows it never.
+    pub recording: Option<RecordingTerms>,
+}
+
+/// How an until-asleep call ends (design.md section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Night {
+    /// For how long the companion stays once the client sleeps (default 5 min).
+    pub linger: Span,
+    /// How long her voice takes to fade; no delivered time (default 60 s).
+    pub fade: Span,
+    /// The server plays a very quiet tone to a drowsy client, at most once in this time; none: the companion is asked to speak.
+    pub probe: Option<Span>,
+}
+
+impl Default for Night {
+    fn default() -> Self {
+        Self { linger: Span::from_s(300), fade: Span::from_s(60), probe: None }
+    }
+}
+
+/// What the server lets be heard beside the parties. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sounds {
+    /// How loud the chime at one minute left and at an extension is, in dBFS (-60 to -10); none: there is none.
+    pub chime: Option<i8>,
+    /// A soft sound while the client waits for the companion.
+    pub waiting: bool,
 }
 
 /// The time limits of a call (design.md section 3).
@@ -179,6 +219,28 @@ pub enum Asker {
     Vendor,
 }
 
+/// Who says that the client sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// The server, from what it hears.
+    Ear,
+    /// The companion.
+    Companion,
+}
+
+/// What ended a linger or a landing before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waker {
+    /// The client spoke or moved.
+    Speech,
+    /// She tapped.
+    Tap,
+    /// The companion says that she is awake.
+    Companion,
+    /// The server is not certain any more.
+    Ear,
+}
+
 /// What became true of a call. Facts are journalled in order and never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -197,7 +259,8 @@ pub enum Fact {
     /// Both hear each other: the meter runs.
     Started,
     /// The meter stands since `since` (the last proof of life), because of `cause`. A second one in the same pause says that
-    /// the cause changed at its `since`; one not later than the pause's own start moves that start back.
+    /// the cause changed at its `since`; one not later than the pause's own start moves that start back, also into spans of
+    /// before it.
     Paused { cause: Fault, since: Moment },
     /// Both sides deliver again: the meter runs.
     Resumed,
@@ -214,6 +277,20 @@ pub enum Fact {
     Recovered { boot: BootId, proved_until: Moment },
     /// The machine slept since then, and with it every limit that ran.
     Suspended { since: Moment },
+    /// What the client is taken for changed.
+    Sleep { verdict: Verdict },
+    /// She is taken to be asleep: the companion stays for so long yet. `verdict`: what the ear said then, if anything.
+    Lingers { by: Witness, length: Span, verdict: Option<Verdict> },
+    /// The companion's voice fades: the meter stands from now on. `confirmed`: she says so herself, so the linger was cut short.
+    Lands { confirmed: bool },
+    /// A linger or a landing is off; after a landing the meter runs again.
+    Woken { by: Waker },
+    /// A party says whether the call may be recorded; a no takes back what both said before.
+    Consented { side: Side, yes: bool },
+    /// Both agree: the sound of each is kept from now on, as this part (from 1).
+    RecordingStarted { part: u32 },
+    /// The part is over; to begin another both must agree anew.
+    RecordingStopped { part: u32, why: RecordingEnd },
     /// What the media plane measured of one side until now.
     Quality { side: Side, quality: Quality },
     /// The call is over.

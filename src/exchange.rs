@@ -7,16 +7,21 @@ mod announce;
 mod bill;
 mod canonical;
 mod effect;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod month;
+mod night;
 pub mod proof;
 mod record;
 mod recover;
 pub mod sheet;
 mod view;
 
-pub use announce::{Announcement, TEST, WORDS, announcement, test_announcement, word};
+pub use announce::{Announcement, Returned, TEST, WORDS, announcement, return_announcement, test_announcement, wallet_announcement, word};
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
+pub use night::Nightly;
 pub use record::{RecordError, plan_terms, receipt, record};
 pub use view::{Presence, View};
 
@@ -80,6 +85,13 @@ impl Exchange {
             | Event::NotReserved { .. }
             | Event::HangUp { .. }
             | Event::AbuseReported
+            | Event::Ear { .. }
+            | Event::Spoke { .. }
+            | Event::ImHere
+            | Event::SaysAsleep
+            | Event::SaysAwake
+            | Event::Consents { .. }
+            | Event::RecordingFailed { .. }
             | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }

@@ -12,9 +12,11 @@ mod dtls;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hold;
 mod ice;
 mod leg;
 mod placement;
+mod play;
 mod sctp;
 mod sdp;
 mod settings;
@@ -23,10 +25,13 @@ mod socket;
 #[doc(hidden)]
 pub mod stages;
 mod stats;
+mod tap;
 mod tcp;
 
+pub use play::{Frames, Play};
 pub use settings::{Settings, own_address};
 pub use stats::ShardStats;
+pub use tap::{Payload, Purpose, Ringer, Tapped, Taps, worker_of};
 
 use crate::call::{Medium, Quality, Side};
 use crate::clock::{Clock, Moment, Span};
@@ -44,6 +49,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use tap::{MOST_PROCESSED, Processed};
 use tokio::sync::{mpsc, oneshot};
 
 /// A request to answer an offer and make a leg of it.
@@ -162,6 +168,7 @@ struct Inner {
 struct Door {
     orders: Sender<Order>,
     asks: SyncSender<Ask>,
+    processed: SyncSender<Processed>,
     wake: Arc<EventFd>,
     shown: Arc<Shown>,
     address: SocketAddr,
@@ -225,6 +232,7 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_flags(flags).map_err(|error| machine(&error))?);
         let ((orders, orders_in), (asks, asks_in)) = (channel(), sync_channel(MOST_ASKS));
+        let (processed, processed_in) = sync_channel(MOST_PROCESSED);
         let shown = Arc::new(Shown::default());
         let calls = Calls::new(identity.clone(), clock, settings.candidates(address), settings.tcp);
         let gate = Gate::new(limit, settings.max_legs);
@@ -236,8 +244,9 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
             let links = listener.map(tcp::Links::new).transpose();
             match socket::Socket::new(bound).and_then(|socket| Ok((socket, links?))) {
                 Ok((socket, links)) => {
-                    let (orders, asks) = (orders_in, asks_in);
-                    Shard { calls, gate, socket, links, orders, asks, wake: waker, reports, forgotten, shown: show, clock }.run();
+                    let (orders, asks, processed) = (orders_in, asks_in, processed_in);
+                    Shard { calls, gate, socket, links, orders, asks, processed, wake: waker, reports, forgotten, shown: show, clock }
+                        .run();
                 }
                 // It was bound a moment ago; without its address there is nothing to serve.
                 Err(error) => tracing::error!(%error, "media shard {index} cannot use its socket: {error}"),
@@ -245,7 +254,7 @@ pub fn start(settings: Settings, clock: Clock, reports: mpsc::Sender<Report>) ->
         };
         let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(body).map_err(|error| machine(&error))?;
         threads.push(thread);
-        doors.push(Door { orders, asks, wake, shown, address });
+        doors.push(Door { orders, asks, processed, wake, shown, address });
     }
     let shards: Arc<[Door]> = doors.into();
     let places = Arc::new(Places { inner: Mutex::new(Inner { placement: Placement::new(shards.len()), forgotten, refused: 0 }) });
@@ -339,6 +348,58 @@ impl Media {
             && door.shown.queued.load(Ordering::Relaxed) < MOST_TEXTS
         {
             door.order(Order::Control(call, leg, text));
+        }
+    }
+
+    /// Makes the queues of so many workers and hands out their ends; to be called once, those of an earlier call hear nothing more. Without
+    /// it taps have no effect. Fails when the machine has no more descriptors.
+    pub fn taps(&self, workers: usize) -> Result<Vec<Taps>, StartError> {
+        let (copies, taps) = tap::queues(workers).map_err(|error| StartError::Machine(error.to_string()))?;
+        for door in self.shards.iter() {
+            door.order(Order::Copies(copies.clone()));
+        }
+        Ok(taps)
+    }
+
+    /// Copies a side's voice to the worker of its call from now on, over all its legs, until [`untap`](Self::untap) or the call's end; called
+    /// again, changes the purpose. The last word counts: whoever has two uses for one voice says the stronger one. Without
+    /// effect on a call that has no leg yet, or is over.
+    pub fn tap(&self, call: CallId, side: Side, purpose: Purpose) {
+        if let Some(door) = self.door(call) {
+            door.order(Order::Tap(call, side, Some(purpose)));
+        }
+    }
+
+    /// Ends a tap: the voice is forwarded as it is, and nobody gets a copy.
+    pub fn untap(&self, call: CallId, side: Side) {
+        if let Some(door) = self.door(call) {
+            door.order(Order::Tap(call, side, None));
+        }
+    }
+
+    /// Gives a side's own voice back after so long, whatever its worker does: from [`Purpose::Replace`] to [`Purpose::Analyse`], unless
+    /// somebody said so before. A new [`tap`](Self::tap) takes it back. For a landing that is cancelled while its worker may be late or dead.
+    pub fn release(&self, call: CallId, side: Side, within: Span) {
+        if let Some(door) = self.door(call) {
+            door.order(Order::Release(call, side, within));
+        }
+    }
+
+    /// Sends this Opus packet in place of the held packet `index` of a leg ([`Tapped::held`]), with the numbers that one would have got.
+    /// The shard drops it, and counts that, if the packet was not held, was replaced already or came more than half a second ago. False
+    /// if the shard has no room for it.
+    pub fn replace(&self, call: CallId, leg: LegId, index: u64, payload: &[u8]) -> bool {
+        let Some(door) = self.door(call) else { return false };
+        let taken = door.processed.try_send(Processed { call, leg, index, payload: payload.into() }).is_ok();
+        door.ring();
+        taken
+    }
+
+    /// Plays to a side, on the second audio track of its page, whatever leg that has; a page without such a track hears nothing. Without
+    /// effect on a call that has no leg yet, or is over.
+    pub fn play(&self, call: CallId, side: Side, play: Play) {
+        if let Some(door) = self.door(call) {
+            door.order(Order::Play(call, side, play));
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A packet goes through two steps. [`LegMedia::receive`] authenticates and decrypts it in its buffer and counts it:
 //! whatever comes out is proof of life of that leg, even when there is nobody to send it to. [`pass`] then writes the
-//! numbers the other leg expects and protects it with that leg's keys. RTCP takes the same two steps.
+//! numbers the other leg expects and protects it with that leg's keys. RTCP takes the same two steps. [`replace`] does the second
+//! step for a packet that was not passed, with another content; [`LegMedia::announce`] sends what comes from nobody.
 //!
 //! Byte buffers only: no sockets, no clocks, no locks, no allocation for a packet. Nothing of a packet is believed and
 //! no state changes before the packet is authenticated, but for a count that bounds second tries at a stream's first
@@ -23,12 +24,12 @@ pub mod stages;
 mod streams;
 mod window;
 
-pub use forward::pass;
-pub use leg::{Counters, LegMedia, Quality, Received, RtpPacket};
+pub use forward::{pass, replace};
+pub use leg::{Counters, LegMedia, Quality, Received, RtpPacket, Stamp};
 pub(crate) use rtp::Header;
 pub(crate) use srtp::Ciphers;
 pub use srtp::{Keying, Profile};
-pub use streams::{Extension, Extensions, Lane, Stream, Streams};
+pub use streams::{Announcements, Extension, Extensions, Lane, Stream, Streams};
 pub(crate) use window::Window;
 
 /// Octets a buffer must hold beyond the length of the packet in it, so that a larger tag fits: the largest is an SRTCP

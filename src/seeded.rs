@@ -52,11 +52,15 @@ pub enum Bug {
     ProvedUntilRestart,
     /// What vendors' programs are told is written after the facts, in a transaction of its own.
     OutboxApart,
+    /// The meter runs on while the companion's voice fades.
+    LandingBilled,
+    /// A server that takes a call up in its linger knows that the client sleeps, though it has heard nothing.
+    LingerKept,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 25] = [
         Bug::FsyncSkipped,
         Bug::CommitSkipped,
         Bug::KeyPruned,
@@ -80,6 +84,8 @@ impl Bug {
         Bug::HeartbeatOfEarlierBoot,
         Bug::ProvedUntilRestart,
         Bug::OutboxApart,
+        Bug::LandingBilled,
+        Bug::LingerKept,
     ];
 }
 

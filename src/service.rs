@@ -13,10 +13,12 @@
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
 //! | `webhook_desk` | REST requests about webhooks |
 //! | `refunds` | money that goes back, statements, orders |
+//! | `recordings` | who is recorded, and what of it vendors get |
 //! | `records` | records as they are given out, and the keys that check them |
 //! | `turns` | what waits for the disk, in order |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
+//! | `night`, `ear` | what is heard and said of sleep; the workers who hear and say it |
 //! | `plans` | plans and settlement policies on the wire |
 //! | `heartbeat` | what is proved of calls that run, kept on disk; what happens when it is not |
 //! | `recovery` | taking up what a crash left, the audit behind it, the clocks |
@@ -24,13 +26,16 @@
 
 mod carry;
 mod desk;
+mod ear;
 mod heartbeat;
 mod house;
 mod line;
 mod links;
 mod look_up;
+mod night;
 mod parties;
 mod plans;
+mod recordings;
 mod records;
 mod recovery;
 mod refunds;
@@ -39,11 +44,13 @@ mod webhook_desk;
 mod window;
 mod wire;
 
+pub use night::{Ear, Heard, Hearing, Hint};
 pub use turns::{Answer, Turns};
 
 use crate::call::{Limits, Shares};
 use crate::clock::{Clock, Moment, Span};
 use crate::media::{Media, Report};
+use crate::recording::Recorder;
 use crate::store::{Store, StoreError};
 use house::House;
 use signaling::auth::TokenKey;
@@ -64,6 +71,10 @@ pub struct Parts {
     pub media: Media,
     /// What it sees.
     pub reports: mpsc::Receiver<Report>,
+    /// What listens, fades and plays.
+    pub ear: Ear,
+    /// What keeps sound on disk; none without the setting.
+    pub recorder: Option<Recorder>,
     /// What comes through the door.
     pub inbound: mpsc::Receiver<Inbound>,
     /// Signs join tokens.

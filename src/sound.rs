@@ -1,1 +1,261 @@
 //! Worker threads beside the media plane: what is heard, faded, played and recorded.
+//!
+//! A worker has the calls that the media plane hashes to it, outright: no lock and no wait between packets. Orders come in, [`Report`]s go
+//! out; both are few. When workers are late, packets are left out and counted; a call is never delayed. What a call's sound breaks here
+//! costs that call its ear, nothing else. Nothing is decided here: what follows from a verdict is the core's.
+
+mod cues;
+mod ear;
+mod landing;
+mod talk;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use crate::call::{Cue, Side};
+use crate::clock::{Clock, Moment, Span};
+use crate::ids::{CallId, LegId};
+use crate::media::{Media, Play, Purpose, Ringer, Taps, worker_of};
+use crate::sleep::Verdict;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use worker::Worker;
+
+/// What a worker is told. Orders of a call are taken in the order in which they were given.
+pub enum Order {
+    /// Listen from `at` on whether the client sleeps.
+    Listen { call: CallId, at: Moment },
+    /// Listen no longer.
+    Deaf { call: CallId },
+    /// Let the companion's voice fade to silence within `length`; zero: she is silent at once.
+    Fade { call: CallId, length: Span },
+    /// Let it come back, within two seconds.
+    Unfade { call: CallId },
+    /// The client tapped.
+    Tapped { call: CallId, at: Moment },
+    /// The companion says that the client is awake.
+    SaidAwake { call: CallId, at: Moment },
+    /// The companion says that the client sleeps.
+    SaidAsleep { call: CallId, at: Moment },
+    /// The client's microphone is muted, or no longer.
+    Muted { call: CallId, muted: bool },
+    /// Let a side hear something.
+    Play { call: CallId, to: Side, cue: Cue },
+    /// Record a side from the tape's beginning on, instead of what was recorded of it before.
+    Record { call: CallId, side: Side, tape: Box<dyn Tape> },
+    /// End a side's recording at `at`.
+    StopRecording { call: CallId, side: Side, at: Moment },
+    /// The call is over: all of the above ends.
+    Forget { call: CallId, at: Moment },
+}
+
+impl Order {
+    fn call(&self) -> CallId {
+        match self {
+            Self::Listen { call, .. }
+            | Self::Deaf { call }
+            | Self::Fade { call, .. }
+            | Self::Unfade { call }
+            | Self::Tapped { call, .. }
+            | Self::SaidAwake { call, .. }
+            | Self::SaidAsleep { call, .. }
+            | Self::Muted { call, .. }
+            | Self::Play { call, .. }
+            | Self::Record { call, .. }
+            | Self::StopRecording { call, .. }
+            | Self::Forget { call, .. } => *call,
+        }
+    }
+}
+
+/// What came of it. A report that finds no room is kept and said later; of several verdicts the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Report {
+    /// The client is taken for something else now; or the same, and up to ten seconds have passed.
+    Verdict { call: CallId, verdict: Verdict },
+    /// The client spoke or moved while she was taken for anything but awake: at most once a second.
+    Spoke { call: CallId, at: Moment },
+    /// The companion is not heard any more.
+    Faded { call: CallId },
+}
+
+/// Where the samples of one side's recording go: 16 kHz, mono. Dropped without a word, it ends where it is.
+pub trait Tape: Send {
+    /// Where its first sample belongs.
+    fn started(&self) -> Moment;
+    /// Samples that follow those before. Never waits. False: it takes no more.
+    fn write(&mut self, samples: &[i16]) -> bool;
+    /// It ends at `at`.
+    fn finish(self: Box<Self>, at: Moment);
+}
+
+/// What the media plane does for workers.
+trait Plane: Send + Sync {
+    fn tap(&self, call: CallId, side: Side, purpose: Purpose);
+    fn untap(&self, call: CallId, side: Side);
+    fn release(&self, call: CallId, side: Side, within: Span);
+    fn replace(&self, call: CallId, leg: LegId, index: u64, payload: &[u8]) -> bool;
+    fn play(&self, call: CallId, side: Side, play: Play);
+}
+
+impl Plane for Media {
+    fn tap(&self, call: CallId, side: Side, purpose: Purpose) {
+        Media::tap(self, call, side, purpose);
+    }
+
+    fn untap(&self, call: CallId, side: Side) {
+        Media::untap(self, call, side);
+    }
+
+    fn release(&self, call: CallId, side: Side, within: Span) {
+        Media::release(self, call, side, within);
+    }
+
+    fn replace(&self, call: CallId, leg: LegId, index: u64, payload: &[u8]) -> bool {
+        Media::replace(self, call, leg, index, payload)
+    }
+
+    fn play(&self, call: CallId, side: Side, play: Play) {
+        Media::play(self, call, side, play);
+    }
+}
+
+/// How much of the machine the ear has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Worker threads; one hears some hundred sleepers.
+    pub workers: usize,
+}
+
+impl Default for Settings {
+    /// One for every two processors.
+    fn default() -> Self {
+        Self { workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)) }
+    }
+}
+
+/// Why the workers did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The media plane has no queues for them.
+    #[error("cannot hear the media plane: {0}")]
+    Taps(#[from] crate::media::StartError),
+    /// The machine has no more threads.
+    #[error("cannot start a sound worker: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The handle of the workers. Clones speak to the same; nothing here waits.
+#[derive(Clone)]
+pub struct Sound {
+    doors: Arc<[Door]>,
+}
+
+struct Door {
+    orders: Sender<Said>,
+    ringer: Ringer,
+}
+
+/// What comes through a door.
+enum Said {
+    Order(Order),
+    Leave,
+}
+
+/// Ends the workers when dropped: recordings are finished, then the threads are joined.
+pub struct JoinGuard {
+    doors: Arc<[Door]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for JoinGuard {
+    fn drop(&mut self) {
+        for door in self.doors.iter() {
+            door.say(Said::Leave);
+        }
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so; there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the workers of a media plane, which has no others. `say` takes a report, or is false where there is no room for it: then
+/// it is said again later. It must not wait.
+pub fn start(
+    settings: Settings,
+    clock: Clock,
+    media: Media,
+    say: impl Fn(Report) -> bool + Clone + Send + 'static,
+) -> Result<(Sound, JoinGuard), StartError> {
+    let plane: Arc<dyn Plane> = Arc::new(media.clone());
+    let cues = Arc::new(cues::Cues::default());
+    let (mut doors, mut threads) = (Vec::new(), Vec::new());
+    for (number, taps) in media.taps(settings.workers.max(1))?.into_iter().enumerate() {
+        let (orders, orders_in) = channel();
+        doors.push(Door { orders, ringer: taps.ringer() });
+        let worker = Worker::new(plane.clone(), cues.clone(), Box::new(say.clone()));
+        let body = move || run(worker, taps, &orders_in, clock);
+        threads.push(std::thread::Builder::new().name(format!("sound-{number}")).spawn(body)?);
+    }
+    let doors: Arc<[Door]> = doors.into();
+    Ok((Sound { doors: doors.clone() }, JoinGuard { doors, threads }))
+}
+
+impl Sound {
+    /// Gives an order. It is carried out in a millisecond or so; on a call that is not there it has no effect.
+    pub fn order(&self, order: Order) {
+        if let Some(door) = self.doors.get(worker_of(order.call(), self.doors.len())) {
+            door.say(Said::Order(order));
+        }
+    }
+}
+
+impl Door {
+    fn say(&self, said: Said) {
+        // An error means that the worker has ended.
+        if self.orders.send(said).is_ok() {
+            self.ringer.ring();
+        }
+    }
+}
+
+/// Between two looks at the clock.
+const TICK: Span = Span::from_ms(100);
+/// Packets between two looks at the orders.
+const TURN: usize = 64;
+
+/// A worker's life.
+fn run(mut worker: Worker, mut taps: Taps, orders: &Receiver<Said>, clock: Clock) {
+    let mut ticked = clock.now();
+    loop {
+        let mut now = clock.now();
+        loop {
+            match orders.try_recv() {
+                Ok(Said::Order(order)) => worker.order(order, now),
+                Err(TryRecvError::Empty) => break,
+                Ok(Said::Leave) | Err(TryRecvError::Disconnected) => return worker.end(now),
+            }
+        }
+        let mut taken = 0;
+        while taken < TURN
+            && let Some(tapped) = taps.take()
+        {
+            taken += 1;
+            worker.hear(&tapped, now);
+        }
+        if taken == TURN {
+            now = clock.now();
+        }
+        if now.since(ticked) >= TICK {
+            ticked = now;
+            worker.tick(now);
+        }
+        if taken == 0 {
+            let next = TICK.saturating_sub(now.since(ticked));
+            taps.wait(Duration::from(next));
+        }
+    }
+}

@@ -18,6 +18,7 @@
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `outbox`, `webhooks` | events of facts, in the facts' transaction; endpoints and what was sent to them |
 //! | `read` | what others may look up |
+//! | `recordings` | recordings, whose sound lies in files |
 //! | `signatures` | keys, and what they signed |
 //! | `row_hash` | hashes of rows that stand alone |
 //! | `audit` | whether all of it still adds up |
@@ -37,10 +38,12 @@ mod in_line;
 mod journal;
 mod ledger;
 mod log;
+mod night_row;
 mod open;
 mod outbox;
 mod policy_row;
 mod read;
+mod recordings;
 mod refund;
 mod row_hash;
 mod rows;
@@ -60,6 +63,7 @@ pub use heartbeat::Beat;
 pub use in_line::InLine;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use recordings::{Care, Deleter, NewRecording, Recording, RecordingWrite, WrappedKey};
 pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
 pub use signatures::SignedRecord;
 pub use statement::{Adjustment, Charged, Line, Order, Paid};
@@ -67,7 +71,7 @@ pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Ou
 pub use writer::Weight;
 
 use crate::billing;
-use crate::call::{Entry, Medium, Policy};
+use crate::call::{Entry, Medium, Night, Policy, RecordingTerms, Sounds};
 use crate::clock::{Moment, Reading};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
@@ -256,7 +260,8 @@ pub enum Write {
     /// Facts of a call, each continuing the journal without a gap. `Created` also makes the call's row.
     Facts { call: CallId, entries: Vec<Entry> },
     /// A server begins. Heartbeats of earlier ones are refused from now on.
-    Boot { boot: BootId, at: Moment },
+    /// `wall`: what the wall clock says, or what it must pass before new calls are taken.
+    Boot { boot: BootId, at: Moment, wall: Moment },
     /// What is proved of live and paused calls, in place of what was before; and the server lives. Condition: `boot` is the last one.
     Heartbeats { boot: BootId, at: Moment, clocks: Reading, beats: Vec<Beat> },
     /// Releases what is on hold for an open call and is not among these, which its facts name.
@@ -274,6 +279,8 @@ pub enum Write {
     RefundWallet(Box<WalletRefund>),
     /// Money of a settled call back to its client, or from her again. Conditions: see [`Return`].
     Return(Box<Return>),
+    /// Recordings. Condition of a vendor's deletion: it is hers, and whole.
+    Recording(RecordingWrite),
 }
 
 /// What settles a call.
@@ -306,6 +313,12 @@ pub struct Plan {
     /// What a call sets aside when it is made and with each extension.
     pub hold: Money,
     pub grade: Option<String>,
+    /// How its calls end when the client sleeps: of until-asleep plans, and only of those.
+    pub night: Option<Night>,
+    /// What the server lets be heard in them.
+    pub sounds: Sounds,
+    /// Whether its calls may be recorded, once both parties agree.
+    pub recording: Option<RecordingTerms>,
     pub created_at: Moment,
 }
 
@@ -357,6 +370,8 @@ pub enum Refusal {
     OrderRefunded,
     /// What was returned of the call is no longer what the command was made for: look again.
     Stale,
+    /// The recording is unknown or is still being made.
+    RecordingOpen,
 }
 
 /// A wallet's state.

@@ -9,10 +9,12 @@ type Seeds = fn() -> Vec<Vec<u8>>;
 
 fn targets() -> Vec<(&'static str, Run, Seeds, &'static [&'static str])> {
     let rooms = [
+        lull::audio::fuzzing::TARGETS,
         lull::billing::fuzzing::TARGETS,
         lull::bot::fuzzing::TARGETS,
         lull::call::fuzzing::TARGETS,
         lull::config::fuzzing::TARGETS,
+        lull::exchange::fuzzing::TARGETS,
         lull::media::fuzzing::TARGETS,
         lull::media::fuzzing::TCP,
         lull::media::client::fuzzing::TARGETS,

@@ -14,6 +14,7 @@ use crate::code::Code;
 use crate::inbound::{Caller, Claims, Role};
 use crate::limits::ip_key;
 use crate::message::{FromPage, MAX_BYTES, PageBody, parse_message};
+use crate::webhook::Address;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,6 +24,26 @@ targets! {
     headers: 20_000, shown, [];
     origin: 10_000, urls, [];
     address: 5_000, addresses, [];
+    webhook_url: 10_000, endpoints, [];
+}
+
+/// An endpoint's address has one meaning: what was read leads to the same host, port and path when it is written and read again.
+fn webhook_url(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(address) = Address::parse(text) else { return };
+    let Address { https, host, port, authority, path } = &address;
+    assert!(!host.is_empty() && *port > 0 && path.starts_with('/'), "{address:?}");
+    for part in [host, authority, path] {
+        assert!(part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'), "{address:?}");
+    }
+    assert!(!host.contains(['@', '[', ']', '/', '?', '\\', '%']) && !authority.contains(['@', '/', '?']), "{address:?}");
+    let scheme = if *https { "https" } else { "http" };
+    assert_eq!(Address::parse(&format!("{scheme}://{authority}{path}")).as_ref(), Ok(&address));
+}
+
+fn endpoints() -> Vec<Vec<u8>> {
+    let urls = ["https://shop.example/lull?a=1", "HTTP://[::1]:8080", "https://a.example?x", "https://u:p@h/", "https://127.1:443/%2e#x"];
+    urls.map(|url| url.as_bytes().to_vec()).to_vec()
 }
 
 /// A message that is taken is within its bounds and reads back as it was when written again.

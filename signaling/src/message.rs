@@ -52,6 +52,14 @@ pub enum PageBody {
     HangUp,
     /// The companion's one button: ends the call at once with `abuse_reported`.
     ReportAbuse,
+    /// The client tapped "I'm here" in an until-asleep call: she is awake, and a linger or landing is off.
+    ImHere {},
+    /// The companion says that the client sleeps: shortens a linger, or begins a short one.
+    SaysAsleep {},
+    /// The companion says that the client is still awake.
+    SaysAwake {},
+    /// This party allows the recording of the call, or no longer does.
+    Record { consent: bool },
     /// Answered with `pong` and the same `at`.
     Ping { at: f64 },
 }
@@ -172,6 +180,13 @@ pub struct CallView {
     pub client: PartyView,
     /// See `client`.
     pub companion: PartyView,
+    /// Of until-asleep calls: whether the client sleeps and what is done about it. There before the call is live, so that the
+    /// client's page knows how to ask for its microphone.
+    #[serde(default)]
+    pub night: Option<NightView>,
+    /// Of calls whose plan allows it: whether the call is recorded.
+    #[serde(default)]
+    pub recording: Option<RecordingView>,
     /// For the client: what her wallet has left to spend.
     pub available: Option<Amount>,
     /// For the client: the call can be extended now as far as the call goes (the wallet may still be short).
@@ -188,6 +203,59 @@ pub struct CallView {
     pub at_fault: Option<String>,
     /// Once settled: the client's receipt (for the companion: her statement).
     pub receipt: Option<serde_json::Value>,
+}
+
+/// An until-asleep call's night.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NightView {
+    /// `listening`; `lingering`: she sleeps, the companion stays a while; `landing`: the companion's voice fades and the meter stands.
+    pub phase: String,
+    /// What the client is taken for: `awake`, `drowsy`, `asleep` or `unknown` (muted, absent, too little sound).
+    pub sleep: String,
+    /// For how long so far.
+    pub sleep_for_ms: u64,
+    /// Left of the linger or the landing.
+    pub phase_left_ms: Option<u64>,
+    /// For the companion: what decided, such as `speech`, `breathing`, `muted`.
+    pub why: Option<String>,
+    /// For the companion: what it rests on.
+    pub grounds: Option<GroundsView>,
+    /// For the companion: now is the time to say something softly; no answer is a sign of sleep.
+    pub suggest: bool,
+}
+
+/// What a verdict on the client's sleep rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroundsView {
+    /// Accumulated evidence, in thousandths.
+    pub evidence_milli: i32,
+    /// Period of her breathing, if one was found.
+    pub period_ms: Option<u32>,
+    /// How constant it stays, in basis points.
+    pub constancy_bp: u16,
+    /// Seconds since she last spoke.
+    pub quiet_s: u32,
+    /// Movements heard in the last five minutes.
+    pub movements: u16,
+    /// Of the last minute's sound, what is missing, in basis points.
+    pub missing_bp: u16,
+    /// How often the companion spoke, or a tone was played, without a response.
+    pub unanswered: u16,
+}
+
+/// A call's recording, as both parties see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingView {
+    /// The client has said yes.
+    pub client: bool,
+    /// The companion has said yes.
+    pub companion: bool,
+    /// It runs.
+    pub running: bool,
+    /// For how long it would be kept.
+    pub keep_days: u32,
+    /// Why it stopped before the end, once it did.
+    pub stopped: Option<String>,
 }
 
 /// What a minute costs.

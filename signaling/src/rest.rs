@@ -11,6 +11,7 @@ mod fields;
 pub(crate) mod fuzzing;
 mod json;
 mod plans;
+mod recordings;
 mod records;
 mod refunds;
 mod session;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .merge(clients::routes())
         .merge(calls::routes())
         .merge(records::routes())
+        .merge(recordings::routes())
         .merge(session::routes())
         .merge(webhooks::routes())
         .merge(refunds::routes())
@@ -86,6 +88,10 @@ pub enum Request {
     GetReceipt { id: String },
     /// `GET /v1/records`: a part of the file; the answer is `{text, next_cursor}`.
     ExportRecords(Export),
+    /// `GET /v1/calls/{id}/recordings`
+    ListRecordings { id: String },
+    /// `DELETE /v1/recordings/{id}`
+    DeleteRecording { id: String },
     /// `GET /v1/session`: whose key or cookie this is.
     WhoAmI,
     /// Endpoints of webhooks and events.
@@ -247,6 +253,43 @@ pub struct CreatePlan {
     /// Default `down`.
     #[serde(default)]
     pub rounding: Option<PlanRounding>,
+    /// `until_asleep`: for how long the companion stays once the client sleeps, 0 to 3,600 seconds; default 300.
+    #[serde(default)]
+    pub linger_s: Option<i64>,
+    /// `until_asleep`: how long her voice takes to fade, 10 to 300 seconds; default 60.
+    #[serde(default)]
+    pub fade_s: Option<i64>,
+    /// `until_asleep`: the server plays a very quiet tone to a drowsy client, instead of asking the companion to speak; default false.
+    #[serde(default)]
+    pub probe: Option<bool>,
+    /// Level of the chime at one minute left and at an extension.
+    #[serde(default)]
+    pub chime_dbfs: ChimeLevel,
+    /// A soft sound while the client waits for the companion; default true, of `until_asleep` false.
+    #[serde(default)]
+    pub waiting_sound: Option<bool>,
+    /// Calls may be recorded once both parties agree, and recordings are kept so long, 1 to 3,650 days; by default they may not.
+    #[serde(default)]
+    pub recording_days: Option<i64>,
+}
+
+/// How loud a plan's chime is. On the wire a whole number from -60 to -10 (dBFS), or `null` for no chime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<i8>")]
+pub enum ChimeLevel {
+    /// What the kind of plan has: -30, of `until_asleep` no chime.
+    #[default]
+    OfItsKind,
+    /// No chime.
+    Off,
+    /// At this level.
+    At(i8),
+}
+
+impl From<Option<i8>> for ChimeLevel {
+    fn from(level: Option<i8>) -> Self {
+        level.map_or(Self::Off, Self::At)
+    }
 }
 
 /// What a vendor gives beyond the defaults; what is not named has its default.

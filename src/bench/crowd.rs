@@ -180,6 +180,11 @@ impl Crowd {
         Ok(())
     }
 
+    /// The calls that were joined, in order.
+    pub fn calls(&self) -> &[CallId] {
+        &self.calls
+    }
+
     /// Everybody loads the page again: new legs, the old ones give way.
     pub fn reload(&mut self, now: Instant) -> Result<(), CrowdError> {
         for page in self.pages.drain(..) {
@@ -451,7 +456,7 @@ impl Crowd {
             }
             Event::Failed(error) => return Err(error.clone().into()),
             Event::Closed => State::Gone,
-            Event::ChannelOpen | Event::Text(_) | Event::Media { .. } | Event::KeyFrameWanted => return Ok(()),
+            Event::ChannelOpen | Event::Text(_) | Event::Media { .. } | Event::Announcement { .. } | Event::KeyFrameWanted => return Ok(()),
         };
         if page.state == State::Joining {
             self.connecting -= 1;

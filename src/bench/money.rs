@@ -5,7 +5,7 @@
 
 use super::Histogram;
 use crate::billing::{Conditions, Kind, Plan};
-use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
+use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Sounds, Terms};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{BootId, CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::{Currency, Money};
@@ -207,7 +207,7 @@ impl House {
         let (vendor, companion) = (VendorId::new(Uuid::now_v7()), CompanionId::new(Uuid::now_v7()));
         let boot = BootId::new(Uuid::now_v7());
         let mut writes = vec![
-            Write::Boot { boot, at: now() },
+            Write::Boot { boot, at: now(), wall: now() },
             Write::AddVendor { id: vendor, name: "Bench".to_owned(), key_hash: [1; 32], at: now() },
             Write::AddCompanion(Companion { id: companion, vendor, name: "Lin".to_owned(), grade: None, created_at: now() }),
         ];
@@ -329,6 +329,9 @@ fn terms(vendor: VendorId, companion: CompanionId, number: usize) -> Terms {
         client_token: TokenId::new(Uuid::now_v7()),
         companion_token: TokenId::new(Uuid::now_v7()),
         zones: None,
+        night: None,
+        sounds: Sounds::default(),
+        recording: None,
         limits: Limits {
             media_timeout: Span::from_s(5),
             quiet_timeout: Span::from_s(15),

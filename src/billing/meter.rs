@@ -23,6 +23,8 @@ pub enum Mark {
     Ran { at: Moment },
     /// It stood. Within a pause: the cause changed at `since`; not later than the pause's start, that start moves back.
     Stood { since: Moment, cause: Cause },
+    /// It stood, because the client sleeps.
+    Landed { at: Moment },
     /// The call ended.
     Ended { at: Moment },
 }
@@ -34,6 +36,8 @@ pub enum SegmentKind {
     Delivered,
     /// At least one was away.
     Paused(Cause),
+    /// Both were there, the client asleep: the companion's voice faded.
+    Landing,
 }
 
 /// A stretch of a call in which one thing was so; never empty.
@@ -56,6 +60,7 @@ pub fn segments(marks: impl IntoIterator<Item = Mark>) -> Vec<Segment> {
         let (at, next) = match mark {
             Mark::Ran { at } => (at, Some(SegmentKind::Delivered)),
             Mark::Stood { since, cause } => (since, Some(SegmentKind::Paused(cause))),
+            Mark::Landed { at } => (at, Some(SegmentKind::Landing)),
             Mark::Ended { at } => (at, None),
         };
         if let Some((kind, from)) = open.take().filter(|(_, from)| *from < at) {

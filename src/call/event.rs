@@ -3,10 +3,11 @@
 //! Events are what the media plane saw, what a person or the vendor asked for, and what the store answered. Effects are
 //! orders to the shell; facts are not among them, a call keeps its own ([`super::Call::entries`]).
 
-use super::{Asker, EndReason, Fault, Quality, Side};
+use super::{Asker, EndReason, Fault, Quality, RecordingEnd, Side};
 use crate::clock::{Moment, Span};
 use crate::ids::{GiftId, HoldId, LegId, TokenId};
 use crate::money::Money;
+use crate::sleep::Verdict;
 
 /// Names a request that waits for an answer; opaque here, the shell routes the answer by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +54,20 @@ pub enum Event {
     VendorEnds { request: RequestId },
     /// The companion pressed the one button.
     AbuseReported,
+    /// What the ear takes the client for, of until-asleep calls: when that changes, or its grounds do.
+    Ear { verdict: Verdict },
+    /// The client spoke or moved at this moment.
+    Spoke { at: Moment },
+    /// The client tapped.
+    ImHere,
+    /// The companion says that the client sleeps.
+    SaysAsleep,
+    /// The companion says that the client is awake.
+    SaysAwake,
+    /// A party says whether the call may be recorded.
+    Consents { side: Side, yes: bool },
+    /// The shell cannot go on recording this part.
+    RecordingFailed { part: u32, why: RecordingEnd },
     /// lull is going down in order.
     ServerStops,
     /// The store has not kept a proof of this call for too long; what is on disk proves it until `proved`.
@@ -64,12 +79,42 @@ pub enum Event {
 pub enum Effect {
     /// Stop forwarding and close both legs, at once and before anything is committed.
     StopMedia,
+    /// Something for the ear or the voice of the server: at once too, for a client who wakes does not wait for the disk.
+    Audio(Audio),
     /// Set this amount aside under this name, then say [`Event::Reserved`] or [`Event::NotReserved`].
     Reserve { hold: HoldId, amount: Money, order_ref: Option<String>, request: RequestId },
     /// Tell one side, or both.
     Tell { to: Option<Side>, notice: Notice },
     /// The answer to a request; each request is answered once.
     Answer { request: RequestId, result: Result<Answered, Refused> },
+}
+
+/// What the server hears, fades and plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audio {
+    /// Begin to listen whether the client sleeps.
+    Listen,
+    /// Listen no longer.
+    Deaf,
+    /// Let the companion's voice fade to silence within this time; zero: she is silent at once.
+    Fade { length: Span },
+    /// Let it come back.
+    Unfade,
+    /// Let this side hear something.
+    Play { to: Side, cue: Cue },
+}
+
+/// What the server plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cue {
+    /// A minute is left.
+    Chime { dbfs: i8 },
+    /// More time was added.
+    Extended { dbfs: i8 },
+    /// The companion is not there yet, or no longer.
+    Waiting { on: bool },
+    /// A very quiet tone, which only somebody awake answers.
+    Probe,
 }
 
 /// What pages are told. Each of them also means that what a page shows has changed.

@@ -4,12 +4,15 @@
 //! a race (an extension against the end) is decided once, by the order in which events are handed over.
 
 use super::state::Ask;
-use super::{Answered, Asker, Call, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State};
+use super::{
+    Answered, Asker, Call, Cue, Effect, EndReason, Entry, Event, Fact, Fault, Notice, RecordingEnd, Refused, RequestId, Side, State, Waker,
+};
 use crate::billing::Kind;
 use crate::clock::{Moment, Span};
 use crate::ids::{GiftId, HoldId, LegId};
 use crate::money::Money;
 use crate::seeded::{self, Bug};
+use crate::sleep::Verdict;
 
 /// Both sides lost within this much of each other: more likely our network than theirs (design.md section 3).
 const TOGETHER: Span = Span::from_s(2);
@@ -19,7 +22,7 @@ const MAX_ASKS: usize = 8;
 
 /// What falls due.
 #[derive(Clone, Copy)]
-enum Due {
+pub(super) enum Due {
     ListensOnly,
     NoShow,
     ConnectFailed,
@@ -27,6 +30,12 @@ enum Due {
     TimeExpired,
     MaxDuration,
     MediaTimeout,
+    /// What the client is taken for becomes a fact.
+    Sleep(Verdict),
+    Linger,
+    Landing,
+    Landed,
+    Probe,
 }
 
 impl Call {
@@ -36,7 +45,7 @@ impl Call {
         let now = now.max(self.last_at());
         self.handle_timeout(now, out);
         match self.state {
-            State::Connecting | State::Live { .. } | State::Paused { .. } => self.handle_open(event, now, out),
+            State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } => self.handle_open(event, now, out),
             State::Ended { .. } | State::Settled { .. } => refuse_after_end(event, out),
         }
         // An event that tells of the past may have made something due already.
@@ -72,6 +81,9 @@ impl Call {
             Event::Back { side, leg, at } => self.back(side, leg, self.within(at, now), out),
             Event::Measured { side, quality } => self.measured[side as usize] = Some(quality),
             Event::ExtendAsked { by, hold, amount, order_ref, request } => {
+                if by == Asker::Client {
+                    self.wake(Waker::Tap, now, out);
+                }
                 let ask = Ask { by, hold, amount: amount.unwrap_or(self.terms.hold), order_ref, request };
                 if let Err(why) = self.extend_asked(ask, out) {
                     out.push(Effect::Answer { request, result: Err(why) });
@@ -91,6 +103,10 @@ impl Call {
                 self.own_up(now, out);
                 self.handle_open(event, now, out);
             }
+            // In a landing she has nothing more to do.
+            Event::HangUp { side: Side::Companion } if matches!(self.state, State::Landing { .. }) => {
+                self.end(EndReason::Asleep, Fault::None, now, out);
+            }
             Event::HangUp { side: Side::Client } => self.end(EndReason::ClientLeft, Fault::Client, now, out),
             Event::HangUp { side: Side::Companion } => self.end(EndReason::CompanionLeft, Fault::Companion, now, out),
             Event::LinkAsked { side, token, request } => {
@@ -104,7 +120,14 @@ impl Call {
                 self.end(EndReason::VendorEnded, Fault::None, now, out);
                 out.push(Effect::Answer { request, result: Ok(Answered::Ended) });
             }
+            Event::Consents { side, yes } => self.consent(side, yes, now, out),
+            Event::RecordingFailed { part, why } => self.recording_failed(part, why, now, out),
             Event::AbuseReported => self.end(EndReason::AbuseReported, Fault::Client, now, out),
+            Event::Ear { verdict } => self.heed(verdict, now, out),
+            Event::Spoke { at } => self.spoke(at, now, out),
+            Event::ImHere => self.wake(Waker::Tap, now, out),
+            Event::SaysAsleep => self.says_asleep(now, out),
+            Event::SaysAwake => self.wake(Waker::Companion, now, out),
             Event::ServerStops => self.end(EndReason::ServerFault, Fault::Platform, now, out),
         }
     }
@@ -118,8 +141,8 @@ impl Call {
     pub fn gives_up_at(&self) -> Option<Moment> {
         match self.state {
             State::Connecting => Some(self.gives_up().0),
-            State::Paused { .. } => self.poll_timeout(),
-            State::Live { .. } | State::Ended { .. } | State::Settled { .. } => None,
+            State::Paused { .. } => self.due_of_state().map(|(at, _)| at),
+            State::Live { .. } | State::Landing { .. } | State::Ended { .. } | State::Settled { .. } => None,
         }
     }
 
@@ -144,9 +167,10 @@ impl Call {
                 Due::Warning(left) => {
                     self.record(at, Fact::Warned { left });
                     tell(out, Notice::Warning { left });
+                    self.chime(left, out);
                 }
                 // Time that was not delivered is not used up: the call waits for who is missing.
-                Due::TimeExpired | Due::MaxDuration if self.falters() => self.own_up(at, out),
+                Due::TimeExpired | Due::MaxDuration | Due::Landed if self.falters() => self.own_up(at, out),
                 Due::TimeExpired => self.end(self.end_of_paid(), Fault::None, at, out),
                 Due::MaxDuration => self.end(EndReason::MaxDuration, Fault::None, at, out),
                 Due::MediaTimeout => {
@@ -154,12 +178,25 @@ impl Call {
                     let reason = if self.is_cut_off() { EndReason::ServerFault } else { EndReason::MediaTimeout };
                     self.end(reason, at_fault, at, out);
                 }
+                Due::Sleep(verdict) => self.record(at, Fact::Sleep { verdict }),
+                Due::Linger => self.begin_linger(at, out),
+                Due::Landing => self.land(false, at, out),
+                Due::Landed => self.end(EndReason::Asleep, Fault::None, at, out),
+                Due::Probe => self.probe(at, out),
             }
+        }
+        self.follow_audio(out);
+    }
+
+    /// What falls due next; of one instant the end of the money comes before sleep.
+    fn due(&self) -> Option<(Moment, Due)> {
+        match (self.due_of_state(), self.due_at_night()) {
+            (Some(due), Some(night)) => Some(if night.0 < due.0 { night } else { due }),
+            (due, night) => due.or(night),
         }
     }
 
-    /// What falls due next.
-    fn due(&self) -> Option<(Moment, Due)> {
+    fn due_of_state(&self) -> Option<(Moment, Due)> {
         let limits = &self.terms.limits;
         match self.state {
             State::Connecting => {
@@ -187,7 +224,7 @@ impl Call {
             State::Paused { .. } => {
                 self.away().map(|(_, first)| (Some(first).max(self.stood_until).unwrap_or(first) + limits.pause_limit, Due::MediaTimeout))
             }
-            State::Ended { .. } | State::Settled { .. } => None,
+            State::Landing { .. } | State::Ended { .. } | State::Settled { .. } => None,
         }
     }
 
@@ -242,19 +279,19 @@ impl Call {
     }
 
     /// Whether a connected leg is silent at present, without being lost yet.
-    fn falters(&self) -> bool {
+    pub(super) fn falters(&self) -> bool {
         self.faltering.iter().any(Option::is_some)
     }
 
     /// Who faltered first, and since when.
-    fn silent(&self) -> Option<(Fault, Moment)> {
+    pub(super) fn silent(&self) -> Option<(Fault, Moment)> {
         let since = |side: Side| self.faltering[side as usize].map(|(_, since)| since);
         let sides = [(Fault::Client, since(Side::Client)), (Fault::Companion, since(Side::Companion))];
         sides.into_iter().filter_map(|(cause, since)| Some((cause, since?))).min_by_key(|(_, since)| *since)
     }
 
     /// An end that comes before a loss is certain takes it for one: nobody pays for silence.
-    fn own_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn own_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
         for side in [Side::Client, Side::Companion] {
             if let Some((leg, since)) = self.faltering[side as usize].take() {
                 self.lost(side, leg, since, now, out);
@@ -271,26 +308,26 @@ impl Call {
     }
 
     /// Starts, pauses or resumes as the connections now stand, and tells both sides.
-    fn follow(&mut self, at: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn follow(&mut self, at: Moment, out: &mut Vec<Effect>) {
         match (self.state, self.away()) {
             (State::Connecting, _) => match self.ready_since() {
                 Some(_) if self.client.heard_at.is_some() => self.start(at, out),
                 Some(_) | None => tell(out, Notice::Changed),
             },
             (State::Live { since }, Some((cause, first))) => {
-                self.record(at, Fact::Paused { cause, since: first.clamp(since, at) });
+                self.record(at, Fact::Paused { cause, since: self.pause_from(first, since, at) });
                 tell(out, Notice::Paused { cause });
             }
             (State::Paused { ran_from, stopped, .. }, None) => {
-                // Who falters may yet turn out to be gone since before this pause, and a span that is over cannot be made shorter.
+                // Who falters may turn out to be gone since before this pause, and it may be nobody's business any more.
                 if let Some((cause, silent)) = self.silent().filter(|(_, silent)| *silent < stopped) {
-                    self.record(at, Fact::Paused { cause, since: silent.max(ran_from) });
+                    self.record(at, Fact::Paused { cause, since: self.pause_from(silent, ran_from, at) });
                 }
                 self.record(at, Fact::Resumed);
                 tell(out, Notice::Resumed);
             }
             (State::Paused { cause: before, since, ran_from, stopped }, Some((cause, first))) => {
-                let first = first.max(ran_from);
+                let first = self.pause_from(first, ran_from, at);
                 let both = self.client.down.is_some() && self.companion.down.is_some();
                 if first < stopped {
                     // The side that was reported second went first.
@@ -300,6 +337,14 @@ impl Call {
                     self.record(at, Fact::Paused { cause, since: if both { since } else { at } });
                 }
                 tell(out, if cause == before { Notice::Changed } else { Notice::Paused { cause } });
+            }
+            (State::Landing { ran_from, stopped, .. }, away) => {
+                // The meter stands already; it may have to stand since before.
+                let away = away.map(|(cause, first)| (cause, self.pause_from(first, ran_from, at)));
+                if let Some((cause, first)) = away.filter(|(_, first)| *first < stopped) {
+                    self.record(at, Fact::Paused { cause, since: first });
+                }
+                tell(out, Notice::Changed);
             }
             (State::Live { .. }, None) | (State::Ended { .. } | State::Settled { .. }, _) => tell(out, Notice::Changed),
         }
@@ -330,6 +375,7 @@ impl Call {
 
     fn start(&mut self, at: Moment, out: &mut Vec<Effect>) {
         self.record(at, Fact::Started);
+        self.record_if_agreed(at);
         tell(out, Notice::Started);
     }
 
@@ -340,6 +386,9 @@ impl Call {
         }
         self.takes_time()?;
         if self.holds.contains(&ask.hold) {
+            // Her page did not hear of it, or it would not ask again: it must not take the purchase for one that failed.
+            let notice = Notice::Extended { by: ask.by, added: self.added_by(ask.hold) };
+            out.push(Effect::Tell { to: Some(Side::Client), notice });
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
             return Ok(());
         }
@@ -378,6 +427,7 @@ impl Call {
         let (amount, before) = ((first.amount != self.terms.hold).then_some(first.amount), self.paid());
         self.record(now, Fact::Extended { by, hold, order_ref: first.order_ref.clone(), amount });
         tell(out, Notice::Extended { by, added: self.paid() - before });
+        self.play(|dbfs| Cue::Extended { dbfs }, out);
         for ask in asks {
             out.push(Effect::Answer { request: ask.request, result: Ok(Answered::Extended) });
         }
@@ -408,13 +458,14 @@ impl Call {
         self.has_room(length)?;
         self.record(now, Fact::Gifted { by, length, gift });
         tell(out, Notice::Gifted { by, length });
+        self.play(|dbfs| Cue::Extended { dbfs }, out);
         Ok(Answered::Gifted)
     }
 
     /// Time can be added while live or paused; before that a call may come to nothing, and its wallet stays as free as it was.
     fn takes_time(&self) -> Result<(), Refused> {
         match self.state {
-            State::Live { .. } | State::Paused { .. } => Ok(()),
+            State::Live { .. } | State::Paused { .. } | State::Landing { .. } => Ok(()),
             State::Connecting => Err(Refused::NotLive),
             State::Ended { .. } | State::Settled { .. } => Err(Refused::CallEnded),
         }
@@ -475,6 +526,7 @@ impl Call {
 
     pub(super) fn end(&mut self, reason: EndReason, at_fault: Fault, at: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::StopMedia);
+        self.stop_recording(RecordingEnd::CallEnded, at);
         self.record(at, Fact::Ended { reason, at_fault });
         for (side, quality) in [(Side::Client, self.measured[0]), (Side::Companion, self.measured[1])] {
             if let Some(quality) = quality {
@@ -522,6 +574,13 @@ fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
         | Event::Measured { .. }
         | Event::HangUp { .. }
         | Event::AbuseReported
+        | Event::Ear { .. }
+        | Event::Spoke { .. }
+        | Event::ImHere
+        | Event::SaysAsleep
+        | Event::SaysAwake
+        | Event::Consents { .. }
+        | Event::RecordingFailed { .. }
         | Event::LeaseLapsed { .. }
         | Event::ServerStops => {}
     }

@@ -1,6 +1,7 @@
 //! The one spelling of each word that leaves the house: `snake_case`, the same in facts, records, wire and metrics.
 
-use super::{Asker, EndReason, Fault, Medium, Refused, Side, State};
+use super::{Asker, EndReason, Fault, Medium, Phase, RecordingEnd, Refused, Side, State, Waker, Witness};
+use crate::sleep;
 use std::str::FromStr;
 
 /// Why a text is not one of the words of a kind.
@@ -52,6 +53,7 @@ names!(EndReason, "end reason", {
     TimeExpired => "time_expired",
     FundsExhausted => "funds_exhausted",
     CapReached => "cap_reached",
+    Asleep => "asleep",
     ClientLeft => "client_left",
     CompanionLeft => "companion_left",
     VendorEnded => "vendor_ended",
@@ -64,6 +66,47 @@ names!(EndReason, "end reason", {
     MaxDuration => "max_duration",
     ServerFault => "server_fault",
 });
+names!(RecordingEnd, "end of a recording", {
+    ClientStopped => "client_stopped",
+    CompanionStopped => "companion_stopped",
+    CallEnded => "call_ended",
+    DiskFull => "disk_full",
+    Failed => "failed",
+    ServerStopped => "server_stopped",
+});
+
+names!(Witness, "witness", { Ear => "ear", Companion => "companion" });
+names!(Waker, "waker", { Speech => "speech", Tap => "tap", Companion => "companion", Ear => "ear" });
+names!(Phase, "phase", { Listening => "listening", Lingering => "lingering", Landing => "landing" });
+
+/// The word for what the client is taken for.
+pub const fn sleep_word(state: sleep::State) -> &'static str {
+    match state {
+        sleep::State::Awake => "awake",
+        sleep::State::Drowsy => "drowsy",
+        sleep::State::Asleep => "asleep",
+        sleep::State::Unknown => "unknown",
+    }
+}
+
+/// The word for what decided that.
+pub const fn why_word(why: sleep::Why) -> &'static str {
+    match why {
+        sleep::Why::Starting => "starting",
+        sleep::Why::Speech => "speech",
+        sleep::Why::Movement => "movement",
+        sleep::Why::Tap => "tap",
+        sleep::Why::Quiet => "quiet",
+        sleep::Why::Irregular => "irregular",
+        sleep::Why::Breathing => "breathing",
+        sleep::Why::Machine => "machine",
+        sleep::Why::Background => "background",
+        sleep::Why::Muted => "muted",
+        sleep::Why::Absent => "absent",
+        sleep::Why::Lost => "lost",
+        sleep::Why::Companion => "companion",
+    }
+}
 
 impl State {
     /// The word for it, in `snake_case`.
@@ -72,6 +115,7 @@ impl State {
             State::Connecting => "connecting",
             State::Live { .. } => "live",
             State::Paused { .. } => "paused",
+            State::Landing { .. } => "landing",
             State::Ended { .. } => "ended",
             State::Settled { .. } => "settled",
         }
@@ -121,6 +165,9 @@ mod tests {
         }
         for reason in EndReason::ALL {
             assert_eq!(reason.name().parse(), Ok(*reason));
+        }
+        for end in RecordingEnd::ALL {
+            assert_eq!(end.name().parse(), Ok(*end));
         }
         assert_eq!("Client".parse::<Side>(), Err(NameError { kind: "side" }));
     }

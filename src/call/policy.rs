@@ -25,6 +25,8 @@ pub enum Ending {
     FundsExhausted,
     /// The plan's cap was reached.
     CapReached,
+    /// The client fell asleep.
+    Asleep,
     /// The longest time a call may last had passed.
     MaxDuration,
     /// The client hung up.
@@ -149,10 +151,11 @@ impl Default for Policy {
 
 impl Ending {
     /// The rows, in the order of design.md.
-    pub const ALL: [Ending; 12] = [
+    pub const ALL: [Ending; 13] = [
         Ending::TimeExpired,
         Ending::FundsExhausted,
         Ending::CapReached,
+        Ending::Asleep,
         Ending::MaxDuration,
         Ending::ClientLeft,
         Ending::ClientTimeout,
@@ -170,6 +173,7 @@ impl Ending {
             (EndReason::TimeExpired, _) => Ending::TimeExpired,
             (EndReason::FundsExhausted, _) => Ending::FundsExhausted,
             (EndReason::CapReached, _) => Ending::CapReached,
+            (EndReason::Asleep, _) => Ending::Asleep,
             (EndReason::MaxDuration, _) => Ending::MaxDuration,
             (EndReason::ClientLeft, _) => Ending::ClientLeft,
             (EndReason::AbuseReported, _) => Ending::AbuseReported,
@@ -189,6 +193,7 @@ impl Ending {
             Ending::TimeExpired => "time_expired",
             Ending::FundsExhausted => "funds_exhausted",
             Ending::CapReached => "cap_reached",
+            Ending::Asleep => "asleep",
             Ending::MaxDuration => "max_duration",
             Ending::ClientLeft => "client_left",
             Ending::ClientTimeout => "media_timeout_by_client",
@@ -205,7 +210,7 @@ impl Ending {
     fn default(self, sold: Sold) -> Rule {
         match self {
             // It ran its course, or the client ended it.
-            Ending::TimeExpired | Ending::FundsExhausted | Ending::CapReached | Ending::MaxDuration => Rule::AsRated,
+            Ending::TimeExpired | Ending::FundsExhausted | Ending::CapReached | Ending::Asleep | Ending::MaxDuration => Rule::AsRated,
             Ending::ClientLeft | Ending::ClientTimeout | Ending::AbuseReported => Rule::AsRated,
             // The vendor's side or the platform did.
             Ending::CompanionLeft | Ending::CompanionTimeout | Ending::VendorEnded | Ending::PlatformTimeout | Ending::ServerFault => {

@@ -4,7 +4,7 @@
 //! afterwards, under the same id and with the same tokens; while both sides are away because the server was, nobody but the
 //! platform is at fault.
 
-use super::{Call, Effect, EndReason, Fact, Fault, Notice, Party, Side, State};
+use super::{Call, Effect, EndReason, Fact, Fault, Notice, Party, RecordingEnd, Side, State};
 use crate::clock::{Moment, Span};
 use crate::ids::{BootId, LegId};
 use crate::seeded::{self, Bug};
@@ -23,7 +23,7 @@ impl Call {
     /// connected leg, as the media plane reported it; without one its coming up and being heard count.
     pub fn proof(&self, seen: impl Fn(Side, LegId) -> Option<Moment>, now: Moment) -> Option<Proof> {
         match self.state {
-            State::Live { .. } | State::Paused { .. } => {}
+            State::Live { .. } | State::Paused { .. } | State::Landing { .. } => {}
             State::Connecting | State::Ended { .. } | State::Settled { .. } => return None,
         }
         let alive = |side: Side| {
@@ -35,7 +35,7 @@ impl Call {
         // The span that runs is proved only so far; those before it are.
         let running = match self.state {
             State::Live { since } => until.since(since),
-            State::Paused { ran_from, stopped, .. } => stopped.min(until).since(ran_from),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => stopped.min(until).since(ran_from),
             State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
         };
         Some(Proof { until, delivered: (self.delivered + running).min(self.deliverable()) })
@@ -51,7 +51,7 @@ impl Call {
         let now = now.max(self.last_at());
         let known = match self.state {
             State::Live { since } => since,
-            State::Paused { ran_from, .. } => ran_from,
+            State::Paused { ran_from, .. } | State::Landing { ran_from, .. } => ran_from,
             State::Connecting | State::Ended { .. } | State::Settled { .. } => self.last_at(),
         };
         let proved = if seeded::has(Bug::ProvedUntilRestart) { Some(now) } else { proved };
@@ -60,11 +60,16 @@ impl Call {
         let proved_until = proved.map_or(known, |proved| proved.max(known)).min(end);
         let before = self.state;
         self.record(now, Fact::Recovered { boot, proved_until });
+        self.stop_recording(RecordingEnd::ServerStopped, now);
         let gone = self.client.down.min(self.companion.down).unwrap_or(proved_until);
         let since = match before {
             State::Live { since } => Some(gone.clamp(since, end)),
             // The side that was there is proved for less than the pause had it.
-            State::Paused { ran_from, stopped, .. } if gone.max(ran_from) < stopped => Some(gone.max(ran_from)),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } if gone.max(ran_from) < stopped => {
+                Some(gone.max(ran_from))
+            }
+            // It goes on without anybody, and nobody pays for it.
+            State::Landing { .. } => None,
             State::Paused { cause: Fault::Platform, .. } => None,
             // Until here it was hers.
             State::Paused { since, .. } => Some(proved_until.clamp(since, now)),
@@ -84,11 +89,11 @@ impl Call {
         match self.state {
             State::Live { since: ran_from } => {
                 let stopped = self.faltering.iter().flatten().map(|(_, silent)| *silent).fold(since, Moment::min);
-                self.record(now, Fact::Paused { cause: Fault::Platform, since: stopped.clamp(ran_from, now) });
+                self.record(now, Fact::Paused { cause: Fault::Platform, since: self.pause_from(stopped, ran_from, now) });
                 self.record(now, Fact::Resumed);
                 out.push(Effect::Tell { to: None, notice: Notice::Resumed });
             }
-            State::Connecting | State::Paused { .. } => self.record(now, Fact::Suspended { since: since.min(now) }),
+            State::Connecting | State::Paused { .. } | State::Landing { .. } => self.record(now, Fact::Suspended { since: since.min(now) }),
             State::Ended { .. } | State::Settled { .. } => {}
         }
     }
@@ -98,7 +103,10 @@ impl Call {
         let at = self.within(proved, now);
         match self.state {
             State::Live { since } => self.record(at, Fact::Paused { cause: Fault::Platform, since: proved.clamp(since, at) }),
-            State::Paused { .. } => {}
+            State::Landing { ran_from, stopped, .. } if proved < stopped => {
+                self.record(at, Fact::Paused { cause: Fault::Platform, since: proved.max(ran_from) });
+            }
+            State::Paused { .. } | State::Landing { .. } => {}
             State::Connecting | State::Ended { .. } | State::Settled { .. } => return,
         }
         self.end(EndReason::ServerFault, Fault::Platform, at, out);
@@ -106,7 +114,7 @@ impl Call {
 
     /// Both legs are gone with the server; a side that was not away before is away since its last sign of life.
     pub(super) fn lose_both(&mut self, proved_until: Moment, at: Moment) {
-        let was_live = matches!(self.state, State::Live { .. } | State::Paused { .. });
+        let was_live = matches!(self.state, State::Live { .. } | State::Paused { .. } | State::Landing { .. });
         for side in [Side::Client, Side::Companion] {
             let party = self.party_mut(side);
             if was_live {

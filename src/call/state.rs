@@ -1,11 +1,13 @@
 //! How facts add up to a call. Nothing is decided here: [`Call::apply`] is the only place where a call's state
 //! changes, and what the facts of a call give is the call.
 
-use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Quality, RequestId, Side, Terms, TermsError};
+use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Linger, Quality, Recording, RequestId, Side, Terms, TermsError};
 use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
 use crate::money::Money;
+use crate::seeded::{self, Bug};
+use crate::sleep::Verdict;
 
 /// Where a call is in its life (design.md section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,15 @@ pub enum State {
         /// When the span before the pause began.
         ran_from: Moment,
         /// When it ended: the last proof of life of the side that went first.
+        stopped: Moment,
+    },
+    /// The client sleeps and the companion's voice fades: the meter stands.
+    Landing {
+        /// Since when.
+        since: Moment,
+        /// When the span before it began.
+        ran_from: Moment,
+        /// When that ended: as the landing began, or earlier with a side that was gone by then.
         stopped: Moment,
     },
     /// Over; the money is not settled yet.
@@ -138,6 +149,7 @@ pub struct Call {
     /// What each of them set aside, in minor units.
     pub(super) amounts: Vec<i64>,
     pub(super) gifted: Span,
+    pub(super) recording: Recording,
     /// Those of the terms until the vendor withdraws a link.
     pub(super) client_token: TokenId,
     pub(super) companion_token: TokenId,
@@ -152,6 +164,19 @@ pub struct Call {
     pub(super) faltering: [Option<(LegId, Moment)>; 2],
     /// The last figures; they become facts at the end.
     pub(super) measured: [Option<Quality>; 2],
+    /// What the client is taken for, since when that is known.
+    pub(super) verdict: Option<(Moment, Verdict)>,
+    /// A linger, with the landing behind it.
+    pub(super) lingering: Option<Linger>,
+    /// When the last one was called off.
+    pub(super) woken_at: Option<Moment>,
+    /// In flight: the ear's last verdict and when it came, the last tone that was played, whom the waiting sound is on for, whether the ear listens and
+    /// whether the companion's voice is faded.
+    pub(super) heard: Option<(Moment, Verdict)>,
+    pub(super) probed_at: Option<Moment>,
+    pub(super) waiting: Option<LegId>,
+    pub(super) listens: bool,
+    pub(super) faded: bool,
 }
 
 impl PartialEq for Call {
@@ -170,11 +195,15 @@ impl PartialEq for Call {
             && self.holds == other.holds
             && self.amounts == other.amounts
             && self.gifted == other.gifted
+            && self.recording == other.recording
             && self.client_token == other.client_token
             && self.companion_token == other.companion_token
             && self.armed == other.armed
             && self.stood == other.stood
             && self.stood_until == other.stood_until
+            && self.verdict == other.verdict
+            && self.lingering == other.lingering
+            && self.woken_at == other.woken_at
     }
 }
 
@@ -202,12 +231,21 @@ impl Call {
             companion: Party::default(),
             holds: vec![hold],
             gifted: Span::ZERO,
+            recording: Recording::default(),
             armed: Vec::new(),
             stood: Span::ZERO,
             stood_until: None,
             asks: Vec::new(),
             faltering: [None, None],
             measured: [None, None],
+            verdict: None,
+            lingering: None,
+            woken_at: None,
+            heard: None,
+            probed_at: None,
+            waiting: None,
+            listens: false,
+            faded: false,
         };
         call.reckon(now);
         Ok((call, entry))
@@ -245,8 +283,12 @@ impl Call {
     fn fits(&self, fact: &Fact) -> bool {
         match (&self.state, fact) {
             (_, Fact::Created { .. }) => false,
+            (_, Fact::Sleep { .. } | Fact::Lingers { .. } | Fact::Lands { .. } | Fact::Woken { .. }) => self.fits_the_night(fact),
+            (state, Fact::Consented { .. } | Fact::RecordingStarted { .. } | Fact::RecordingStopped { .. }) => {
+                self.recording.fits(fact, state, self.terms.recording.is_some())
+            }
             (
-                State::Connecting | State::Live { .. } | State::Paused { .. },
+                State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. },
                 Fact::Joined { .. }
                 | Fact::Connected { .. }
                 | Fact::Heard { .. }
@@ -264,7 +306,12 @@ impl Call {
             (State::Live { .. }, Fact::Started | Fact::Resumed) => false,
             (State::Paused { .. }, Fact::Paused { .. } | Fact::Resumed | Fact::Extended { .. } | Fact::Gifted { .. }) => true,
             (State::Paused { .. }, Fact::Started | Fact::Warned { .. }) => false,
-            (State::Connecting | State::Live { .. } | State::Paused { .. }, Fact::Quality { .. } | Fact::Settled { .. }) => false,
+            (State::Landing { .. }, Fact::Paused { .. } | Fact::Extended { .. } | Fact::Gifted { .. }) => true,
+            (State::Landing { .. }, Fact::Started | Fact::Resumed | Fact::Warned { .. }) => false,
+            (
+                State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. },
+                Fact::Quality { .. } | Fact::Settled { .. },
+            ) => false,
             (State::Ended { .. }, Fact::Quality { .. } | Fact::Settled { .. }) => true,
             (
                 State::Ended { .. },
@@ -290,8 +337,10 @@ impl Call {
 
     /// Changes the state by a fact that fits.
     fn take(&mut self, at: Moment, fact: &Fact) {
+        self.recording.take(at, fact);
         match fact {
             Fact::Created { .. } | Fact::Quality { .. } => {}
+            Fact::Consented { .. } | Fact::RecordingStarted { .. } | Fact::RecordingStopped { .. } => {}
             Fact::LinkRenewed { side: Side::Client, token } => self.client_token = *token,
             Fact::LinkRenewed { side: Side::Companion, token } => self.companion_token = *token,
             Fact::Joined { side, leg } => {
@@ -302,7 +351,7 @@ impl Call {
             }
             Fact::Connected { side, leg } => {
                 // A leg that replaces one which was not lost delivers on without a pause.
-                let live = matches!(self.state, State::Live { .. });
+                let live = matches!(self.state, State::Live { .. } | State::Landing { .. });
                 let party = self.party_mut(*side);
                 party.joined_at.get_or_insert(at);
                 party.here_since.get_or_insert(at);
@@ -323,7 +372,10 @@ impl Call {
                 party.down = None;
                 party.cut_off = false;
             }
-            Fact::Recovered { proved_until, .. } => self.lose_both(*proved_until, at),
+            Fact::Recovered { proved_until, .. } => {
+                self.lose_both(*proved_until, at);
+                self.take_of_the_night(at, fact);
+            }
             Fact::Suspended { since } => self.stand_still(*since, at),
             Fact::Lost { side, since, .. } => self.party_mut(*side).down = Some(*since),
             Fact::Back { side, .. } => {
@@ -343,18 +395,22 @@ impl Call {
             }
             Fact::Paused { cause, since } => {
                 self.pause(*cause, *since);
-                if let State::Paused { stopped, .. } = self.state {
+                if let State::Paused { stopped, .. } | State::Landing { stopped, .. } = self.state {
                     self.reckon(stopped);
                 }
             }
-            Fact::Resumed => {
-                self.close_span(at);
-                self.state = State::Live { since: at };
-                let before = self.paid();
-                self.reckon(at);
-                if self.paid() > before {
-                    // The time went on into a cheaper hour.
-                    self.arm(at);
+            Fact::Resumed => self.go_on(at),
+            Fact::Sleep { .. } | Fact::Lingers { .. } => self.take_of_the_night(at, fact),
+            Fact::Lands { .. } => {
+                if let State::Live { since } = self.state {
+                    self.state = State::Landing { since: at, ran_from: since, stopped: at };
+                    self.reckon(at);
+                }
+            }
+            Fact::Woken { .. } => {
+                self.take_of_the_night(at, fact);
+                if let State::Landing { .. } = self.state {
+                    self.go_on(at);
                 }
             }
             Fact::Warned { left } => self.armed.retain(|warning| warning < left),
@@ -380,18 +436,57 @@ impl Call {
         }
     }
 
+    /// The meter runs again.
+    fn go_on(&mut self, at: Moment) {
+        self.close_span(at);
+        self.state = State::Live { since: at };
+        let before = self.paid();
+        self.reckon(at);
+        if self.paid() > before {
+            // The time went on into a cheaper hour.
+            self.arm(at);
+        }
+    }
+
     fn pause(&mut self, cause: Fault, since: Moment) {
         match self.state {
             State::Live { since: ran_from } => {
+                self.cut_back(since);
                 let stopped = since.max(ran_from);
                 self.state = State::Paused { cause, since: stopped, ran_from, stopped };
             }
             State::Paused { ran_from, stopped, .. } => {
+                self.cut_back(since);
                 let since = since.max(ran_from);
                 self.state = State::Paused { cause, since, ran_from, stopped: stopped.min(since) };
             }
+            // It goes on; only the time before it turns out to be shorter.
+            State::Landing { since: landing, ran_from, stopped } => {
+                self.cut_back(since);
+                self.state = State::Landing { since: landing, ran_from, stopped: stopped.min(since.max(ran_from)) };
+            }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => {}
         }
+    }
+
+    /// What earlier spans have behind `at` was not delivered: somebody was gone in them, and nobody knew.
+    fn cut_back(&mut self, at: Moment) {
+        while let Some(last) = self.spans.last_mut().filter(|last| last.to > at) {
+            let to = at.max(last.from);
+            self.delivered = self.delivered - last.to.since(to);
+            last.to = to;
+            if last.from == to {
+                self.spans.pop();
+            }
+        }
+    }
+
+    /// From when a pause that is noticed at `at` takes the time away, if somebody is gone since `gone` and the last span began at
+    /// `ran_from`: from earlier spans too, where she was gone in them.
+    pub(super) fn pause_from(&self, gone: Moment, ran_from: Moment, at: Moment) -> Moment {
+        let reaches_back = self.spans.last().is_some_and(|span| span.to > gone);
+        let first = self.started_at.filter(|_| reaches_back).unwrap_or(ran_from);
+        gone.clamp(first, at)
     }
 
     /// Adds the present span to what was delivered.
@@ -406,7 +501,7 @@ impl Call {
     fn present_span(&self, at: Moment) -> Option<Segment> {
         let (from, to) = match self.state {
             State::Live { since } => (since, at),
-            State::Paused { ran_from, stopped, .. } => (ran_from, stopped),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => (ran_from, stopped),
             State::Connecting | State::Ended { .. } | State::Settled { .. } => return None,
         };
         (from < to).then_some(Segment { kind: SegmentKind::Delivered, from, to })
@@ -420,15 +515,26 @@ impl Call {
 
     /// How much time would be paid for with these amounts set aside too; none if that is more than a call may last.
     pub(super) fn quota_with(&self, more: &[i64]) -> Option<Span> {
+        self.quota_for(&[&self.amounts, more].concat())
+    }
+
+    /// What a purchase of this call adds, as far as is known.
+    pub(super) fn added_by(&self, hold: HoldId) -> Span {
+        let bought = self.holds.iter().zip(&self.amounts);
+        let others: Vec<i64> = bought.filter(|(own, _)| **own != hold).map(|(_, amount)| *amount).collect();
+        self.paid().saturating_sub(self.quota_for(&others).unwrap_or(self.terms.limits.max_duration))
+    }
+
+    /// How much time would be paid for with these amounts set aside and no others.
+    fn quota_for(&self, amounts: &[i64]) -> Option<Span> {
         let mut spans = self.spans.clone();
         spans.extend(self.present_span(self.reckoned_at));
-        let amounts = [&self.amounts, more].concat();
         let horizon = match self.terms.sold.kind() {
             // Blocks count in full even where the longest duration cuts the last of them.
             Kind::Block { .. } => Span::from_s(i64::MAX / 1000),
             Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => self.terms.limits.max_duration,
         };
-        billing::max_usage(&self.terms.sold, &amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
+        billing::max_usage(&self.terms.sold, amounts, &spans, self.reckoned_at, horizon).map(Span::from_s)
     }
 
     /// The amount of each hold, in minor units.
@@ -438,10 +544,21 @@ impl Call {
 
     /// What the facts say of the meter until `now`, for [`billing::segments`].
     pub fn marks(&self, now: Option<Moment>) -> impl Iterator<Item = Mark> {
-        let marks = self.entries.iter().filter_map(|entry| match &entry.fact {
-            Fact::Started | Fact::Resumed => Some(Mark::Ran { at: entry.at }),
-            Fact::Paused { cause, since } => Some(Mark::Stood { since: *since, cause: cause_of(*cause) }),
-            Fact::Ended { .. } => Some(Mark::Ended { at: entry.at }),
+        // Since when the call lands, at the fact at hand.
+        let mut landing = None;
+        let marks = self.entries.iter().flat_map(move |entry| match &entry.fact {
+            Fact::Started | Fact::Resumed => [Some(Mark::Ran { at: entry.at }), None],
+            // In a landing it tells of the time before it.
+            Fact::Paused { cause, since } => {
+                [Some(Mark::Stood { since: *since, cause: cause_of(*cause) }), landing.map(|at| Mark::Landed { at })]
+            }
+            Fact::Lands { .. } if seeded::has(Bug::LandingBilled) => [None, None],
+            Fact::Lands { .. } => {
+                landing = Some(entry.at);
+                [Some(Mark::Landed { at: entry.at }), None]
+            }
+            Fact::Woken { .. } => [landing.take().map(|_| Mark::Ran { at: entry.at }), None],
+            Fact::Ended { .. } => [Some(Mark::Ended { at: entry.at }), None],
             Fact::Created { .. }
             | Fact::Joined { .. }
             | Fact::Connected { .. }
@@ -454,10 +571,15 @@ impl Call {
             | Fact::Recovered { .. }
             | Fact::Suspended { .. }
             | Fact::LinkRenewed { .. }
+            | Fact::Sleep { .. }
+            | Fact::Lingers { .. }
+            | Fact::Consented { .. }
+            | Fact::RecordingStarted { .. }
+            | Fact::RecordingStopped { .. }
             | Fact::Quality { .. }
-            | Fact::Settled { .. } => None,
+            | Fact::Settled { .. } => [None, None],
         });
-        marks.chain(now.map(|at| Mark::Ended { at }))
+        marks.flatten().chain(now.map(|at| Mark::Ended { at }))
     }
 
     /// Arms the warnings that are shorter than what is left.
@@ -506,7 +628,7 @@ impl Call {
     /// Whether it has ended, settled or not: nobody joins any more.
     pub fn is_over(&self) -> bool {
         match self.state {
-            State::Connecting | State::Live { .. } | State::Paused { .. } => false,
+            State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } => false,
             State::Ended { .. } | State::Settled { .. } => true,
         }
     }
@@ -576,7 +698,7 @@ impl Call {
     pub fn delivered(&self, now: Moment) -> Span {
         let running = match self.state {
             State::Live { since } => now.since(since),
-            State::Paused { ran_from, stopped, .. } => stopped.since(ran_from),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => stopped.since(ran_from),
             State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
         };
         (self.delivered + running).min(self.deliverable())
@@ -591,7 +713,7 @@ impl Call {
     pub fn ends_at(&self) -> Option<Moment> {
         match self.state {
             State::Live { since } => Some(since + (self.deliverable() - self.delivered)),
-            State::Connecting | State::Paused { .. } | State::Ended { .. } | State::Settled { .. } => None,
+            State::Connecting | State::Paused { .. } | State::Landing { .. } | State::Ended { .. } | State::Settled { .. } => None,
         }
     }
 

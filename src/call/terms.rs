@@ -1,11 +1,14 @@
 //! What terms a call can be made on. Everything behind [`Terms::check`] may rely on it.
 
-use super::{Limits, Side, Terms};
+use super::{Limits, Night, Side, Sounds, Terms};
 use crate::billing::{HoldError, Kind};
 use crate::clock::Span;
 
 /// No length of time in the terms is longer: a year. It keeps all arithmetic far from its limits.
 const LONGEST: Span = Span::from_s(366 * 24 * 3600);
+
+/// A chime that is heard and startles nobody.
+const CHIME_DBFS: i8 = -30;
 
 /// Why no call can be made on these terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,12 @@ pub enum TermsError {
     /// A limit that is negative or absurd.
     #[error("a time limit is between 0 and a year")]
     Limits,
+    /// Only an until-asleep plan knows what sleep costs.
+    #[error("only a call until asleep ends when the client sleeps")]
+    Night,
+    /// Not heard, or too loud.
+    #[error("a chime has between -60 and -10 dBFS")]
+    Chime,
 }
 
 impl Terms {
@@ -43,7 +52,18 @@ impl Terms {
         if all.into_iter().chain(warnings).any(|span| *span < Span::ZERO || *span > LONGEST) {
             return Err(TermsError::Limits);
         }
-        Ok(())
+        if let Some(Night { linger, fade, probe }) = self.night {
+            if !matches!(self.sold.kind(), Kind::UntilAsleep { .. }) {
+                return Err(TermsError::Night);
+            }
+            // A tone every moment would wake everybody.
+            let is_length = |span: Span| (Span::ZERO..=LONGEST).contains(&span);
+            if !is_length(linger) || !is_length(fade) || probe.is_some_and(|every| !is_length(every) || every < Span::from_s(1)) {
+                return Err(TermsError::Limits);
+            }
+        }
+        let Sounds { chime, waiting: _ } = self.sounds;
+        if chime.is_some_and(|dbfs| !(-60..=-10).contains(&dbfs)) { Err(TermsError::Chime) } else { Ok(()) }
     }
 
     /// The length of a block, where time is sold in blocks.
@@ -51,6 +71,23 @@ impl Terms {
         match self.sold.kind() {
             Kind::Block { block_s, .. } => Some(Span::from_s(*block_s)),
             Kind::Flat { .. } | Kind::PerMinute(_) | Kind::UntilAsleep { .. } => None,
+        }
+    }
+}
+
+impl Night {
+    /// What calls on a plan of this kind have if it says nothing.
+    pub fn customary(kind: &Kind) -> Option<Night> {
+        matches!(kind, Kind::UntilAsleep { .. }).then(Night::default)
+    }
+}
+
+impl Sounds {
+    /// What calls on a plan of this kind have if it says nothing: at night no sound but the companion's.
+    pub fn customary(kind: &Kind) -> Sounds {
+        match kind {
+            Kind::UntilAsleep { .. } => Sounds::default(),
+            Kind::Block { .. } | Kind::Flat { .. } | Kind::PerMinute(_) => Sounds { chime: Some(CHIME_DBFS), waiting: true },
         }
     }
 }

@@ -1,9 +1,14 @@
-//! What a vendor's program is told of a call: the events of the webhooks, each made of one fact.
+//! What a vendor's program is told of a call: the events of the webhooks, each made of one fact. What is told of other money is in
+//! `money`.
 //!
 //! A function of the call's terms, the fact and, for the last one, the record: whoever has the journal can make it again, byte for
 //! byte, id included. It names things by ids and references only: no person's name and no token leaves by this way.
 
-use super::canonical;
+mod money;
+
+pub use money::{Returned, return_announcement, wallet_announcement};
+
+use super::{canonical, night};
 use crate::call::{Entry, Fact, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, EndpointId, EventId, VendorId};
@@ -14,9 +19,23 @@ use sha2::{Digest, Sha256};
 /// The event that only tries an endpoint out.
 pub const TEST: &str = "webhook.test";
 
-/// All events of calls, in the order of a call's life.
-pub const WORDS: [&str; 8] =
-    ["call.created", "call.started", "call.warning", "call.extended", "call.paused", "call.resumed", "call.ended", "call.settled"];
+/// All events but the test: those of calls in the order of a call's life, then those of wallets.
+pub const WORDS: [&str; 14] = [
+    "call.created",
+    "call.started",
+    "call.warning",
+    "call.extended",
+    "call.paused",
+    "call.resumed",
+    "call.asleep",
+    "call.ended",
+    "call.settled",
+    "recording.started",
+    "recording.ended",
+    "call.refunded",
+    "call.adjusted",
+    "client.refunded",
+];
 
 /// An event as it is kept and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +59,11 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         Fact::Extended { .. } | Fact::Gifted { .. } => Some("call.extended"),
         Fact::Paused { .. } => Some("call.paused"),
         Fact::Resumed => Some("call.resumed"),
+        Fact::Lingers { .. } => Some("call.asleep"),
         Fact::Ended { .. } => Some("call.ended"),
         Fact::Settled { .. } => Some("call.settled"),
+        Fact::RecordingStarted { .. } => Some("recording.started"),
+        Fact::RecordingStopped { .. } => Some("recording.ended"),
         Fact::Joined { .. }
         | Fact::Connected { .. }
         | Fact::Heard { .. }
@@ -50,6 +72,10 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
+        | Fact::Consented { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -58,13 +84,8 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
 pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record: Option<&str>) -> Option<Announcement> {
     let word = word(&entry.fact)?;
     let mut data = Map::new();
+    identify(&mut data, call, terms, seq);
     let mut add = |key: &str, value: Value| data.insert(key.to_owned(), value);
-    add("call_id", call.to_string().into());
-    add("seq", seq.into());
-    add("vendor_id", terms.vendor.to_string().into());
-    add("client_ref", terms.client.as_str().into());
-    add("companion_id", terms.companion.to_string().into());
-    add("plan_id", terms.plan.to_string().into());
     match &entry.fact {
         Fact::Created { .. } => {
             add("media", terms.medium.name().into());
@@ -93,6 +114,11 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             add("cause", cause.name().into());
             add("since_at", since.to_string().into());
         }
+        Fact::Lingers { by, length, verdict } => {
+            add("by", by.name().into());
+            add("linger_s", length.whole_s().into());
+            add("sleep", json!(verdict.as_ref().map(night::shown)));
+        }
         Fact::Ended { reason, at_fault } => {
             add("end_reason", reason.name().into());
             add("at_fault", at_fault.name().into());
@@ -106,6 +132,13 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             }
             add("record_hash", record["hash"].clone());
         }
+        Fact::RecordingStarted { part } => {
+            add("part", (*part).into());
+        }
+        Fact::RecordingStopped { part, why } => {
+            add("part", (*part).into());
+            add("reason", why.name().into());
+        }
         Fact::Started
         | Fact::Resumed
         | Fact::Joined { .. }
@@ -116,9 +149,13 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::LinkRenewed { .. }
         | Fact::Recovered { .. }
         | Fact::Suspended { .. }
+        | Fact::Sleep { .. }
+        | Fact::Lands { .. }
+        | Fact::Woken { .. }
+        | Fact::Consented { .. }
         | Fact::Quality { .. } => {}
     }
-    Some(Announcement { id: id_of(call, seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })
+    Some(Announcement { id: id_of(&call.to_string(), seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })
 }
 
 /// The event that tries an endpoint out; its id is the caller's, for there is no fact behind it.
@@ -129,15 +166,26 @@ pub fn test_announcement(id: EventId, vendor: VendorId, endpoint: EndpointId, at
     Announcement { id, word: TEST, at, body: body(TEST, at, data) }
 }
 
+/// What every event of a call says of it.
+fn identify(data: &mut Map<String, Value>, call: CallId, terms: &Terms, seq: u64) {
+    let mut add = |key: &str, value: Value| data.insert(key.to_owned(), value);
+    add("call_id", call.to_string().into());
+    add("seq", seq.into());
+    add("vendor_id", terms.vendor.to_string().into());
+    add("client_ref", terms.client.as_str().into());
+    add("companion_id", terms.companion.to_string().into());
+    add("plan_id", terms.plan.to_string().into());
+}
+
 fn body(word: &str, at: Moment, data: Map<String, Value>) -> String {
     canonical::text(&json!({ "type": word, "timestamp": at.to_string(), "data": data }))
 }
 
 /// A UUID version 7 (RFC 9562 section 5.7) of the event's moment, whose random part is taken from SHA-256 over what it is.
-fn id_of(call: CallId, seq: u64, at: Moment) -> EventId {
+fn id_of(whose: &str, seq: u64, at: Moment) -> EventId {
     let mut sha = Sha256::new();
     sha.update(b"lull event\n");
-    sha.update(call.to_string());
+    sha.update(whose);
     sha.update(seq.to_be_bytes());
     let hash: [u8; 32] = sha.finalize().into();
     let mut random = [0; 10];

@@ -46,7 +46,7 @@ pub(super) fn settle(call: &mut Call) -> Option<SettleOrder> {
 pub(super) fn bill(call: &Call) -> Result<Bill, RecordError> {
     let (reason, at_fault, at) = match call.state() {
         State::Ended { reason, at_fault, at } | State::Settled { reason, at_fault, at, .. } => (reason, at_fault, at),
-        State::Connecting | State::Live { .. } | State::Paused { .. } => return Err(RecordError::Open),
+        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } => return Err(RecordError::Open),
     };
     let bill = metered(call, reason, at_fault);
     // The machine and the meter count by themselves; a difference would be money.
@@ -78,7 +78,7 @@ pub(super) fn so_far(call: &Call, now: Moment) -> (Money, Money) {
     let charge = match call.state() {
         State::Settled { charge, .. } => charge,
         State::Ended { reason, at_fault, .. } => metered(call, reason, at_fault).rating.charge,
-        State::Connecting | State::Live { .. } | State::Paused { .. } => {
+        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } => {
             let segments = billing::segments(call.marks(Some(now)));
             billing::rate(&terms.sold, Settlement::AsRated, call.amounts(), &segments).charge
         }

@@ -5,14 +5,33 @@
 //! formatting of ECMAScript: [`is_plain`] tells a foreign text that does.
 
 use crate::money::Money;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::fmt;
 
 /// The canonical text of a value.
 pub(super) fn text(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out
+}
+
+/// The canonical text of an object with one field more, and what that is: the [`hash`] of the text without it. The object has no
+/// field `hash` yet.
+pub(super) fn closed(map: &Map<String, Value>) -> (String, String) {
+    let mut out = String::new();
+    let mut place = None;
+    write_object(map, &mut out, |name, out| {
+        if place.is_none() && is_before("hash", name) {
+            place = Some(out.len());
+        }
+    });
+    let hash = hash(&out);
+    match place {
+        Some(place) => out.insert_str(place, &format!(r#""hash":"{hash}","#)),
+        None => out.insert_str(out.len() - 1, &format!(r#"{}"hash":"{hash}""#, if map.is_empty() { "" } else { "," })),
+    }
+    (out, hash)
 }
 
 /// Whether all numbers of a value are whole and exact in any reader's hands (RFC 7493 section 2.2).
@@ -27,34 +46,75 @@ pub(super) fn is_plain(value: &Value) -> bool {
 
 /// SHA-256 of a text, in lower-case hex.
 pub(super) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        append(&mut hex, &format_args!("{byte:02x}"));
+    }
+    hex
 }
 
 fn write(value: &Value, out: &mut String) {
     match value {
-        Value::Object(map) => {
-            let mut members: Vec<_> = map.iter().collect();
-            members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-            list('{', '}', &members, out, |(key, member), out| {
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
-                write(member, out);
-            });
+        Value::Object(map) => write_object(map, out, |_, _| {}),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
         }
-        Value::Array(items) => list('[', ']', items, out, write),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
+        Value::String(text) => write_string(text, out),
+        Value::Number(number) => append(out, number),
+        Value::Bool(is_true) => out.push_str(if *is_true { "true" } else { "false" }),
+        Value::Null => out.push_str("null"),
     }
 }
 
-fn list<T>(open: char, close: char, items: &[T], out: &mut String, each: impl Fn(&T, &mut String)) {
-    out.push(open);
-    for (index, item) in items.iter().enumerate() {
+/// `before` is called with the name of each member, where it is about to be written.
+fn write_object(map: &Map<String, Value>, out: &mut String, mut before: impl FnMut(&str, &String)) {
+    out.push('{');
+    let mut member = |(index, (name, value)): (usize, (&String, &Value))| {
         if index > 0 {
             out.push(',');
         }
-        each(item, out);
+        before(name, out);
+        write_string(name, out);
+        out.push(':');
+        write(value, out);
+    };
+    // As bytes and as UTF-16 units, names of ASCII have the same order.
+    if map.keys().all(|name| name.is_ascii()) && map.keys().is_sorted() {
+        map.iter().enumerate().for_each(&mut member);
+    } else {
+        let mut members: Vec<_> = map.iter().collect();
+        members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+        members.into_iter().enumerate().for_each(&mut member);
     }
-    out.push(close);
+    out.push('}');
+}
+
+fn is_before(one: &str, other: &str) -> bool {
+    one.encode_utf16().lt(other.encode_utf16())
+}
+
+/// A string between quotes.
+fn write_string(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        append(out, &Value::from(text));
+    }
+}
+
+fn append(out: &mut String, shown: &impl fmt::Display) {
+    use fmt::Write;
+    // A string takes whatever is written to it.
+    let _ = write!(out, "{shown}");
 }
 
 #[cfg(test)]
@@ -66,6 +126,24 @@ mod tests {
     fn equal_values_are_equal_bytes() {
         let value = json!({"b": [1, null, true], "a": {"z": "\u{1}\"€\n", "k": -3}, "aa": ""});
         assert_eq!(text(&value), r#"{"a":{"k":-3,"z":"\u0001\"€\n"},"aa":"","b":[1,null,true]}"#);
+    }
+
+    #[test]
+    fn a_closed_object_is_one_with_its_hash() {
+        for value in [
+            json!({}),
+            json!({"a": 1}),
+            json!({"z": [1]}),
+            json!({"a": "", "hasg": 2, "hashh": 3}),
+            json!({"\u{1f600}": 1, "\u{fb33}": 2, "é": 3}),
+        ] {
+            let Value::Object(mut map) = value else { panic!() };
+            let open = text(&Value::Object(map.clone()));
+            let (closed, hash) = closed(&map);
+            assert_eq!(hash, super::hash(&open));
+            map.insert("hash".to_owned(), hash.into());
+            assert_eq!(closed, text(&Value::Object(map)));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the core asks of the shell, in the order to carry it out.
 
-use crate::call::{self, Answered, Call, Entry, Fact, Notice, Refused, RequestId, Side};
+use crate::call::{self, Answered, Audio, Call, Entry, Fact, Notice, Refused, RequestId, Side};
 use crate::ids::{CallId, ClientRef, HoldId, VendorId};
 use crate::money::Money;
 use crate::seeded::{self, Bug};
@@ -11,6 +11,8 @@ use crate::seeded::{self, Bug};
 pub enum Effect {
     /// Stop forwarding and close both legs: at once, before the commit.
     StopMedia { call: CallId },
+    /// Something for the ear or the voice of the server: at once too.
+    Audio { call: CallId, audio: Audio },
     /// One transaction: the facts, and at a call's end its money.
     Record {
         /// Whose facts.
@@ -68,6 +70,10 @@ pub(super) fn translate(call: &Call, known: usize, settle: Option<SettleOrder>, 
     if effects.contains(&call::Effect::StopMedia) {
         out.push(Effect::StopMedia { call: id });
     }
+    out.extend(effects.iter().filter_map(|effect| match effect {
+        call::Effect::Audio(audio) => Some(Effect::Audio { call: id, audio: *audio }),
+        _ => None,
+    }));
     let mut entries = call.entries()[known..].to_vec();
     if seeded::has(Bug::QualityLeftOut) {
         entries.retain(|entry| !matches!(entry.fact, Fact::Quality { .. }));
@@ -77,6 +83,7 @@ pub(super) fn translate(call: &Call, known: usize, settle: Option<SettleOrder>, 
             call::Effect::Answer { request, result: Ok(_) } => Some(*request),
             call::Effect::Answer { result: Err(_), .. }
             | call::Effect::StopMedia
+            | call::Effect::Audio(_)
             | call::Effect::Reserve { .. }
             | call::Effect::Tell { .. } => None,
         });
@@ -84,7 +91,7 @@ pub(super) fn translate(call: &Call, known: usize, settle: Option<SettleOrder>, 
     }
     let terms = call.terms();
     out.extend(effects.into_iter().filter_map(|effect| match effect {
-        call::Effect::StopMedia => None,
+        call::Effect::StopMedia | call::Effect::Audio(_) => None,
         call::Effect::Reserve { hold, amount, order_ref, request } => {
             Some(Effect::Reserve { call: id, hold, client: terms.client.clone(), vendor: terms.vendor, amount, order_ref, request })
         }

@@ -1,11 +1,11 @@
-//! A record on its own: as it is given out with its signature, and whether one that came back is what was given out.
+//! A record or receipt on its own: as it is given out with its signature, and whether one that came back is what was given out.
 //!
 //! Given out it is the record with three fields more: `key_id`, `public_key` and `signature`. The signature is over the canonical
 //! JSON (RFC 8785) of all fields but those three; `hash` is SHA-256 over that of all but those three and itself.
 //! Order and space may change on the way, values may not.
 
 use super::canonical;
-use crate::signing::{PublicKey, Signature};
+use crate::signing::{PublicKey, Signature, SigningKey};
 use serde_json::{Map, Value};
 
 /// What is added to a record when it is given out.
@@ -38,6 +38,13 @@ pub struct Proved {
     pub record: Value,
     /// Who signed it.
     pub key: PublicKey,
+}
+
+/// A receipt as it is given out: with its hash, and signed as records are. What is no object is left as it is.
+pub fn sealed(receipt: Value, key: &SigningKey) -> Value {
+    let Value::Object(fields) = &receipt else { return receipt };
+    let (text, _) = canonical::closed(fields);
+    signed(&text, &key.public(), &key.sign(&text)).unwrap_or(receipt)
 }
 
 /// A record as it is given out.
@@ -96,7 +103,10 @@ fn check_sums(record: &Value) -> Result<(), Untrue> {
     };
     equal(held, amount(&record["held"]), "charge and refund are not what was held")?;
     equal(sum("lines", "amount"), charge, "the lines are not the charge")?;
-    equal(sum("shares", "amount"), charge, "the shares are not the charge")?;
+    // A receipt has nothing of the vendor's.
+    if record.get("receipt_version").is_none() {
+        equal(sum("shares", "amount"), charge, "the shares are not the charge")?;
+    }
     if record.get("holds").is_some() {
         equal(sum("holds", "amount"), held, "the holds are not what was held")?;
         equal(sum("holds", "captured"), charge, "what was captured is not the charge")?;
@@ -168,6 +178,23 @@ mod tests {
         let mut longer = given.clone();
         longer["note"] = json!("paid");
         assert!(matches!(prove(&longer, None), Err(Untrue::Hash { .. })));
+    }
+
+    #[test]
+    fn a_receipt_that_was_given_out_is_proved_too() {
+        let mut receipt = prove(&given(1), None).unwrap().record;
+        for name in ["hash", "shares", "holds"] {
+            receipt.as_object_mut().unwrap().remove(name);
+        }
+        receipt["receipt_version"] = json!(2);
+        let given = sealed(receipt.clone(), &SigningKey::new(&[3; 32]));
+        assert_eq!(prove(&given, None).unwrap().key, SigningKey::new(&[3; 32]).public());
+        let mut changed = given;
+        changed["charge"]["amount"] = json!(1);
+        assert!(matches!(prove(&changed, None), Err(Untrue::Hash { .. })));
+        receipt["lines"] = json!([]);
+        assert!(matches!(prove(&sealed(receipt, &SigningKey::new(&[3; 32])), None), Err(Untrue::Sum(_))));
+        assert_eq!(sealed(json!(null), &SigningKey::new(&[3; 32])), json!(null));
     }
 
     #[test]

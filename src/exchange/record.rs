@@ -3,9 +3,9 @@
 //! Both are canonical JSON. The receipt is what the client may see: no shares, no pay, no vendor's references.
 
 use super::bill::{Bill, bill};
-use super::canonical;
+use super::{canonical, night};
 use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
-use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, ReplayError, Side, Sold, Terms};
+use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, RecordingTerms, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
 use crate::money::Money;
@@ -46,7 +46,7 @@ pub fn record(journal: &Journal) -> Result<String, RecordError> {
 pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
     let call = Call::replay(journal)?;
     let bill = bill(&call)?;
-    let (_, hash) = hashed(&call, &bill);
+    let (_, hash) = canonical::closed(&open_record(&call, &bill));
     let mut shown = common(&call, &bill);
     shown.insert("receipt_version".into(), version(&call).into());
     shown.insert("extensions".into(), extensions(&call, Viewer::Client));
@@ -55,13 +55,11 @@ pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
 }
 
 pub(super) fn record_of(call: &Call, bill: &Bill) -> String {
-    let (mut record, hash) = hashed(call, bill);
-    record.insert("hash".into(), hash.into());
-    canonical::text(&Value::Object(record))
+    canonical::closed(&open_record(call, bill)).0
 }
 
-/// The record without its hash, and the hash.
-fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
+/// The record without its hash.
+fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
     let terms = call.terms();
     let mut record = common(call, bill);
     let mut add = |key: &str, value: Value| record.insert(key.to_owned(), value);
@@ -81,9 +79,14 @@ fn hashed(call: &Call, bill: &Bill) -> (Map<String, Value>, String) {
         add("accepted_at", Value::Null);
         add("tzdb_version", terms.zones.as_deref().into());
         add("holds", holds(call, bill));
+        if let Some(slept) = night::slept(call, &bill.segments) {
+            add("sleep", slept);
+        }
     }
-    let hash = canonical::hash(&canonical::text(&Value::Object(record.clone())));
-    (record, hash)
+    if let Some(terms) = terms.recording {
+        add("recording", recording(call, terms));
+    }
+    record
 }
 
 /// What record and receipt share.
@@ -273,6 +276,13 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
             | Fact::LinkRenewed { .. }
             | Fact::Recovered { .. }
             | Fact::Suspended { .. }
+            | Fact::Sleep { .. }
+            | Fact::Lingers { .. }
+            | Fact::Lands { .. }
+            | Fact::Woken { .. }
+            | Fact::Consented { .. }
+            | Fact::RecordingStarted { .. }
+            | Fact::RecordingStopped { .. }
             | Fact::Quality { .. }
             | Fact::Ended { .. }
             | Fact::Settled { .. } => {}
@@ -289,9 +299,31 @@ fn quality(call: &Call, of: Side) -> Value {
     last.map_or(Value::Null, |Quality { packets, lost_bp, rtt_ms }| json!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
 }
 
+/// Who agreed to be recorded and when, and which parts there are; nothing of what was said.
+fn recording(call: &Call, terms: RecordingTerms) -> Value {
+    let (mut consents, mut parts) = (Vec::new(), Vec::<Value>::new());
+    for entry in call.entries() {
+        match &entry.fact {
+            Fact::Consented { side, yes } => consents.push(json!({"party": side.name(), "yes": yes, "at": time(Some(entry.at))})),
+            Fact::RecordingStarted { part } => {
+                parts.push(json!({"part": part, "started_at": time(Some(entry.at)), "ended_at": null, "end_reason": null}));
+            }
+            Fact::RecordingStopped { why, .. } => {
+                if let Some(part) = parts.last_mut() {
+                    part["ended_at"] = time(Some(entry.at));
+                    part["end_reason"] = why.name().into();
+                }
+            }
+            _ => {}
+        }
+    }
+    json!({"keep_days": terms.keep.whole_s() / 86_400, "consents": consents, "parts": parts})
+}
+
 fn segment_kind(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::Delivered => "delivered",
+        SegmentKind::Landing => "landing",
         SegmentKind::Paused(Cause::Client) => "paused_client",
         SegmentKind::Paused(Cause::Companion) => "paused_companion",
         SegmentKind::Paused(Cause::Platform) => "paused_platform",

@@ -1,12 +1,13 @@
 //! Calls as text (`fixtures/calls`), and properties of random ones.
 
 mod booking;
+mod long_night;
 mod properties;
 mod script;
 
 use super::*;
 use crate::billing::{Conditions, HoldError, Kind, Plan};
-use crate::call::{EndReason, Entry, Fact, Fault, Journal, Limits, Medium, Policy, Shares};
+use crate::call::{EndReason, Entry, Fact, Fault, Journal, Limits, Medium, Policy, Shares, Sounds};
 use crate::clock::Span;
 use crate::ids::{CompanionId, PlanId, TokenId, VendorId};
 use crate::money::{Currency, Money};
@@ -52,6 +53,9 @@ fn terms(block: Span, price: i64) -> Terms {
         companion_token: TokenId::new(Uuid::from_u128(5)),
         limits: Limits::default(),
         zones: Some("2026a".into()),
+        night: None,
+        sounds: Sounds::default(),
+        recording: None,
     }
 }
 
@@ -78,7 +82,7 @@ impl Books {
                     self.settle.clone_from(settle);
                 }
                 Effect::Tell { .. } | Effect::Answer { .. } | Effect::Reserve { .. } => told = true,
-                Effect::StopMedia { .. } => assert!(!told),
+                Effect::StopMedia { .. } | Effect::Audio { .. } => assert!(!told),
             }
         }
         let journal = Journal { call: call_id(), entries: self.entries.clone() };

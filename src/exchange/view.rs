@@ -1,8 +1,9 @@
 //! What pages and lists show of a call: a snapshot at one moment, by the server's meter.
 
 use super::bill;
+use super::night::Nightly;
 use crate::billing::Kind;
-use crate::call::{Call, Party, Side, State, Terms};
+use crate::call::{Call, Party, Recording, Side, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::CallId;
 use crate::money::Money;
@@ -63,6 +64,10 @@ pub struct View<'a> {
     pub pay: Money,
     /// The companion's part of `spent`.
     pub earned: Money,
+    /// Of until-asleep calls: how it stands with sleep.
+    pub night: Option<Nightly>,
+    /// How its recording stands.
+    pub recording: Recording,
     /// The client.
     pub client: Presence,
     /// The companion.
@@ -102,6 +107,8 @@ impl<'a> View<'a> {
             spent,
             pay: bill::pay(terms),
             earned,
+            night: Nightly::of(call),
+            recording: *call.recording(),
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),
         }

@@ -110,7 +110,7 @@ pub(crate) fn export(flags: ExportFlags) -> Result<()> {
 
 #[derive(Args)]
 pub(crate) struct VerifyFlags {
-    /// A record as `GET /v1/calls/{id}/record` gives it, or an export of JSON lines
+    /// A record or receipt as `GET /v1/calls/{id}/record` or `/receipt` gives it, or an export of JSON lines
     file: PathBuf,
     /// The keys to trust: a JWK set, as at /.well-known/lull-keys.json
     #[arg(long, value_name = "FILE")]
@@ -191,6 +191,10 @@ fn rated_again(record: &Value) -> Result<String> {
     let amounts = |holds: &Vec<Value>| holds.iter().map(|hold| hold["amount"]["amount"].as_i64()).collect::<Option<Vec<i64>>>();
     let holds = match record["holds"].as_array() {
         Some(holds) => amounts(holds),
+        // A receipt says what was held in all; only of blocks each counts by itself.
+        None if record.get("receipt_version").is_some() && record.get("block_s").is_none() => {
+            record["held"]["amount"].as_i64().map(|held| vec![held])
+        }
         None => record["price"]["amount"].as_i64().zip(record["blocks_bought"].as_u64()).and_then(|(price, bought)| {
             let bought = usize::try_from(bought).ok().filter(|bought| *bought <= 10_000)?;
             Some(vec![price; bought])
@@ -223,6 +227,7 @@ fn segment(segment: &Value) -> Option<Segment> {
     };
     let kind = match segment["kind"].as_str()? {
         "delivered" => SegmentKind::Delivered,
+        "landing" => SegmentKind::Landing,
         "paused_client" => SegmentKind::Paused(Cause::Client),
         "paused_companion" => SegmentKind::Paused(Cause::Companion),
         "paused_platform" => SegmentKind::Paused(Cause::Platform),

@@ -6,9 +6,11 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use lull::clock::{Clock, Span};
-use lull::config::{Config, Flags, PublicUrl, Tls};
+use lull::config::{Config, Flags, KeySource, PublicUrl, Tls};
 use lull::media;
-use lull::service::{Parts, Rules, Service, WebhookRules};
+use lull::recording::{self, MasterKey, Recorder};
+use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
+use lull::sound;
 use lull::store::{Role, Store};
 use lull::webhooks::{self, Webhooks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -80,6 +82,8 @@ pub(crate) struct Server {
     pub(crate) clock: Clock,
     service: Service,
     webhooks: Webhooks,
+    recorder: Option<Recorder>,
+    sound: sound::JoinGuard,
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
@@ -94,9 +98,8 @@ impl Server {
         let bound = listener.local_addr()?;
         let tls = tls(config.http.tls.as_ref(), certificate).await?;
         let store = Store::open(&config.store.db, Role::Server)?;
-        let last = store.last_moment()?;
-        let clock = Clock::start_after(last);
-        let wall_must_pass = last.filter(|last| *last > Clock::read().wall + BEHIND && !accept_clock);
+        let clock = Clock::start_after(store.last_open_moment()?);
+        let wall_must_pass = store.last_wall()?.filter(|last| *last > Clock::read().wall + BEHIND && !accept_clock);
         if let Some(last) = wall_must_pass {
             tracing::error!(
                 "the wall clock is behind {last}, when something was written before; no new calls until it has passed (or --accept-clock)"
@@ -104,16 +107,20 @@ impl Server {
         }
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (media, media_guard) = media::start(media_settings(config), clock, reports_in)?;
+        let (ear, sound) = Ear::start(sound_settings(config), clock, media.clone())?;
         let tokens = TokenKey::new(store.secret("join_token", rand::random())?);
         let public_url = config.http.public_url(bound);
         let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
         let (ready_in, ready) = watch::channel(Ready::No("starting".to_owned()));
         let metrics = metrics_page(media.clone())?;
+        let recorder = recorder(config, &store, clock)?;
         let service = Service::start(Parts {
             clock,
             store: store.clone(),
             media,
             reports,
+            ear,
+            recorder: recorder.clone(),
             inbound,
             tokens: tokens.clone(),
             rules: Rules {
@@ -162,6 +169,8 @@ impl Server {
             clock,
             service,
             webhooks,
+            recorder,
+            sound,
             media: media_guard,
             http,
             http_task,
@@ -195,15 +204,24 @@ impl Server {
         // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
         let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
         self.webhooks.stop().await;
-        let (media, store) = (self.media, self.store);
+        let (sound, media, recorder, store) = (self.sound, self.media, self.recorder, self.store);
         tokio::task::spawn_blocking(move || {
+            drop(sound);
             drop(media);
+            if let Some(recorder) = recorder {
+                recorder.stop();
+            }
             store.close();
         })
         .await?;
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+fn sound_settings(config: &Config) -> sound::Settings {
+    let asked = usize::from(config.media.sound_workers);
+    if asked == 0 { sound::Settings::default() } else { sound::Settings { workers: asked } }
 }
 
 /// A connection that does not finish its request's header is closed.
@@ -253,6 +271,19 @@ fn takes_tcp(config: &Config) -> bool {
         );
     }
     config.media.tcp && !is_shared
+}
+
+/// What keeps sound: where there is a key, or something to be deleted on its date.
+fn recorder(config: &Config, store: &Store, clock: Clock) -> Result<Option<Recorder>> {
+    let settings = &config.recording;
+    let key = match &settings.key {
+        Some(KeySource::Given(octets)) => Some(MasterKey::new(octets)),
+        Some(KeySource::File(path)) => Some(MasterKey::from_file(path)?),
+        None if store.has_recordings()? => None,
+        None => return Ok(None),
+    };
+    let (folder, keep_free) = (settings.folder.clone(), settings.keep_free_mb.saturating_mul(1_000_000));
+    Ok(Some(Recorder::start(recording::Settings { folder, key, keep_free }, store.clone(), clock)?))
 }
 
 fn webhook_settings(config: &Config) -> webhooks::Settings {

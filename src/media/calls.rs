@@ -4,6 +4,8 @@
 //! is left in queues. Invariant: media passes only between the two current legs of a call that is not stopped.
 
 mod chores;
+mod playing;
+mod tapping;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -13,10 +15,12 @@ use super::demux::{Directory, Kind, Place};
 use super::dtls::{self, Identity};
 use super::leg::{Leg, NewLeg, Patience, begins_key_frame};
 use super::placement::Forgotten;
+use super::play::Player;
 use super::sdp::{self, Announced, Fragment, Local, Offer, write_fragment};
 use super::shard::gate::Census;
 use super::socket::{Path, SLOT};
 use super::stats::{Counts, Loss};
+use super::tap::{Copies, Purpose};
 use super::{OfferError, OpenLeg, Report};
 use crate::call::Side;
 use crate::clock::{Clock, Moment};
@@ -28,6 +32,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tapping::Release;
 use time::{MEASURE_EVERY, quality, sum};
 
 /// How long the legs of a stopped call stay, so that its last texts arrive.
@@ -56,11 +61,24 @@ struct Seat {
     prefer: Profile,
     /// Totals of earlier legs.
     earlier: relay::Quality,
+    /// What its voice is copied for.
+    tap: Option<Purpose>,
+    /// What is played to it, and its entry among all that play; an earlier one is stale.
+    player: Option<Box<Player>>,
+    frame_due: Option<Instant>,
 }
 
 impl Default for Seat {
     fn default() -> Self {
-        Self { current: None, joining: None, prefer: Profile::AeadAes128Gcm, earlier: relay::Quality::default() }
+        Self {
+            current: None,
+            joining: None,
+            prefer: Profile::AeadAes128Gcm,
+            earlier: relay::Quality::default(),
+            tap: None,
+            player: None,
+            frame_due: None,
+        }
     }
 }
 
@@ -77,6 +95,11 @@ pub(crate) struct Calls {
     calls: BTreeMap<CallId, Call>,
     directory: Directory,
     timers: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// Sides that something is played to, and when their next frame is due.
+    playing: BinaryHeap<Reverse<(Instant, CallId, Side)>>,
+    /// Where tapped voices are copied to.
+    copies: Copies,
+    releases: Vec<Release>,
     /// Work of joins that media goes before.
     chores: VecDeque<Chore>,
     /// Stopped calls and when their legs go, in order.
@@ -107,6 +130,9 @@ impl Calls {
             calls: BTreeMap::new(),
             directory: Directory::default(),
             timers: BinaryHeap::new(),
+            playing: BinaryHeap::new(),
+            copies: Copies::none(),
+            releases: Vec::new(),
             chores: VecDeque::new(),
             leaving: VecDeque::new(),
             stopped: 0,
@@ -168,6 +194,10 @@ impl Calls {
                 leg.has_sent = true;
                 if packet.lane == Lane::Audio {
                     leg.voice_proof = Some(now);
+                    // Also where nobody else is there to hear it.
+                    if leg.hold.is_some() && tapping::copy(leg, &packet, buffer, at, &mut self.copies, &mut self.counts) {
+                        return None;
+                    }
                 }
                 Some(packet.lane)
             }
@@ -317,12 +347,15 @@ impl Calls {
             return;
         }
         call.is_stopped = true;
+        for seat in &mut call.seats {
+            (seat.tap, seat.player) = (None, None);
+        }
         self.stopped += 1;
         self.leaving.push_back((now + FAREWELL, id));
         let (joining, current) = (call.seats.each_ref().map(|seat| seat.joining), call.seats.each_ref().map(|seat| seat.current));
         for place in current.into_iter().flatten() {
             if let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) {
-                leg.other = None;
+                (leg.other, leg.hold) = (None, None);
             }
         }
         for place in joining.into_iter().flatten() {
@@ -371,6 +404,7 @@ impl Calls {
         if seat.joining == Some(place) {
             seat.joining = None;
         }
+        leg.tap(seat.tap);
         let old = seat.current.replace(place).filter(|old| *old != place);
         let stopped = state.is_stopped;
         self.reports.push_back(Report::Connected { call, side, leg: id, at: self.clock.at(now) });

@@ -91,6 +91,17 @@ pub enum Event {
         /// Never empty.
         payload: Bytes,
     },
+    /// A packet of what the server itself plays: Opus on the second audio track.
+    Announcement {
+        /// Sequence number with roll-over counter.
+        index: u64,
+        /// RTP timestamp.
+        timestamp: u32,
+        /// First after a silence.
+        marker: bool,
+        /// Never empty.
+        payload: Bytes,
+    },
     /// The other party cannot go on without a key frame of ours.
     KeyFrameWanted,
     /// The server said goodbye. Nothing follows.
@@ -191,6 +202,7 @@ impl Client {
             audio_out: self.audio,
             video_out: self.video.filter(|_| answer.sends_video),
             audio_in: answer.audio,
+            announcements_in: answer.announcements,
             video_in: answer.video,
             transport_cc: answer.transport_cc,
         };

@@ -6,6 +6,7 @@
 
 use super::budget::Budget;
 use super::dtls::Dtls;
+use super::hold::Hold;
 use super::ice::Credentials;
 use super::sctp::Control;
 use super::sdp::{Announced, Offer};
@@ -92,6 +93,8 @@ pub(crate) struct Leg {
     pub(crate) has_sent: bool,
     /// Its voice reached `other`, and that was reported.
     pub(crate) reached: bool,
+    /// Its side is tapped, or was a moment ago.
+    pub(crate) hold: Option<Box<Hold>>,
     known: Vec<Known>,
     key_frame: Option<KeyFrame>,
     pub(crate) cold: Box<Cold>,
@@ -164,6 +167,7 @@ impl Leg {
             voice_proof: None,
             has_sent: false,
             reached: false,
+            hold: None,
             known: Vec::with_capacity(1),
             key_frame: None,
             cold: Box::new(Cold {

@@ -14,7 +14,7 @@ pub(crate) use answer::{Announced, Local, MESSAGE_LIMIT, answer};
 pub(crate) use fragment::{Fragment, write_fragment};
 
 use crate::call::Medium;
-use crate::relay::{Extension, Extensions, Stream, Streams};
+use crate::relay::{self, Extension, Extensions, Stream, Streams};
 
 /// An offer longer than this is refused, in bytes. Browsers offer 3 to 8 KB.
 pub(crate) const OFFER_LIMIT: usize = 64 * 1024;
@@ -202,8 +202,13 @@ impl Offer {
             let extensions = numbered(&camera.extensions);
             Some(Stream { peer_ssrc: camera.rtx_ssrc, our_ssrc: announced.camera_rtx, payload_type, extensions })
         });
-        let announcements = self.sections.iter().any(|section| matches!(section.r#use, Use::Announcements(_)));
-        Streams { audio: voice, video, video_rtx, announcements: announcements.then_some(announced.announcements) }
+        let announcements = self.sections.iter().find_map(|section| match &section.r#use {
+            Use::Announcements(announcements) if announcements.direction.receives() => {
+                Some(relay::Announcements { our_ssrc: announced.announcements, payload_type: announcements.payload_type })
+            }
+            _ => None,
+        });
+        Streams { audio: voice, video, video_rtx, announcements }
     }
 
     /// Whether the page wants a data channel.

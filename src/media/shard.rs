@@ -16,10 +16,13 @@ pub(crate) mod load;
 
 use super::calls::Calls;
 use super::placement::Forgotten;
+use super::play::Play;
 use super::socket::{BATCH, Path, Socket, Way};
 use super::stats::{Loss, Shown, Snapshot};
+use super::tap::{Copies, MOST_PROCESSED, Processed, Purpose};
 use super::tcp::Links;
 use super::{OfferError, OpenLeg, Report};
+use crate::call::Side;
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{CallId, LegId};
 use gate::{Gate, Outlook, setup_allowance};
@@ -76,6 +79,10 @@ pub(crate) enum Order {
     Stop(CallId),
     CloseLeg(CallId, LegId),
     Control(CallId, LegId, String),
+    Copies(Copies),
+    Tap(CallId, Side, Option<Purpose>),
+    Release(CallId, Side, Span),
+    Play(CallId, Side, Play),
     Leave,
 }
 
@@ -87,6 +94,8 @@ pub(crate) struct Shard {
     pub(crate) links: Option<Links>,
     pub(crate) orders: Receiver<Order>,
     pub(crate) asks: Receiver<Ask>,
+    /// What workers send in place of packets that were held for them.
+    pub(crate) processed: Receiver<Processed>,
     pub(crate) wake: Arc<EventFd>,
     pub(crate) reports: mpsc::Sender<Report>,
     /// Never full: its notes are fewer than the opens this shard was asked for and the handle remembers.
@@ -133,6 +142,8 @@ impl Shard {
             if links_call {
                 self.receive_from_links(&mut list);
             }
+            self.calls.ring_workers();
+            self.send_own(&mut list);
             // Idle, turns follow each other as fast as they can: what a turn may do is bound enough.
             let setup = self.set_up(if pace.busy { late } else { Duration::ZERO }, &mut pace);
             let now = Instant::now();
@@ -304,6 +315,44 @@ impl Shard {
         list.clear();
     }
 
+    /// Sends what workers made of held packets, and what is due of what is played.
+    fn send_own(&mut self, list: &mut Vec<(usize, usize, Path)>) {
+        let now = Instant::now();
+        let at = self.clock.at(now);
+        // Into the socket's buffers, as the packets of connections.
+        for _ in 0..MOST_PROCESSED {
+            let Ok(processed) = self.processed.try_recv() else { break };
+            let sent = self.calls.replace(&processed, self.socket.slot(list.len()), at);
+            self.put(list, sent, now);
+        }
+        while self.calls.frame_is_due(now) {
+            let sent = self.calls.next_frame(self.socket.slot(list.len()), now);
+            self.put(list, sent, now);
+        }
+        self.send_listed(list);
+    }
+
+    /// Sends the packet in the list's next buffer, or lists it for the next batch.
+    fn put(&mut self, list: &mut Vec<(usize, usize, Path)>, packet: Option<(usize, Path)>, now: Instant) {
+        match (packet, &mut self.links) {
+            (Some((length, Path { way: Way::Tcp(link), .. })), Some(links)) => {
+                links.send(link, &self.socket.slot(list.len())[..length], now);
+            }
+            (Some((length, path)), _) => list.push((list.len(), length, path)),
+            (None, _) => (),
+        }
+        if list.len() == BATCH {
+            self.send_listed(list);
+        }
+    }
+
+    /// Sends the batch, and counts what the kernel did not take.
+    fn send_listed(&mut self, list: &mut Vec<(usize, usize, Path)>) {
+        let refused = self.socket.send_batch(list);
+        self.calls.counts.lose_many(Loss::Refused, refused);
+        list.clear();
+    }
+
     /// Forgets connections that nobody uses.
     fn tick_links(&mut self, now: Instant) {
         if let Some(links) = &mut self.links {
@@ -357,6 +406,10 @@ impl Shard {
                 Order::Stop(call) => self.calls.stop(call, now),
                 Order::CloseLeg(call, leg) => self.calls.close_leg(call, leg, now),
                 Order::Control(call, leg, text) => self.calls.control(call, leg, text, now),
+                Order::Copies(copies) => self.calls.copy_to(copies),
+                Order::Tap(call, side, purpose) => self.calls.tap(call, side, purpose),
+                Order::Release(call, side, within) => self.calls.release(call, side, within, now),
+                Order::Play(call, side, play) => self.calls.play(call, side, play, now),
                 Order::Leave => return ControlFlow::Break(()),
             }
         }

@@ -32,12 +32,34 @@ pub(crate) enum Loss {
     TooMany,
     /// Not sent: the page reads its TCP connection too slowly.
     SlowReader,
+    /// The copy of a tapped packet: its worker's queue was full. The packet itself was forwarded, unless it was held.
+    TapFull,
+    /// What a worker sent in place of a packet that was not held, was replaced before or came too long ago.
+    Unasked,
 }
 
-const LOSSES: [&str; 11] =
-    ["stranger", "bad_stun", "unknown", "alone", "refused", "too_long", "kernel", "crowded", "bad_dtls", "too_many", "slow_reader"];
+const LOSSES: [&str; 13] = [
+    "stranger",
+    "bad_stun",
+    "unknown",
+    "alone",
+    "refused",
+    "too_long",
+    "kernel",
+    "crowded",
+    "bad_dtls",
+    "too_many",
+    "slow_reader",
+    "tap_full",
+    "unasked",
+];
 const RELAY: usize = Dropped::ALL.len();
 const CAUSES: usize = RELAY + LOSSES.len();
+
+/// The labels of all causes, in their order.
+fn causes() -> impl Iterator<Item = &'static str> {
+    Dropped::ALL.iter().map(|cause| cause.label()).chain(LOSSES)
+}
 
 /// A shard's own counters: plain numbers on its thread.
 #[derive(Clone, Default)]
@@ -60,6 +82,11 @@ impl Counts {
 
     pub(crate) fn lose_many(&mut self, loss: Loss, count: u64) {
         self.causes[RELAY + loss as usize] += count;
+    }
+
+    /// How many so far, by the cause's label.
+    pub(crate) fn of(&self, cause: &str) -> u64 {
+        causes().zip(self.causes).filter(|(label, _)| *label == cause).map(|(_, count)| count).sum()
     }
 
     /// For a cause that somebody else counts.
@@ -163,13 +190,12 @@ impl Shown {
     }
 
     pub(crate) fn read(&self) -> ShardStats {
-        let labels = Dropped::ALL.iter().map(|cause| cause.label()).chain(LOSSES);
         ShardStats {
             received: get(&self.received),
             forwarded: get(&self.forwarded),
             legs: get(&self.legs),
             calls: get(&self.calls),
-            dropped: labels.zip(self.causes.iter().map(get)).collect(),
+            dropped: causes().zip(self.causes.iter().map(get)).collect(),
             cpu_us: get(&self.cpu_us),
             packet_cost_ns: get(&self.packet_cost_ns),
             busy_ppm: get(&self.busy_ppm),

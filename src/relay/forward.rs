@@ -3,9 +3,9 @@
 //! Sits between two [`LegMedia`] and holds nothing itself: where the numbers of a stream went is kept by the leg that
 //! receives it, so either side can be replaced alone.
 
-use super::leg::{LegMedia, Received, RtpPacket};
+use super::leg::{LegMedia, Received, RtpPacket, Stamp};
 use super::outgoing::Outgoing;
-use super::rtp::{self, Numbers};
+use super::rtp::{self, FIXED_LEN, Numbers};
 use super::streams::{Extension, Lane, Streams};
 use super::{Dropped, SPARE, rtcp};
 use crate::clock::Moment;
@@ -62,6 +62,31 @@ fn pass_rtp(from: &LegMedia, to: &mut LegMedia, packet: RtpPacket, buffer: &mut 
         Some(id)
     });
     keys.local.seal_rtp(&mut to.counters.sealed, buffer, (header_len, len), (lane, target.our_ssrc, index))
+}
+
+/// Sends `payload` in place of a packet that `from` received and that was not passed: with the numbers it would have got and no header
+/// extensions, which said something of the old content. Returns the length of what is in `buffer` ([`SPARE`] + 12 octets more than
+/// the payload suffice). A packet that was passed, or replaced before, is refused as [`Dropped::Spent`].
+pub fn replace(from: &LegMedia, to: &mut LegMedia, stamp: Stamp, payload: &[u8], buffer: &mut [u8]) -> Result<usize, Dropped> {
+    let Stamp { lane, index, timestamp, marker, at } = stamp;
+    let keys = to.keys.as_mut().ok_or(Dropped::NotKeyed)?;
+    let len = FIXED_LEN + payload.len();
+    if buffer.len() < len + SPARE {
+        return Err(Dropped::NoRoom);
+    }
+    let target = to.streams.lane(lane).ok_or(Dropped::NoMapping)?;
+    let outgoing = &mut to.counters.outgoing;
+    let (index, is_newest) = outgoing.numbering[lane as usize].assign(from.leg, index)?;
+    let timeline = outgoing.timeline_mut(lane);
+    let timestamp = timeline.assign(from.leg, lane, timestamp, at);
+    if is_newest {
+        timeline.note(timestamp, at);
+    }
+    let (header, rest) = buffer.split_first_chunk_mut::<FIXED_LEN>().ok_or(Dropped::NoRoom)?;
+    let numbers = Numbers { payload_type: target.payload_type, sequence: index as u16, timestamp, ssrc: target.our_ssrc };
+    rtp::write_header(header, marker, &numbers);
+    rest[..payload.len()].copy_from_slice(payload);
+    keys.local.seal_rtp(&mut to.counters.sealed, buffer, (FIXED_LEN, len), (lane, target.our_ssrc, index))
 }
 
 fn pass_rtcp(from: &LegMedia, to: &mut LegMedia, len: usize, buffer: &mut [u8], at: Moment) -> Result<usize, Dropped> {

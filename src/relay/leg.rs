@@ -3,12 +3,12 @@
 //! Knows its own keys, windows and counts and nothing of the other leg; that is [`super::forward`].
 
 use super::Dropped;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, RESTORE_GAP};
 use super::rtcp;
-use super::rtp::Header;
+use super::rtp::{self, Header};
 use super::seal::{Sealed, Sealer};
 use super::srtp::{Ciphers, Keying};
-use super::streams::{Lane, Streams};
+use super::streams::{Extension, Lane, Streams};
 use super::window::Window;
 use crate::clock::Moment;
 use crate::ids::LegId;
@@ -57,6 +57,33 @@ impl RtpPacket {
     pub fn payload(&self) -> std::ops::Range<usize> {
         self.header_len..self.len
     }
+
+    /// The payload without padding, in the buffer the packet was received in; none if nothing is left.
+    pub fn content<'a>(&self, buffer: &'a [u8]) -> Option<&'a [u8]> {
+        let packet = &buffer[..self.len];
+        let end = self.len - rtp::padding(packet, self.header_len)?;
+        Some(&packet[self.header_len..end]).filter(|content| !content.is_empty())
+    }
+
+    /// What its header says, in the buffer the packet was received in.
+    pub fn stamp(&self, buffer: &[u8], at: Moment) -> Stamp {
+        Stamp { lane: self.lane, index: self.index, timestamp: rtp::timestamp(buffer), marker: rtp::marker(buffer), at }
+    }
+}
+
+/// The numbers of a received packet, as its source gave them, and when it came. Enough to send something else in its place
+/// ([`super::replace`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub(super) lane: Lane,
+    /// See [`RtpPacket::index`].
+    pub index: u64,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// RTP marker.
+    pub marker: bool,
+    /// When it came.
+    pub at: Moment,
 }
 
 /// The hot state of one leg.
@@ -84,6 +111,8 @@ pub struct Counters {
     control: [Option<(u32, Window)>; RTCP_SENDERS],
     pub(super) outgoing: Outgoing,
     pub(super) sealed: Sealed,
+    /// Timestamp and moment of the newest packet we played.
+    announced: Option<(u32, Moment)>,
     rtt_ms: Option<u32>,
 }
 
@@ -122,6 +151,7 @@ impl LegMedia {
     pub fn resume(leg: LegId, streams: Streams, mut counters: Counters) -> Self {
         counters.outgoing.skip_ahead();
         counters.sealed.skip_rtcp(RESTORE_SKIP);
+        counters.sealed.skip_announcements(RESTORE_GAP);
         Self::with_counters(leg, streams, counters)
     }
 
@@ -129,7 +159,8 @@ impl LegMedia {
         // Each lane counts its own indexes, so two lanes of one SSRC would use each index twice under the same key.
         for lane in Lane::ALL {
             let Some(stream) = streams.lane(lane) else { continue };
-            let shared = streams.our_lane(stream.our_ssrc) != Some(lane) || streams.announcements == Some(stream.our_ssrc);
+            let played = streams.announcements.is_some_and(|announcements| announcements.our_ssrc == stream.our_ssrc);
+            let shared = streams.our_lane(stream.our_ssrc) != Some(lane) || played;
             assert!(!shared, "{lane:?} of {leg} shares ssrc {:#x}", stream.our_ssrc);
         }
         Self { leg, streams, keys: None, counters, guesses: [0; 3] }
@@ -216,6 +247,39 @@ impl LegMedia {
             let rtt_ms = at.since(sent).ms().unsigned_abs().saturating_sub(held_ms);
             self.counters.rtt_ms = Some(u32::try_from(rtt_ms).unwrap_or(u32::MAX));
         }
+    }
+
+    /// The greatest index received of a lane.
+    pub fn newest(&self, lane: Lane) -> Option<u64> {
+        self.counters.incoming[lane as usize].window.newest()
+    }
+
+    /// Whether a packet is of the payload type that was agreed for its lane; only such are passed on.
+    pub fn is_agreed(&self, packet: &RtpPacket, buffer: &[u8]) -> bool {
+        self.streams.lane(packet.lane).is_some_and(|stream| stream.payload_type == rtp::payload_type(buffer))
+    }
+
+    /// The loudness its sender says a packet has (RFC 6464 section 3): the voice bit (0x80) and -dBov; none if it does not say.
+    pub fn audio_level(&self, packet: &RtpPacket, buffer: &[u8]) -> Option<u8> {
+        let id = self.streams.lane(packet.lane)?.extensions.id(Extension::AudioLevel)?;
+        rtp::extension(&buffer[..packet.header_len], id)?.first().copied()
+    }
+
+    /// Writes a protected packet of 20 ms of Opus of our own into `out` ([`super::SPARE`] + 12 octets more than the payload suffice).
+    /// `follows` if it comes 20 ms after the one before; else it begins anew, later by the time that passed. Returns its length.
+    pub fn announce(&mut self, payload: &[u8], follows: bool, at: Moment, out: &mut [u8]) -> Result<usize, Dropped> {
+        let stream = self.streams.announcements.ok_or(Dropped::NoMapping)?;
+        let keys = self.keys.as_mut().ok_or(Dropped::NotKeyed)?;
+        let timestamp = match self.counters.announced {
+            None => 0,
+            Some((newest, _)) if follows => newest.wrapping_add(Lane::Audio.frame_ticks()),
+            Some((newest, then)) => newest.wrapping_add(Lane::Audio.ticks_since(then, at)),
+        };
+        let marker = !follows || self.counters.announced.is_none();
+        let sealed = &mut self.counters.sealed;
+        let len = keys.local.seal_announcement(sealed, stream, (timestamp, marker), payload, out)?;
+        self.counters.announced = Some((timestamp, at));
+        Ok(len)
     }
 
     /// Writes a protected picture loss indication (RFC 4585 section 6.3.1) into `out` ([`super::SPARE`] + 12 octets suffice):

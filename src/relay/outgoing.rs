@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 
 /// After a restore the next source begins this many indexes later, for what was sent after the snapshot: 80 s of video at
 /// 200 packets a second, and less than half a round of sequence numbers, so that the receiver follows.
-const RESTORE_GAP: u64 = 1 << 14;
+pub(super) const RESTORE_GAP: u64 = 1 << 14;
 
 impl Outgoing {
     /// The timeline of a lane; retransmissions run on that of their camera.
@@ -141,12 +141,7 @@ impl Timeline {
         if self.source != Some(source) {
             self.shift = match self.newest {
                 None => 0,
-                Some((newest, then)) => {
-                    let elapsed_ticks = at.since(then).ms().unsigned_abs() * u64::from(lane.clock_rate()) / 1000;
-                    let step = elapsed_ticks.max(u64::from(lane.frame_ticks()));
-                    // Timestamps count modulo 2^32.
-                    newest.wrapping_add(step as u32).wrapping_sub(timestamp)
-                }
+                Some((newest, then)) => newest.wrapping_add(lane.ticks_since(then, at)).wrapping_sub(timestamp),
             };
             self.source = Some(source);
         }

@@ -4,7 +4,7 @@
 use super::Dropped;
 
 /// Octets of the fixed header.
-const FIXED_LEN: usize = 12;
+pub(crate) const FIXED_LEN: usize = 12;
 /// The profile that announces one-byte extensions.
 const ONE_BYTE: u16 = 0xBEDE;
 
@@ -45,6 +45,50 @@ pub(crate) fn payload_type(packet: &[u8]) -> u8 {
 /// The timestamp of a packet whose header was parsed.
 pub(crate) fn timestamp(packet: &[u8]) -> u32 {
     u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]])
+}
+
+/// The marker of a packet whose header was parsed.
+pub(crate) fn marker(packet: &[u8]) -> bool {
+    packet[1] & 0x80 != 0
+}
+
+/// Octets of padding at the end of a packet whose header was parsed (RFC 3550 section 5.1); none if there cannot be so many.
+pub(crate) fn padding(packet: &[u8], header_len: usize) -> Option<usize> {
+    if packet[0] & 0x20 == 0 {
+        return Some(0);
+    }
+    let padding = usize::from(*packet.last()?);
+    (padding > 0 && header_len + padding <= packet.len()).then_some(padding)
+}
+
+/// Writes a fixed header without anything behind it.
+pub(crate) fn write_header(packet: &mut [u8; FIXED_LEN], marker: bool, numbers: &Numbers) {
+    packet[0] = 0x80;
+    packet[1] = u8::from(marker) << 7;
+    renumber(packet, numbers);
+}
+
+/// The value of the first one-byte extension `id` in a parsed header, where it has one.
+pub(crate) fn extension(header: &[u8], id: u8) -> Option<&[u8]> {
+    if header[0] & 0x10 == 0 {
+        return None;
+    }
+    let start = FIXED_LEN + 4 * usize::from(header[0] & 0x0F);
+    let (head, mut rest) = header.get(start..)?.split_at_checked(4)?;
+    if u16::from_be_bytes([head[0], head[1]]) != ONE_BYTE {
+        return None;
+    }
+    while let Some((&first, after)) = rest.split_first() {
+        let (found, len) = (first >> 4, usize::from(first & 0x0F) + 1);
+        rest = match found {
+            // Padding is one octet.
+            0 => after,
+            15 => return None,
+            _ if found == id => return after.get(..len),
+            _ => after.get(len..)?,
+        };
+    }
+    None
 }
 
 /// The numbers a packet gets on its way out.

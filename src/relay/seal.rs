@@ -4,7 +4,8 @@
 //! is sealed. It believes nobody: how [`super::outgoing`] comes to its numbers is not its business. Invariant: one (key,
 //! SSRC, index) is never protected twice; under GCM a second time would give the authentication key away (RFC 7714 section 8.4).
 
-use super::streams::Lane;
+use super::rtp::{self, FIXED_LEN, Numbers};
+use super::streams::{Announcements, Lane};
 use super::window::Window;
 use super::{Dropped, SPARE, srtp::Ciphers};
 
@@ -13,6 +14,9 @@ use super::{Dropped, SPARE, srtp::Ciphers};
 pub(super) struct Sealed {
     /// Indexes by [`Lane`]; each lane has its own SSRC.
     rtp: [Window; 3],
+    /// The index after the last of our announcements, and how many to leave out before the next; nobody else sends on their SSRC.
+    announcement: u64,
+    announcement_gap: u64,
     /// The next SRTCP index; one count for all SSRCs of the leg keeps each pair of them unique.
     rtcp: u32,
 }
@@ -24,6 +28,11 @@ impl Sealed {
     /// Leaves out so many SRTCP indexes.
     pub(super) fn skip_rtcp(&mut self, count: u32) {
         self.rtcp = self.rtcp.saturating_add(count);
+    }
+
+    /// Leaves out so many indexes before the next announcement. Said twice it is as said once: a receiver can only follow so far.
+    pub(super) fn skip_announcements(&mut self, count: u64) {
+        self.announcement_gap = count;
     }
 }
 
@@ -51,6 +60,33 @@ impl Sealer {
         // Before the cipher runs: whatever becomes of it, the index is gone.
         record.note(index);
         self.0.seal_rtp(buffer, header_len, len, ssrc, index)
+    }
+
+    /// Writes and protects an announcement with this timestamp and marker under its next index, which exists nowhere before. The first
+    /// one is 0: a receiver that misses the start guesses the roll-over counter right.
+    pub(super) fn seal_announcement(
+        &mut self,
+        sealed: &mut Sealed,
+        stream: Announcements,
+        (timestamp, marker): (u32, bool),
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Dropped> {
+        let len = FIXED_LEN + payload.len();
+        if out.len() < len + SPARE {
+            return Err(Dropped::NoRoom);
+        }
+        let index = sealed.announcement + sealed.announcement_gap;
+        if index >= 1 << 48 {
+            return Err(Dropped::Exhausted);
+        }
+        (sealed.announcement, sealed.announcement_gap) = (index + 1, 0);
+        let (header, rest) = out.split_first_chunk_mut::<FIXED_LEN>().ok_or(Dropped::NoRoom)?;
+        // A sequence number is the low 16 bits of its index.
+        let numbers = Numbers { payload_type: stream.payload_type, sequence: index as u16, timestamp, ssrc: stream.our_ssrc };
+        rtp::write_header(header, marker, &numbers);
+        rest[..payload.len()].copy_from_slice(payload);
+        self.0.seal_rtp(out, FIXED_LEN, len, stream.our_ssrc, index)
     }
 
     /// Protects the compound in the first `len` octets of `buffer` under the next SRTCP index, which exists nowhere before.

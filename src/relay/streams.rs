@@ -2,6 +2,8 @@
 //!
 //! Values only, fixed for the life of the leg. Knows no SDP: `media` reads the offer and fills this in.
 
+use crate::clock::Moment;
+
 /// One RTP stream of a leg; both directions of it share a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
@@ -23,6 +25,12 @@ impl Lane {
             Lane::Audio => 48_000,
             Lane::Video | Lane::VideoRtx => 90_000,
         }
+    }
+
+    /// Ticks from one moment to a later one, a frame at least. Timestamps count modulo 2^32.
+    pub(super) fn ticks_since(self, then: Moment, now: Moment) -> u32 {
+        let elapsed = now.since(then).ms().unsigned_abs() * u64::from(self.clock_rate()) / 1000;
+        elapsed.max(u64::from(self.frame_ticks())) as u32
     }
 
     /// The least step of its timestamp from one frame to the next: 20 ms of audio, a thirtieth of a second of video.
@@ -56,8 +64,17 @@ pub struct Streams {
     pub video: Option<Stream>,
     /// Its retransmissions, with the extensions of the camera's m-line.
     pub video_rtx: Option<Stream>,
-    /// The SSRC announced for our announcements; nothing is sent on it yet.
-    pub announcements: Option<u32>,
+    /// Where we play to the peer; none if it offered no place for that.
+    pub announcements: Option<Announcements>,
+}
+
+/// The stream of what the server itself plays: one way, without header extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcements {
+    /// The SSRC we announced for it.
+    pub our_ssrc: u32,
+    /// The payload type of Opus as the peer numbers it there (7 bits).
+    pub payload_type: u8,
 }
 
 impl Streams {

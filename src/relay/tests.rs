@@ -3,6 +3,7 @@
 mod control;
 mod hostile;
 mod media;
+mod replacing;
 mod roll_over;
 
 use super::srtp::Ciphers;
@@ -74,7 +75,7 @@ fn streams(number: u8) -> Streams {
         audio: stream(Lane::Audio, audio_ids),
         video: stream(Lane::Video, video_ids),
         video_rtx: stream(Lane::VideoRtx, video_ids),
-        announcements: Some(0xA0A0_0000 | u32::from(number)),
+        announcements: Some(Announcements { our_ssrc: 0xA0A0_0000 | u32::from(number), payload_type: payload_types[0] }),
     }
 }
 

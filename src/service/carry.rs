@@ -1,7 +1,8 @@
 //! Carrying out what the core wants: records to the store in order, and what is said once they are on disk.
 //!
 //! Invariant: what is said outside was made at its event and waits in `pending` until the commit of that event, and all before it, is
-//! on disk. Only `StopMedia` does not wait: packets stop at the due instant, whatever the disk does.
+//! on disk. Only `StopMedia` does not wait: packets stop at the due instant, whatever the disk does; and what the
+//! server lets be heard, for a client who wakes does not wait for a disk either.
 
 use super::house::{House, KEEP_SETTLED, Note, Requester, fresh};
 use super::line::Place;
@@ -48,6 +49,10 @@ pub(super) enum Said {
     Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
     /// A party's link was withdrawn: who came by it goes.
     Withdrawn { call: CallId, side: Side },
+    /// Nothing outside, but a part of a recording begins.
+    Record { begun: Box<super::recordings::Begun> },
+    /// The same, but what was left open of a recording can be looked at.
+    RecordingStopped,
     /// A call is settled: wallets changed, and it may be forgotten after a while.
     Settled { call: CallId },
 }
@@ -60,14 +65,20 @@ impl House {
         let mut reserves = Vec::new();
         for effect in effects {
             match effect {
-                Effect::StopMedia { call } => self.media.stop(call),
+                Effect::StopMedia { call } => {
+                    self.media.stop(call);
+                    self.ear.over(call, now);
+                }
+                Effect::Audio { call, audio } => self.ear.audio(call, audio),
                 Effect::Record { call, entries, settle, requests } => {
                     log_life(call, &entries);
                     said.extend(entries.iter().filter_map(|entry| match entry.fact {
                         Fact::LinkRenewed { side, .. } => Some(Said::Withdrawn { call, side }),
                         _ => None,
                     }));
+                    let recordings = self.recording_writes(call, &entries, &mut said);
                     transaction.writes.push(Write::Facts { call, entries });
+                    transaction.writes.extend(recordings);
                     if let Some(order) = settle {
                         transaction.writes.push(Write::Settle(Box::new(settlement(call, order, now))));
                         said.push(Said::Settled { call });
@@ -198,6 +209,12 @@ impl House {
             Said::HungUp { reply } => drop(reply.send(Ok(()))),
             Said::Refused { work, refused } => work.refuse(refused),
             Said::Receipt { reply, receipt } => super::refunds::send_receipt(self.store.clone(), reply, receipt),
+            Said::Record { begun } => self.record(*begun),
+            Said::RecordingStopped => {
+                if let Some(recorder) = &self.recorder {
+                    recorder.look();
+                }
+            }
             Said::Withdrawn { call, side } => self.turn_out(call, side),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));
@@ -283,6 +300,9 @@ fn log_life(call: CallId, entries: &[crate::call::Entry]) {
             Fact::Started => tracing::info!(call.id = %call, "call {call} is live"),
             Fact::Paused { cause, .. } => tracing::info!(call.id = %call, "call {call} is paused by {}", cause.name()),
             Fact::Extended { by, .. } => tracing::info!(call.id = %call, "call {call} is extended by {}", by.name()),
+            Fact::Lingers { by, .. } => tracing::info!(call.id = %call, "the client of call {call} sleeps, says the {}", by.name()),
+            Fact::Lands { .. } => tracing::info!(call.id = %call, "call {call} lands"),
+            Fact::Woken { by } => tracing::info!(call.id = %call, "the client of call {call} is awake, by {}", by.name()),
             Fact::Ended { reason, at_fault } => {
                 metrics::counter!("lull_calls_ended_total", "reason" => reason.name()).increment(1);
                 tracing::info!(call.id = %call, end.reason = reason.name(), "call {call} ended: {}, at fault: {}", reason.name(), at_fault.name());

@@ -7,12 +7,13 @@
 use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
-use super::{links, refunds, wire};
+use super::{links, recordings, refunds, wire};
 use crate::billing::{Kind, ZONES_VERSION};
 use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::ids::{CallId, ClientRef, HoldId, TokenId, VendorId};
+use crate::signing::SigningKey;
 use crate::store::{self, Adjustment, Companion, Outcome, Plan, Refusal, Return, Store, StoreError, Transaction, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
@@ -177,6 +178,8 @@ pub(super) enum Want {
     },
     Receipt {
         adjustments: Vec<Adjustment>,
+        /// Signs it.
+        key: SigningKey,
     },
     Extend(rest::Extend),
     /// Withdraws a party's link.
@@ -250,10 +253,18 @@ impl House {
     /// Looks up what a request names, on another thread.
     fn look_up(&self, vendor: Vendor, waiting: Waiting, request: Request, permit: Option<OwnedSemaphorePermit>) {
         let (store, notes, now, limits) = (self.store.clone(), self.notes.clone(), self.clock.now(), self.rules.limits.clone());
-        let webhooks = self.rules.webhooks;
+        let (webhooks, recorder) = (self.rules.webhooks, self.recorder.clone());
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let search = Search { store: &store, vendor: &vendor, limits: &limits, webhooks, now, actor: waiting.actor };
+            let search = Search {
+                store: &store,
+                vendor: &vendor,
+                limits: &limits,
+                webhooks,
+                recorder: recorder.as_ref(),
+                now,
+                actor: waiting.actor,
+            };
             if let Some(step) = search.look_up(waiting, request) {
                 // As above.
                 let _ = notes.send(Note::Desk(Box::new(step)));
@@ -371,6 +382,9 @@ impl House {
             companion_token: TokenId::new(fresh()),
             limits: self.rules.limits.clone(),
             zones: Some(ZONES_VERSION.to_owned()),
+            night: plan.night,
+            sounds: plan.sounds,
+            recording: recordings::terms_now(plan.recording, self.recorder.as_ref()),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
         let amount = terms.hold;
@@ -488,9 +502,9 @@ impl House {
                 let body = with_links(body, links::links(&self.tokens, &self.rules, call));
                 waiting.answer(Ok(Answered { status, body, replayed: true }));
             }
-            Want::Receipt { adjustments } => {
+            Want::Receipt { adjustments, key } => {
                 let answer = wire::receipt(call, Side::Client).ok_or_else(|| wire::not_found("receipt before the call is settled"));
-                self.reply_after_all(waiting, answer.and_then(|body| ok(200, refunds::with_adjustments(body, &adjustments))));
+                self.reply_after_all(waiting, answer.and_then(|body| ok(200, refunds::whole_receipt(body, &adjustments, &key))));
             }
             // What the disk refuses now would be said long after the request.
             Want::Extend(_) if self.store.trouble().is_some() => {

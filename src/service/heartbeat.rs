@@ -71,7 +71,7 @@ impl Pulse {
 
     /// Until when the disk proves this call, if it is long enough ago that its lease is over.
     fn lapsed(&self, call: &Call, now: Moment) -> Option<Moment> {
-        let (State::Live { since } | State::Paused { since, .. }) = call.state() else { return None };
+        let (State::Live { since } | State::Paused { since, .. } | State::Landing { since, .. }) = call.state() else { return None };
         let proved = self.proved.get(&call.id()).map_or(since, |proved| since.max(*proved));
         (now.since(proved) > self.lease).then_some(proved)
     }

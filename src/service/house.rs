@@ -6,6 +6,7 @@ use super::carry::{Said, Then};
 use super::desk::Desk;
 use super::heartbeat::Pulse;
 use super::line::Place;
+use super::night::{Heard, Hearing};
 use super::parties::Parties;
 use super::recovery::Guard;
 use super::{Parts, Rules, ServiceError, Turns, heartbeat, wire};
@@ -16,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::ids::{BootId, CallId};
 use crate::media::{Media, Report};
 use crate::money::Money;
+use crate::recording::{self, Recorder};
 use crate::store::{Finding, Outcome, Store, StoreError};
 use serde_json::Value;
 use signaling::auth::TokenKey;
@@ -45,6 +47,9 @@ pub(super) struct House {
     pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) media: Media,
+    pub(super) ear: Box<dyn Hearing>,
+    /// None without the setting.
+    pub(super) recorder: Option<Recorder>,
     pub(super) tokens: TokenKey,
     pub(super) rules: Rules,
     pub(super) exchange: Exchange,
@@ -74,6 +79,7 @@ pub(super) struct House {
 struct Inbox {
     notes: mpsc::UnboundedReceiver<Note>,
     reports: mpsc::Receiver<Report>,
+    heard: mpsc::Receiver<Heard>,
     inbound: mpsc::Receiver<Inbound>,
 }
 
@@ -89,6 +95,8 @@ pub(super) enum Note {
     Loaded { id: CallId, found: Result<Option<Box<Call>>, WireRefused>, errand: Errand },
     /// What a wallet has left to spend.
     Wallet { call: CallId, available: Money },
+    /// What becomes of recordings by itself.
+    Recording(recording::Report),
     /// The audit of all that is on disk.
     Audited(Result<Vec<Finding>, StoreError>),
 }
@@ -122,6 +130,8 @@ impl House {
             clock: parts.clock,
             store: parts.store,
             media: parts.media,
+            ear: parts.ear.orders,
+            recorder: parts.recorder,
             tokens: parts.tokens,
             rules: parts.rules,
             exchange: Exchange::new(),
@@ -133,7 +143,7 @@ impl House {
             credited: BTreeSet::new(),
             pending: Turns::default(),
             notes,
-            inbox: Some(Inbox { notes: inbox, reports: parts.reports, inbound: parts.inbound }),
+            inbox: Some(Inbox { notes: inbox, reports: parts.reports, heard: parts.ear.reports, inbound: parts.inbound }),
             forget: VecDeque::new(),
             ready: parts.ready,
             shown_spent: 0,
@@ -142,6 +152,7 @@ impl House {
             pulse: Pulse::new(BootId::new(fresh()), parts.lease),
             guard: Guard::new(parts.wall_must_pass),
         };
+        house.hear_recorder();
         house.take_up().await?;
         Ok(house)
     }
@@ -179,6 +190,7 @@ impl House {
                 _ = show.tick(), if !self.stopping => self.show_spent(),
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
+                Some(heard) = inbox.heard.recv() => self.take_heard(heard),
                 Some(inbound) = inbox.inbound.recv() => self.take_inbound(inbound),
                 // Behind all that was reported: what is proved is known by then.
                 _ = pulse.tick() => self.beat(),
@@ -263,6 +275,7 @@ impl House {
             Inbound::Rest { caller, idempotency, request, reply } => self.take_rest(caller, idempotency, request, reply),
             Inbound::LogIn { code, session, reply } => self.log_in(code, session, reply),
             Inbound::LogOut { session, reply } => self.log_out(session, reply),
+            Inbound::Download { caller, id, reply } => self.download(caller, id, reply),
             Inbound::Keys { reply } => self.show_keys(reply),
             Inbound::Join { .. }
             | Inbound::Patch { .. }
@@ -291,6 +304,7 @@ impl House {
                 Ok(None) => errand.refuse(wire::not_found("call")),
                 Err(refused) => errand.refuse(refused),
             },
+            Note::Recording(report) => self.recorder_reports(report),
             Note::Audited(findings) => self.audited(findings),
             Note::Wallet { call, available } => {
                 if let Some(parties) = self.parties_of(call)

@@ -102,7 +102,9 @@ impl House {
                 }
                 return;
             }
-            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } => return,
+            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } | Inbound::Download { .. } => {
+                return;
+            }
         };
         let work = OnCall { claims, want };
         match work.claims.call.parse() {
@@ -306,6 +308,9 @@ impl House {
             return; // Said before, over the other way; or without a number, which the door refuses.
         }
         match message.body {
+            body @ (PageBody::ImHere {} | PageBody::SaysAsleep {} | PageBody::SaysAwake {}) => {
+                self.page_of_the_night(call, side, place, seq, &body);
+            }
             PageBody::Offer { sdp } => {
                 if self.exchange.call(call).is_none_or(Call::is_over) {
                     return self.refuse_page(call, side, place, seq, wire::call_ended());
@@ -345,6 +350,7 @@ impl House {
                 let devices = super::parties::Devices { audio, video };
                 if party.devices != devices {
                     party.devices = devices;
+                    self.muted(call, side, !audio);
                     self.tell_state(call, Side::Client);
                     self.tell_state(call, Side::Companion);
                 }
@@ -353,6 +359,7 @@ impl House {
             PageBody::Hello { .. } => {
                 self.refuse_page(call, side, place, seq, wire::refused(Code::InvalidMessage, "hello was said already", None));
             }
+            PageBody::Record { consent } => self.page_consents(call, side, place, seq, consent),
             PageBody::Ping { .. } => {}
         }
     }
@@ -369,9 +376,12 @@ impl House {
 
     /// A tap that adds time counts once, however often its key comes.
     fn page_request(&mut self, call: CallId, side: Side, place: Place, seq: u64, key: String) -> Option<crate::call::RequestId> {
+        let waits = |requester: &Requester| matches!(requester, Requester::Page { call: of, key: own, .. } if *of == call && *own == key);
+        let is_waiting = self.requests.values().any(waits);
         let keys = &mut self.parties_of(call)?.of_mut(side).keys;
         if keys.contains(&key) {
-            return None;
+            // While it waits for the disk one answer will do. What is done she did not hear of, so the core tells her once more.
+            return (!is_waiting).then(|| self.request(Requester::Page { call, side, place, seq, key }));
         }
         if keys.len() >= MAX_KEYS {
             self.refuse_page(
@@ -387,7 +397,7 @@ impl House {
         Some(self.request(Requester::Page { call, side, place, seq, key }))
     }
 
-    fn refuse_page(&mut self, call: CallId, side: Side, place: Place, seq: u64, refused: Refused) {
+    pub(super) fn refuse_page(&mut self, call: CallId, side: Side, place: Place, seq: u64, refused: Refused) {
         let Refused { code, detail, .. } = refused;
         let body = Box::new(ServerBody::Error { code, detail, re: Some(seq) });
         self.after_all(Then::Say(vec![Said::Answer { call, side, place, body }]));

@@ -2,7 +2,7 @@
 
 use super::wire::{self, refused};
 use crate::billing::{self, Conditions, HoldError, Increments, Kind, PlanError, Rates, RatesError, Rounding, WindowTerms};
-use crate::call::{Ending, Policy, PolicyError, Rule, Sold};
+use crate::call::{Ending, Night, Policy, PolicyError, Rule, Sold, Sounds};
 use crate::clock::{Moment, Span};
 use crate::exchange;
 use crate::money::{Currency, Money};
@@ -10,7 +10,7 @@ use crate::store::Plan;
 use serde_json::{Map, Value, json};
 use signaling::code::Code;
 use signaling::inbound::Refused;
-use signaling::rest::{CreatePlan, PlanKind, PlanRounding, SetSettlement};
+use signaling::rest::{ChimeLevel, CreatePlan, PlanKind, PlanRounding, SetSettlement};
 
 fn invalid(field: &'static str, why: impl ToString) -> Refused {
     refused(Code::InvalidRequest, why.to_string(), Some(field))
@@ -55,6 +55,25 @@ pub(super) fn sold(create: &CreatePlan) -> Result<(billing::Plan, Money), Refuse
         HoldError::NotThePrice(_) => invalid("price", why),
     })?;
     Ok((sold, hold))
+}
+
+/// Between two quiet tones for a drowsy client, where the plan has them.
+const PROBE_EVERY: Span = Span::from_s(180);
+
+/// How the plan's calls end at night, and how they sound.
+pub(super) fn night(create: &CreatePlan, sold: &billing::Plan) -> (Option<Night>, Sounds) {
+    let (customary, sounds) = (Night::customary(sold.kind()), Sounds::customary(sold.kind()));
+    let night = customary.map(|customary| Night {
+        linger: create.linger_s.map_or(customary.linger, Span::from_s),
+        fade: create.fade_s.map_or(customary.fade, Span::from_s),
+        probe: create.probe.unwrap_or(false).then_some(PROBE_EVERY),
+    });
+    let chime = match create.chime_dbfs {
+        ChimeLevel::OfItsKind => sounds.chime,
+        ChimeLevel::Off => None,
+        ChimeLevel::At(dbfs) => Some(dbfs),
+    };
+    (night, Sounds { chime, waiting: create.waiting_sound.unwrap_or(sounds.waiting) })
 }
 
 fn increments(create: &CreatePlan) -> Result<Increments, Refused> {
@@ -103,11 +122,18 @@ pub(super) fn plan(plan: &Plan) -> Value {
     let mut shown = json!({
         "id": plan.id.to_string(), "name": plan.name, "grade": plan.grade, "created_at": plan.created_at.to_string(),
         "hold": wire::amount(plan.hold), "currency": plan.hold.currency.code(),
+        "chime_dbfs": plan.sounds.chime, "waiting_sound": plan.sounds.waiting,
     });
+    if let Some(Night { linger, fade, probe }) = plan.night {
+        shown["linger_s"] = linger.whole_s().into();
+        shown["fade_s"] = fade.whole_s().into();
+        shown["probe"] = probe.is_some().into();
+    }
     if let (Some(shown), Value::Object(mut terms)) = (shown.as_object_mut(), exchange::plan_terms(&plan.sold)) {
         if terms.remove("price_minor").is_some() {
             shown.insert("price".to_owned(), json!(wire::amount(plan.hold)));
         }
+        shown.insert("recording_days".to_owned(), plan.recording.map(|terms| terms.keep.whole_s() / 86_400).into());
         shown.extend(terms);
     }
     shown

@@ -62,9 +62,11 @@ impl House {
     /// Audits and takes up the calls that an earlier server left open, and has all the rest audited.
     pub(super) async fn take_up(&mut self) -> Result<(), ServiceError> {
         let (store, boot, now) = (self.store.clone(), self.pulse.boot, self.clock.now());
+        // Whoever starts next waits for the same, unless somebody accepts the clock as it is.
+        let wall = self.guard.wall_must_pass.unwrap_or(Clock::read().wall);
         let left = tokio::task::spawn_blocking(move || {
             let left = read_left(&store)?;
-            let begin = || store.commit(Transaction { idempotency: None, writes: vec![Write::Boot { boot, at: now }] });
+            let begin = || store.commit(Transaction { idempotency: None, writes: vec![Write::Boot { boot, at: now, wall }] });
             // On a full disk the first attempt gives up the ballast, and the second has its room.
             begin().or_else(|error| if error == StoreError::Full { begin() } else { Err(error) })?;
             Ok::<_, StoreError>(left)

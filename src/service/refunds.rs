@@ -9,8 +9,10 @@ use super::look_up::{Found, Search, client_of};
 use super::wire;
 use crate::billing::{Bearer, RefundError, Returned};
 use crate::call::Side;
+use crate::exchange::proof;
 use crate::ids::{CallId, TransferId};
 use crate::money::{Currency, Money};
+use crate::signing::SigningKey;
 use crate::store::{self, Actor, Adjustment, Charged, Direction, Order, Paid, Refusal, Return, ReturnKind, Store, WalletRefund, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
@@ -236,10 +238,10 @@ fn adjustments_of_party(all: &[Adjustment], side: Side) -> Value {
     }
 }
 
-/// The client's receipt for the vendor, with what went back.
-pub(super) fn with_adjustments(mut receipt: Value, all: &[Adjustment]) -> Value {
+/// The client's receipt with what went back, signed as a whole: what it says is what was so when it was asked for.
+pub(super) fn whole_receipt(mut receipt: Value, all: &[Adjustment], key: &SigningKey) -> Value {
     receipt["adjustments"] = adjustments_of_party(all, Side::Client);
-    receipt
+    proof::sealed(receipt, key)
 }
 
 /// Sends a party her receipt or statement, with what went back since. Waits for the disk elsewhere.
@@ -249,6 +251,10 @@ pub(super) fn send_receipt(store: Store, reply: Reply<Value>, receipt: Result<Va
             let Some(call) = receipt["call_id"].as_str().and_then(|id| id.parse::<CallId>().ok()) else { return Ok(receipt) };
             let side = if receipt.get("earned").is_some() { Side::Companion } else { Side::Client };
             let all = store.adjustments_of(call).map_err(|error| wire::of_store_error(&error))?;
+            if side == Side::Client {
+                let key = store.signing_key().map_err(|error| wire::of_store_error(&error))?;
+                return Ok(whole_receipt(receipt, &all, &key));
+            }
             receipt["adjustments"] = adjustments_of_party(&all, side);
             Ok(receipt)
         });

@@ -1,17 +1,19 @@
 //! The one place where wire types meet those of the core.
 
 use super::parties::{Parties, Party};
+use super::recordings;
 use crate::billing::Kind;
 use crate::call::{self, Asker, Call, Journal, Medium, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{self, View};
 use crate::media::OfferError;
 use crate::money::Money;
+use crate::sleep;
 use crate::store::{Balance, Companion, Refusal, StoreError};
 use serde_json::{Value, json};
 use signaling::code::Code;
 use signaling::inbound::{Refused, Role};
-use signaling::message::{self, Amount, CallView, PartyView, Rate, ToPage};
+use signaling::message::{self, Amount, CallView, GroundsView, NightView, PartyView, Rate, ToPage};
 
 pub(super) fn side(role: Role) -> Side {
     match role {
@@ -104,6 +106,7 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
         Refusal::TooManyEndpoints { most } => {
             refused(Code::LimitReached, format!("a vendor may have {most} webhook endpoints; delete one first"), None)
         }
+        Refusal::RecordingOpen => refused(Code::CallState, "this recording is still being made; it can be deleted once it has ended", None),
         Refusal::EndpointDisabled => refused(Code::EndpointDisabled, "this webhook endpoint is disabled; enable it first", None),
     }
 }
@@ -140,6 +143,37 @@ pub(super) fn medium(medium: Medium) -> &'static str {
     }
 }
 
+/// Of until-asleep calls: how it stands with sleep, for the vendor.
+fn nightly(view: &View<'_>) -> Value {
+    let Some(night) = view.night else { return Value::Null };
+    let (sleep, since) = night.verdict.map_or((sleep::State::Unknown, view.started_at), |verdict| (verdict.state, Some(verdict.since)));
+    json!({ "phase": night.phase.name(), "sleep": call::sleep_word(sleep), "since_at": moment(since) })
+}
+
+/// The same for a party: why is the companion's business.
+fn night_view(view: &View<'_>, to: Side) -> Option<NightView> {
+    let night = view.night?;
+    let is_open = !view.is_over();
+    let why = night.verdict.map(|verdict| verdict.grounds).filter(|_| to == Side::Companion);
+    Some(NightView {
+        phase: night.phase.name().to_owned(),
+        sleep: call::sleep_word(night.verdict.map_or(sleep::State::Unknown, |verdict| verdict.state)).to_owned(),
+        sleep_for_ms: night.verdict.map_or(0, |verdict| ms(view.at.since(verdict.since))),
+        phase_left_ms: night.ends_at.map(|at| ms(at.since(view.at))),
+        why: why.map(|grounds| call::why_word(grounds.why).to_owned()),
+        grounds: why.map(|grounds| GroundsView {
+            evidence_milli: grounds.evidence_milli,
+            period_ms: grounds.period_ms,
+            constancy_bp: grounds.constancy_bp,
+            quiet_s: grounds.quiet_s,
+            movements: grounds.movements,
+            missing_bp: grounds.missing_bp,
+            unanswered: grounds.unanswered,
+        }),
+        suggest: to == Side::Companion && is_open && night.wants_a_word,
+    })
+}
+
 fn moment(at: Option<Moment>) -> Option<String> {
     at.map(|at| at.to_string())
 }
@@ -152,12 +186,13 @@ fn ms(span: Span) -> u64 {
     span.ms().max(0).unsigned_abs()
 }
 
-/// `connecting`, `live`, `paused`, `ended` or `settled`.
+/// `connecting`, `live`, `paused`, `landing`, `ended` or `settled`.
 fn state(state: State) -> &'static str {
     match state {
         State::Connecting => "connecting",
         State::Live { .. } => "live",
         State::Paused { .. } => "paused",
+        State::Landing { .. } => "landing",
         State::Ended { .. } => "ended",
         State::Settled { .. } => "settled",
     }
@@ -170,11 +205,11 @@ pub(super) fn call(view: &View<'_>) -> Value {
         State::Ended { reason, at_fault, at } | State::Settled { reason, at_fault, at, .. } => {
             (Some(reason.name()), Some(at_fault.name()), Some(at))
         }
-        State::Connecting | State::Live { .. } | State::Paused { .. } => (None, None, None),
+        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } => (None, None, None),
     };
     let (charge, refund) = match view.state {
         State::Settled { charge, refund, .. } => (Some(amount(charge)), Some(amount(refund))),
-        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Ended { .. } => (None, None),
+        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } | State::Ended { .. } => (None, None),
     };
     json!({
         "id": view.call.to_string(),
@@ -201,6 +236,7 @@ pub(super) fn call(view: &View<'_>) -> Value {
         "remaining_ms": ms(view.remaining),
         "running": view.is_running(),
         "paused_by": paused_by(view),
+        "night": nightly(view),
         "client": { "present": view.client.connected },
         "companion": { "present": view.companion.connected },
         "created_at": view.created_at.to_string(),
@@ -255,7 +291,7 @@ pub(super) fn receipt(call: &Call, to: Side) -> Option<Value> {
 fn paused_by(view: &View<'_>) -> Option<&'static str> {
     match view.state {
         State::Paused { cause, .. } => Some(cause.name()),
-        State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => None,
+        State::Connecting | State::Live { .. } | State::Landing { .. } | State::Ended { .. } | State::Settled { .. } => None,
     }
 }
 
@@ -264,7 +300,7 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
     let terms = view.terms;
     let end = match view.state {
         State::Ended { reason, at_fault, .. } | State::Settled { reason, at_fault, .. } => Some((reason, at_fault)),
-        State::Connecting | State::Live { .. } | State::Paused { .. } => None,
+        State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. } => None,
     };
     let party = |side: Side, name: &str| {
         let of: &Party = parties.of(side);
@@ -278,6 +314,8 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
     };
     let word = match state(view.state) {
         "settled" => "ended",
+        // Pages see it by their `night`.
+        "landing" => "live",
         word => word,
     };
     let is_open = end.is_none();
@@ -304,10 +342,12 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         paused_by: paused_by(view).map(str::to_owned),
         pause_left_ms: match view.state {
             State::Paused { .. } => view.gives_up_at.map(|at| ms(at.since(view.at))),
-            State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => None,
+            State::Connecting | State::Live { .. } | State::Landing { .. } | State::Ended { .. } | State::Settled { .. } => None,
         },
         client: party(Side::Client, terms.client_name.as_deref().unwrap_or_default()),
         companion: party(Side::Companion, &terms.companion_name),
+        night: night_view(view, to),
+        recording: recordings::view(view),
         available: (to == Side::Client).then(|| parties.available.map(amount)).flatten(),
         can_extend: to == Side::Client && view.can_extend,
         pay: (to == Side::Companion && view.rate.is_none()).then(|| amount(view.pay)),

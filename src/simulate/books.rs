@@ -195,12 +195,14 @@ impl Books {
         self.same("pending_holds", sorted(self.memory.pending_holds()), |store| store.pending_holds().map(sorted))
     }
 
-    /// No fact on disk is later, by more than the time between two heartbeats.
-    pub(super) fn last_moment(&self) -> Result<Option<Moment>, Breach> {
-        match &self.store {
-            Some(store) => store.last_moment().map_err(|error| Breach::new("readable", error.to_string())),
-            None => Ok(self.memory.last_moment()),
-        }
+    /// The last fact or proof of any open call.
+    pub(super) fn last_open_moment(&self) -> Result<Option<Moment>, Breach> {
+        self.same("last_open_moment", self.memory.last_open_moment(), InLine::last_open_moment)
+    }
+
+    /// What the last server's wall clock said last, or had still to pass.
+    pub(super) fn last_wall(&self) -> Result<Option<Moment>, Breach> {
+        self.same("last_wall", self.memory.last_wall(), InLine::last_wall)
     }
 
     pub(super) fn journal(&self, call: CallId) -> Option<Journal> {

@@ -7,7 +7,7 @@ use super::books::Books;
 use super::dice::Ids;
 use super::vendors::{Ask, Want};
 use super::watch::{Breach, Watch};
-use crate::call::{Answered, Asker, Call, Event, Fact, Limits, Medium, Notice, Policy, Refused, RequestId, Shares, State, Terms};
+use crate::call::{Answered, Asker, Call, Event, Fact, Limits, Medium, Notice, Policy, Refused, RequestId, Shares, Sounds, State, Terms};
 use crate::clock::{Moment, Reading, Span};
 use crate::exchange::{self, Effect, Exchange};
 use crate::ids::{BootId, CallId, HoldId, TokenId, TransferId};
@@ -33,8 +33,6 @@ pub(super) enum Heard {
     StopMedia { call: CallId },
     /// The meter began at this instant, as the core says; nobody hears of it yet.
     Began { call: CallId, at: Moment },
-    /// The meter stands.
-    Stood { call: CallId },
     /// Pages hear this.
     Tell { call: CallId, notice: Notice },
     /// The vendor's program hears this.
@@ -213,7 +211,7 @@ impl House {
         let mut proved = self.proved.iter().peekable();
         let mut lapsed = Vec::new();
         for call in self.exchange.calls() {
-            let (State::Live { since } | State::Paused { since, .. }) = call.state() else { continue };
+            let (State::Live { since } | State::Paused { since, .. } | State::Landing { since, .. }) = call.state() else { continue };
             while proved.next_if(|(id, _)| *id < call.id()).is_some() {}
             let until = proved.peek().filter(|(id, _)| *id == call.id()).map_or(since, |(_, until)| since.max(*until));
             if around.now.since(until) > LEASE {
@@ -265,13 +263,11 @@ impl House {
         let mut reserves = Vec::new();
         for effect in effects {
             match effect {
+                Effect::Audio { .. } => {}
                 Effect::StopMedia { call } => around.heard.push(Heard::StopMedia { call }),
                 Effect::Record { call, entries, settle, requests } => {
                     if let Some(began) = entries.iter().find(|entry| entry.fact == Fact::Started) {
                         around.heard.push(Heard::Began { call, at: began.at });
-                    }
-                    if entries.iter().any(|entry| matches!(entry.fact, Fact::Paused { .. })) {
-                        around.heard.push(Heard::Stood { call });
                     }
                     let core = self.exchange.call(call);
                     around.watch.made(call, &entries, core)?;
@@ -447,7 +443,7 @@ impl House {
         };
         match &heard {
             Heard::Settled { call, .. } => self.forget.push_back((around.now + KEEP_SETTLED, *call)),
-            Heard::Reply { .. } | Heard::StopMedia { .. } | Heard::Began { .. } | Heard::Stood { .. } | Heard::Tell { .. } => {}
+            Heard::Reply { .. } | Heard::StopMedia { .. } | Heard::Began { .. } | Heard::Tell { .. } => {}
         }
         around.heard.push(heard);
         Ok(())
@@ -617,6 +613,9 @@ pub(super) fn terms_of(of: super::vendors::Sale) -> Terms {
         hold: of.hold,
         policy: Policy::default(),
         zones: Some(crate::billing::ZONES_VERSION.to_owned()),
+        night: of.night,
+        sounds: Sounds::default(),
+        recording: None,
         grade_paid: None,
         grade_delivered: None,
         client: of.client,

@@ -71,9 +71,9 @@ pub(super) struct Memory {
     orders: BTreeMap<(VendorId, String), i64>,
     /// Orders that were credited and set aside in one step, with that hold.
     credited_with: BTreeMap<(VendorId, String), HoldId>,
-    boots: Vec<(BootId, Moment)>,
+    /// Name, last sign of life, wall clock.
+    boots: Vec<(BootId, Moment, Moment)>,
     proofs: BTreeMap<CallId, (usize, Moment)>,
-    last_moment: Option<Moment>,
     transfers: BTreeMap<TransferId, Transfer>,
     holds: BTreeMap<HoldId, Hold>,
     calls: BTreeMap<CallId, Row>,
@@ -180,7 +180,7 @@ impl Memory {
             }
             // Ways in, and plans, are looked up by nobody here.
             Write::AddLoginCode { .. } | Write::CloseSession { .. } | Write::AddPlan(_) | Write::SetPolicy { .. } => {}
-            Write::RotateKey { .. } | Write::Webhook(_) => {}
+            Write::RotateKey { .. } | Write::Webhook(_) | Write::Recording(_) => {}
             // Nobody here gives money back.
             Write::RefundWallet(_) | Write::Return(_) => return Err(broken("money that goes back is not in the reference")),
             Write::OpenSession { .. } => return Err(Refusal::LoginCode.into()),
@@ -210,11 +210,8 @@ impl Memory {
                     self.done.push(Done::Secret(name.clone()));
                 }
             }
-            Write::Boot { boot, at } => {
-                self.boots.push((*boot, *at));
-                self.last_moment = self.last_moment.max(Some(*at));
-            }
-            Write::Heartbeats { boot, at, beats, .. } => self.beat(*boot, *at, beats)?,
+            Write::Boot { boot, at, wall } => self.boots.push((*boot, *at, *wall)),
+            Write::Heartbeats { boot, at, clocks, beats } => self.beat(*boot, *at, clocks.wall, beats)?,
             Write::ReleaseStray { call, known, .. } => self.release_stray(*call, known)?,
             Write::Settle(settlement) => {
                 let captured = self.settle(settlement)?;
@@ -329,15 +326,14 @@ impl Memory {
                 return Err(broken(format!("fact {} of {call} does not follow what is there", entry.seq)));
             }
             row.entries.push(entry.clone());
-            self.last_moment = self.last_moment.max(Some(entry.at));
         }
         Ok(())
     }
 
     /// Overwrites proofs. The beats come in the order of their calls.
-    fn beat(&mut self, boot: BootId, at: Moment, beats: &[Beat]) -> Result<(), Halt> {
+    fn beat(&mut self, boot: BootId, at: Moment, now_on_the_wall: Moment, beats: &[Beat]) -> Result<(), Halt> {
         let start = self.boots.len();
-        let Some((_, alive)) = self.boots.last_mut().filter(|(last, _)| *last == boot) else {
+        let Some((_, alive, wall)) = self.boots.last_mut().filter(|(last, ..)| *last == boot) else {
             return Err(broken(format!("a heartbeat of {boot}, which is not the last start")));
         };
         let mut known = self.proofs.iter_mut().peekable();
@@ -360,7 +356,7 @@ impl Memory {
             }
         }
         *alive = (*alive).max(at);
-        self.last_moment = self.last_moment.max(Some(at));
+        *wall = (*wall).max(now_on_the_wall);
         self.proofs.extend(new.into_iter().map(|beat| (beat.call, (start, beat.until))));
         Ok(())
     }
@@ -524,7 +520,7 @@ impl Memory {
 
     /// When the last server showed that it lived.
     pub(super) fn last_alive(&self) -> Option<Moment> {
-        self.boots.last().map(|(_, alive)| *alive)
+        self.boots.last().map(|(_, alive, _)| *alive)
     }
 
     pub(super) fn is_settled(&self, call: CallId) -> bool {
@@ -543,9 +539,15 @@ impl Memory {
         holds
     }
 
-    /// The last instant anything tells of.
-    pub(super) fn last_moment(&self) -> Option<Moment> {
-        self.last_moment
+    /// What the last server's wall clock said last, or had still to pass.
+    pub(super) fn last_wall(&self) -> Option<Moment> {
+        self.boots.last().map(|(_, _, wall)| *wall)
+    }
+
+    /// The last fact or proof of any open call.
+    pub(super) fn last_open_moment(&self) -> Option<Moment> {
+        let open = self.unfinished.iter().filter_map(|call| self.calls.get(call)).filter_map(|row| row.entries.last());
+        open.map(|entry| entry.at).chain(self.proofs.values().map(|(_, until)| *until)).max()
     }
 
     pub(super) fn unfinished_calls(&self) -> Vec<Journal> {

@@ -403,12 +403,6 @@ impl<'a> Night<'a> {
                         seen.truth.begins(at);
                     }
                 }
-                Heard::Stood { call } => {
-                    let now = self.now;
-                    if let Some(seen) = self.watch.call(call) {
-                        seen.truth.stands(now);
-                    }
-                }
                 Heard::Tell { call, notice } => {
                     if let Some(line) = self.line_of(call) {
                         self.page_shows(line, &notice);

@@ -3,9 +3,13 @@
 //! Rates are looked up once for each minute of UTC: windows and offsets from UTC change only at whole minutes (since 1972).
 
 use crate::billing::{Conditions, Increments, Kind, Plan, Rounding, Settlement};
-use crate::call::{EndReason, Entry, Fact, Fault};
+use crate::call::{EndReason, Entry, Fact, Fault, Terms};
+use crate::clock::{Moment, Span};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+/// A landing lasts longer by what the server stood still in it: at most so much in a night.
+const STOOD: Span = Span::from_s(3 * 3600);
 
 /// A flat call that was delivered for less is free when its end was not the client's doing.
 const FLAT_LEAST_MS: i64 = 600_000;
@@ -14,18 +18,24 @@ const FLAT_LEAST_MS: i64 = 600_000;
 pub(super) fn delivered(entries: &[Entry]) -> Vec<(i64, i64)> {
     let mut spans: Vec<(i64, i64)> = Vec::new();
     let mut running: Option<i64> = None;
+    let mut is_landing = false;
     for Entry { at, fact, .. } in entries {
         match fact {
             Fact::Started | Fact::Resumed => running = Some(at.unix_ms()),
-            Fact::Paused { since, .. } => match running.take() {
-                Some(from) => spans.push((from, since.unix_ms().max(from))),
-                // Known later: it began earlier.
-                None => {
-                    if let Some((from, to)) = spans.last_mut() {
-                        *to = (*to).min(since.unix_ms()).max(*from);
-                    }
+            Fact::Lands { .. } => {
+                is_landing = true;
+                if let Some(from) = running.take() {
+                    spans.push((from, at.unix_ms()));
                 }
-            },
+            }
+            Fact::Woken { .. } if std::mem::take(&mut is_landing) => running = Some(at.unix_ms()),
+            Fact::Paused { since, .. } => {
+                spans.extend(running.take().map(|from| (from, at.unix_ms())));
+                // It may have begun earlier than was known, and be known only after others.
+                for (from, to) in &mut spans {
+                    *to = (*to).min(since.unix_ms()).max(*from);
+                }
+            }
             Fact::Ended { .. } => {
                 if let Some(from) = running.take() {
                     spans.push((from, at.unix_ms()));
@@ -36,6 +46,35 @@ pub(super) fn delivered(entries: &[Entry]) -> Vec<(i64, i64)> {
     }
     spans.retain(|(from, to)| from < to);
     spans
+}
+
+/// What is wrong with a call's landings: each needs a linger of this server, which lasts as long as it says unless the companion
+/// confirms, and a call that ended asleep has landed for as long as its terms say, unless the companion hung up.
+pub(super) fn landings(terms: &Terms, entries: &[Entry]) -> Option<String> {
+    let mut linger: Option<Moment> = None;
+    let mut landing: Option<Moment> = None;
+    for Entry { seq, at, fact } in entries {
+        match fact {
+            Fact::Lingers { length, .. } => linger = Some(*at + *length),
+            // Whoever takes it up has heard nothing of her, unless it was landing.
+            Fact::Recovered { .. } if landing.is_none() => linger = None,
+            Fact::Lands { confirmed } => match linger {
+                Some(until) if *confirmed || *at >= until => landing = Some(*at),
+                _ => return Some(format!("fact {seq} lands, and the linger is {linger:?}")),
+            },
+            Fact::Woken { .. } => (linger, landing) = (None, None),
+            Fact::Ended { reason, .. } => {
+                let fade = terms.night.map_or(Span::ZERO, |night| night.fade);
+                match (reason == &EndReason::Asleep, landing) {
+                    (true, None) => return Some("it ended asleep and did not land".to_owned()),
+                    (true, Some(since)) if at.since(since) > fade + STOOD => return Some(format!("it landed for {:?}", at.since(since))),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The sum of spans, in milliseconds.

@@ -6,6 +6,7 @@ use super::watch::Breach;
 use crate::call::{Asker, Event, Notice, Quality, Side};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId};
+use crate::sleep::{Grounds, State, Verdict, Why};
 
 /// A leg that sends sound is lost after this much silence; one that only listens after [`QUIET`].
 const SILENCE: Span = Span::from_s(5);
@@ -93,6 +94,10 @@ pub(super) enum Act {
     },
     HangUp,
     Report,
+    /// The ear makes something of her, late now and then.
+    Doze,
+    /// She speaks or taps, or her companion says what she thinks.
+    Stir,
 }
 
 type Done = Result<(), Breach>;
@@ -174,8 +179,59 @@ impl Night<'_> {
                 self.with_house(|house, around| house.page_asks(call, by, Some(length), hold, around))
             }
             Act::HangUp => self.core(call, Event::HangUp { side }),
+            Act::Doze => self.doze(line, call),
+            Act::Stir => self.stir(call),
             Act::Report => self.core(call, Event::AbuseReported),
         }
+    }
+
+    /// Verdicts of chance: the core must keep its promises whatever the ear says.
+    fn doze(&mut self, line: usize, call: CallId) -> Done {
+        let state = *self.dice.pick(&[State::Awake, State::Drowsy, State::Asleep, State::Asleep, State::Unknown]);
+        let why = *self.dice.pick(&[Why::Speech, Why::Movement, Why::Breathing, Why::Muted, Why::Quiet]);
+        let ago = if self.dice.in_1000(150) { self.dice.ms(0, 30_000) } else { Span::ZERO };
+        let grounds = Grounds {
+            why,
+            evidence_milli: 1000,
+            period_ms: Some(4000),
+            constancy_bp: 9000,
+            quiet_s: 900,
+            movements: 0,
+            missing_bp: 0,
+            unanswered: 1,
+        };
+        let verdict = Verdict { state, since: self.server_now() - ago, grounds };
+        self.core(call, Event::Ear { verdict })?;
+        let again = if self.dice.in_1000(100) { self.dice.ms(0, 5000) } else { self.dice.about(Span::from_s(240)) };
+        self.act_in(again, line, Side::Client, Act::Doze);
+        if self.dice.in_1000(500) {
+            let after = self.dice.ms(0, 400_000);
+            self.act_in(after, line, Side::Client, Act::Stir);
+        }
+        Ok(())
+    }
+
+    fn stir(&mut self, call: CallId) -> Done {
+        let at = self.server_now();
+        let event = match self.dice.below(6) {
+            0 => Event::Spoke { at },
+            1 => Event::ImHere,
+            2 => Event::SaysAwake,
+            _ => Event::SaysAsleep,
+        };
+        self.core(call, event)
+    }
+
+    /// Whether the call takes notice of sleep.
+    fn is_of_the_night(&mut self, line: usize) -> bool {
+        let Some(call) = self.lines[line].call else { return false };
+        let mut is_so = false;
+        // It only looks, which cannot fail.
+        let _ = self.with_house(|house, _| {
+            is_so = house.exchange.call(call).is_some_and(|call| call.terms().night.is_some());
+            Ok(())
+        });
+        is_so
     }
 
     fn core(&mut self, call: CallId, event: Event) -> Done {
@@ -399,6 +455,10 @@ impl Night<'_> {
                         let after = self.dice.about(self.settings.talk);
                         self.act_in(after, line, *side, Act::HangUp);
                     }
+                }
+                if self.is_of_the_night(line) {
+                    let after = self.dice.about(Span::from_s(300));
+                    self.act_in(after, line, Side::Client, Act::Doze);
                 }
                 if self.dice.in_1000(20) {
                     let after = self.dice.about(Span::from_s(600));

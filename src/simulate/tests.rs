@@ -84,7 +84,9 @@ fn a_hundred_thousand_call_hours_add_up_last_quarter() {
 #[test]
 fn four_hundred_and_fifty_short_nights_of_the_reference_add_up() {
     let count = check(&short_night(false), 1..1 + 450 * factor());
-    for reason in ["time_expired", "funds_exhausted", "cap_reached", "client_left", "media_timeout", "server_fault", "companion_no_show"] {
+    for reason in
+        ["time_expired", "funds_exhausted", "cap_reached", "asleep", "client_left", "media_timeout", "server_fault", "companion_no_show"]
+    {
         assert!(count.ends.contains_key(reason), "no call ended as {reason}: {:?}", count.ends);
     }
 }

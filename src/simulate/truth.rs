@@ -1,7 +1,8 @@
 //! What was truly delivered, as only the simulation can know: when each side's packets reached a server that was there.
 //!
 //! In true time, which no clock of the server has. One rule of the trade is in it: a silence that is over before it is a loss (the
-//! media timeout) is part of talking. Invariant: what a call is charged for is never longer than this.
+//! media timeout) is part of talking. Invariant: what a call is charged for is never longer than this, and what nothing came in the way
+//! of is delivered in full.
 
 use crate::call::Side;
 use crate::clock::{Moment, Span};
@@ -14,8 +15,6 @@ struct Presence {
     silent: Option<Moment>,
     /// Nobody can know of a silence before it is so long.
     unnoticed: Span,
-    /// The meter stopped for another reason before anybody could know of the silence.
-    forgiven: Option<Moment>,
     spans: Vec<(Moment, Moment)>,
 }
 
@@ -25,6 +24,8 @@ pub(super) struct Truth {
     sides: [Presence; 2],
     /// When the meter began to run.
     from: Option<Moment>,
+    /// Something was in the way, if only for a moment.
+    was_broken: bool,
 }
 
 impl Presence {
@@ -34,7 +35,7 @@ impl Presence {
         {
             self.close(at);
         }
-        (self.silent, self.forgiven) = (None, None);
+        self.silent = None;
         self.since.get_or_insert(at);
     }
 
@@ -47,8 +48,7 @@ impl Presence {
 
     /// Until when they were there, as far as anybody can know at `at`.
     fn until(&self, at: Moment) -> Moment {
-        let silent = self.silent.filter(|silent| at.since(*silent) >= self.unnoticed);
-        silent.map_or(at, |silent| self.forgiven.map_or(silent, |forgiven| forgiven.max(silent)))
+        self.silent.filter(|silent| at.since(*silent) >= self.unnoticed).unwrap_or(at)
     }
 
     fn close(&mut self, at: Moment) {
@@ -58,7 +58,7 @@ impl Presence {
                 self.spans.push((since, to));
             }
         }
-        (self.silent, self.forgiven) = (None, None);
+        self.silent = None;
     }
 }
 
@@ -70,16 +70,8 @@ impl Truth {
 
     /// Packets of a side stop; a silence of less than `unnoticed` is like none to everybody.
     pub(super) fn stops(&mut self, side: Side, at: Moment, unnoticed: Span) {
+        self.was_broken = true;
         self.sides[side as usize].stops(at, unnoticed);
-    }
-
-    /// The meter stands from now on: whose silence nobody could have noticed yet was there until now.
-    pub(super) fn stands(&mut self, at: Moment) {
-        for side in &mut self.sides {
-            if side.silent.is_some_and(|silent| at.since(silent) < side.unnoticed) {
-                side.forgiven = Some(at);
-            }
-        }
     }
 
     /// A side says that it goes: its silence is a loss at once.
@@ -93,11 +85,13 @@ impl Truth {
 
     /// Nothing is forwarded any more: the call ended, or the server is gone.
     pub(super) fn cut(&mut self, at: Moment) {
+        self.was_broken = true;
         self.sides.iter_mut().for_each(|side| side.close(at));
     }
 
     /// The server slept from `from` to `to`: what came then was lost, and nobody noticed.
     pub(super) fn sleep(&mut self, from: Moment, to: Moment) {
+        self.was_broken = true;
         for side in &mut self.sides {
             let silent = side.silent;
             if side.since.is_some() {
@@ -107,6 +101,11 @@ impl Truth {
                 side.silent = silent.map(|silent| silent + to.since(from));
             }
         }
+    }
+
+    /// Both were there from the first packet to the last, and so was the server.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.was_broken && self.sides.iter().all(|side| side.since.is_some())
     }
 
     /// The meter began to run.

@@ -3,7 +3,7 @@
 
 use super::dice::Dice;
 use crate::billing::{Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
-use crate::call::Terms;
+use crate::call::{Night, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, VendorId};
 use crate::money::{Currency, Money};
@@ -40,6 +40,7 @@ pub(super) struct Sale {
     pub(super) plan: PlanId,
     pub(super) sold: Plan,
     pub(super) hold: Money,
+    pub(super) night: Option<Night>,
     pub(super) client: ClientRef,
     pub(super) companion: CompanionId,
     pub(super) companion_bps: u16,
@@ -53,6 +54,7 @@ pub(super) struct Offered {
     pub(super) id: PlanId,
     pub(super) sold: Plan,
     pub(super) hold: Money,
+    pub(super) night: Option<Night>,
 }
 
 /// A vendor with what she sells and who works for her.
@@ -130,7 +132,12 @@ pub(super) fn plan(dice: &mut Dice, id: PlanId, currency: Currency) -> Option<Of
         }
     };
     let sold = Plan::new(currency, kind, conditions).ok()?;
-    Some(Offered { id, sold, hold: money(hold) })
+    let night = Night::customary(sold.kind()).map(|_| Night {
+        linger: Span::from_s(*dice.pick(&[0, 10, 60, 300])),
+        fade: Span::from_s(*dice.pick(&[10, 60])),
+        probe: dice.in_1000(300).then_some(Span::from_s(180)),
+    });
+    Some(Offered { id, sold, hold: money(hold), night })
 }
 
 fn increments(dice: &mut Dice) -> Option<Increments> {

@@ -5,15 +5,14 @@
 
 use super::oracle;
 use super::truth::Truth;
-use crate::call::{Call, Entry, Fact, State};
+use crate::call::{Call, EndReason, Entry, Fact, State};
 use crate::clock::Moment;
 use crate::exchange::SettleOrder;
 use crate::ids::CallId;
 use std::collections::BTreeMap;
 
-/// A silence that began less than this before the meter stopped for another reason is known to nobody at that instant, in milliseconds.
-/// So much of a whole call may count that was silent: it is the grain of the media plane's eye (its first sign of a silence).
-const UNNOTICED_MS: i64 = 1000;
+/// So much of a whole call may count as delivered that was not, in milliseconds.
+const UNNOTICED_MS: i64 = 0;
 
 /// Something that must never be so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +123,13 @@ impl Watch {
         let delivered_ms = oracle::sum(&spans);
         if let Some(seen) = self.calls.get_mut(&id) {
             let truth = seen.truth.delivered(now).ms();
+            // The truth knows nothing of landings, in which both are there.
+            let is_plain = !core.entries().iter().any(|entry| matches!(entry.fact, Fact::Lands { .. }))
+                && !matches!(core.state(), State::Settled { reason: EndReason::ServerFault, .. });
+            let is_whole = is_plain && seen.truth.is_whole();
+            expect(!is_whole || delivered_ms == truth, "delivered_in_full", || {
+                format!("{id}: {delivered_ms} ms count as delivered, and nothing came in the way of {truth} ms{}", facts(core.entries()))
+            })?;
             expect(delivered_ms <= truth + UNNOTICED_MS, "undelivered", || {
                 format!(
                     "{id}: {delivered_ms} ms count as delivered, and both sides had {truth} ms: {:?}{}",
@@ -136,6 +142,9 @@ impl Watch {
         let State::Settled { reason, at_fault, .. } = core.state() else {
             return Err(Breach::new("settled", format!("{id} settles and is {}", core.state().name())));
         };
+        if let Some(fault) = oracle::landings(core.terms(), core.entries()) {
+            return Err(Breach::new("landing", format!("{id}: {fault}{}", facts(core.entries()))));
+        }
         let plan = &core.terms().sold;
         let settlement = oracle::settlement(plan, reason, at_fault, core.started_at().is_some(), delivered_ms);
         let (_, due) = oracle::rate(plan, settlement, held, &spans);
@@ -187,7 +196,7 @@ fn check_extension(core: &Call, added: &Entry) -> Result<(), Breach> {
     until.push(Entry {
         seq: added.seq,
         at: added.at,
-        fact: Fact::Ended { reason: crate::call::EndReason::TimeExpired, at_fault: crate::call::Fault::None },
+        fact: Fact::Ended { reason: EndReason::TimeExpired, at_fault: crate::call::Fault::None },
     });
     let used = oracle::sum(&oracle::delivered(&until));
     let paid =

@@ -4,7 +4,7 @@
 
 use super::row_hash::{self, Table};
 use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
-use super::{heartbeat, journal, ledger, outbox, policy_row, refund, signatures, sold_row};
+use super::{heartbeat, journal, ledger, night_row, outbox, policy_row, recordings, refund, signatures, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -158,7 +158,10 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
             connection.prepare_cached("DELETE FROM session WHERE session_hash = ?")?.execute([session_hash])?;
         }
         Write::AddPlan(plan) => {
-            let mut insert = connection.prepare_cached("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)")?;
+            let mut insert = connection.prepare_cached(
+                "INSERT INTO plan (id, vendor, name, sold, hold, currency, grade, created_at, night, sounds, recording_days)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
             insert.execute(params![
                 plan.id.to_string(),
                 plan.vendor.to_string(),
@@ -167,16 +170,20 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.hold.amount,
                 plan.hold.currency.code(),
                 plan.grade,
-                plan.created_at.unix_ms()
+                plan.created_at.unix_ms(),
+                plan.night.as_ref().map(night_row::night_text),
+                night_row::sounds_text(&plan.sounds),
+                plan.recording.map(|terms| terms.keep.whole_s() / 86_400),
             ])?;
             row_hash::keep(connection, Table::Plan, &[&plan.id.to_string()])?;
         }
         Write::SetPolicy { vendor, policy, at } => {
             let mut set = connection.prepare_cached(
-                "INSERT INTO settlement_policy VALUES (?, ?, ?)
+                "INSERT INTO settlement_policy (vendor, policy, updated_at) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at",
             )?;
             set.execute(params![vendor.to_string(), policy_row::encode(policy), at.unix_ms()])?;
+            row_hash::keep(connection, Table::Policy, &[&vendor.to_string()])?;
         }
         Write::AddCompanion(companion) => {
             let mut insert = connection.prepare_cached("INSERT INTO companion VALUES (?, ?, ?, ?, ?)")?;
@@ -202,7 +209,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         Write::KeepSecret { name, secret } => {
             connection.prepare_cached("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING")?.execute(params![name, secret])?;
         }
-        Write::Boot { boot, at } => heartbeat::begin(connection, *boot, *at)?,
+        Write::Boot { boot, at, wall } => heartbeat::begin(connection, *boot, *at, *wall)?,
         Write::Heartbeats { boot, at, clocks, beats } => heartbeat::write(connection, *boot, *at, clocks, beats)?,
         Write::ReleaseStray { call, known, at } => heartbeat::release_stray(connection, *call, known, *at)?,
         Write::RotateKey { secret, at } => signatures::rotate(connection, secret, *at)?,
@@ -213,6 +220,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         }
         Write::Webhook(write) => outbox::apply(connection, write)?,
         Write::RefundWallet(wanted) => refund::wallet(connection, wanted)?,
+        Write::Recording(write) => recordings::apply(connection, write)?,
         Write::Return(wanted) => refund::of_call(connection, wanted)?,
     }
     Ok(())

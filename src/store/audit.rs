@@ -7,6 +7,7 @@ mod calls;
 mod early;
 mod kept;
 mod outbox;
+mod recordings;
 mod returns;
 
 pub use books::Book;
@@ -71,7 +72,7 @@ pub(super) type Rebuild<'a> = &'a dyn Fn(&Journal) -> Option<String>;
 pub(super) fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result<Audited, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut findings = Findings::default();
-    check_file(&snapshot, &mut findings)?;
+    guarded("database", &mut findings, |findings| check_file(&snapshot, findings))?;
     let damaged = !findings.list.is_empty();
     let mut books = Vec::new();
     match check_rows(&snapshot, rebuild, &mut findings) {
@@ -84,11 +85,11 @@ pub(super) fn check_all(connection: &Connection, rebuild: Rebuild<'_>) -> Result
 }
 
 fn check_rows(connection: &Connection, rebuild: Rebuild<'_>, findings: &mut Findings) -> Result<Vec<Book>, StoreError> {
-    check_references(connection, findings)?;
+    guarded("references", findings, |findings| check_references(connection, findings))?;
     guarded("ledger", findings, |findings| check_ledger(connection, findings))?;
     guarded("returned", findings, |findings| returns::check(connection, findings))?;
     guarded("call", findings, |findings| calls::check(connection, rebuild, findings))?;
-    check_replies(connection, findings)?;
+    guarded("idempotency", findings, |findings| check_replies(connection, findings))?;
     guarded("rows", findings, |findings| kept::check(connection, findings))?;
     let mut books = Vec::new();
     guarded("books", findings, |findings| {

@@ -4,10 +4,11 @@
 //! A new kind of fact, or a new field with a default, keeps the version; anything else is a new version with its own
 //! types beside these. The text of a row is never written anew: hashes cover it.
 
+use super::night_row::{NightRow, SoundsRow, VerdictRow, WakerRow, WitnessRow};
 use super::policy_row::PolicyRow;
 use super::sold_row::SoldRow;
 use crate::billing::{Conditions, Kind, Plan};
-use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Policy, Quality, Shares, Side, Terms};
+use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Policy, Quality, RecordingEnd, RecordingTerms, Shares, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::ClientRef;
 use crate::money::{Currency, Money};
@@ -106,6 +107,32 @@ enum FactRow {
     Suspended {
         since_ms: i64,
     },
+    Sleep {
+        verdict: VerdictRow,
+    },
+    Lingers {
+        by: WitnessRow,
+        length_ms: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<VerdictRow>,
+    },
+    Lands {
+        confirmed: bool,
+    },
+    Woken {
+        by: WakerRow,
+    },
+    Consented {
+        side: SideRow,
+        yes: bool,
+    },
+    RecordingStarted {
+        part: u32,
+    },
+    RecordingStopped {
+        part: u32,
+        why: RecordingEndRow,
+    },
     Quality {
         side: SideRow,
         packets: u64,
@@ -155,6 +182,14 @@ struct TermsRow {
     /// Rows before version 4 of the layout have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zones: Option<String>,
+    /// Rows before nights have neither: such a call takes no notice of sleep, and the server is silent in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    night: Option<NightRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sounds: Option<SoundsRow>,
+    /// For how long a recording is kept; rows of calls that may not be recorded have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record_keep_ms: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +218,7 @@ macro_rules! words {
     ($row:ident = $domain:ident { $($word:ident),+ $(,)? }) => {
         #[derive(Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        enum $row {
+        pub(super) enum $row {
             $($word),+
         }
 
@@ -205,15 +240,19 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(SideRow = Side { Client, Companion });
 words!(MediumRow = Medium { Audio, Video });
 words!(FaultRow = Fault { Client, Companion, Platform, None });
 words!(AskerRow = Asker { Client, Companion, Vendor });
+words!(RecordingEndRow = RecordingEnd { ClientStopped, CompanionStopped, CallEnded, DiskFull, Failed, ServerStopped });
 words!(
     ReasonRow = EndReason {
         TimeExpired,
         FundsExhausted,
         CapReached,
+        Asleep,
         ClientLeft,
         CompanionLeft,
         VendorEnded,
@@ -250,9 +289,18 @@ impl From<&Fact> for FactRow {
             }
             Fact::Recovered { boot, proved_until } => Self::Recovered { boot: boot.to_string(), proved_until_ms: proved_until.unix_ms() },
             Fact::Suspended { since } => Self::Suspended { since_ms: since.unix_ms() },
+            Fact::Sleep { verdict } => Self::Sleep { verdict: verdict.into() },
+            Fact::Lingers { by, length, verdict } => {
+                Self::Lingers { by: (*by).into(), length_ms: length.ms(), verdict: verdict.as_ref().map(Into::into) }
+            }
+            Fact::Lands { confirmed } => Self::Lands { confirmed: *confirmed },
+            Fact::Woken { by } => Self::Woken { by: (*by).into() },
             Fact::Quality { side, quality: Quality { packets, lost_bp, rtt_ms } } => {
                 Self::Quality { side: (*side).into(), packets: *packets, lost_bp: *lost_bp, rtt_ms: *rtt_ms }
             }
+            Fact::Consented { side, yes } => Self::Consented { side: (*side).into(), yes: *yes },
+            Fact::RecordingStarted { part } => Self::RecordingStarted { part: *part },
+            Fact::RecordingStopped { part, why } => Self::RecordingStopped { part: *part, why: (*why).into() },
             Fact::Ended { reason, at_fault } => Self::Ended { reason: (*reason).into(), at_fault: (*at_fault).into() },
             Fact::Settled { charge, refund } => Self::Settled { charge: (*charge).into(), refund: (*refund).into() },
         }
@@ -288,9 +336,18 @@ impl TryFrom<FactRow> for Fact {
                 Self::Recovered { boot: read(&boot)?, proved_until: Moment::from_unix_ms(proved_until_ms) }
             }
             FactRow::Suspended { since_ms } => Self::Suspended { since: Moment::from_unix_ms(since_ms) },
+            FactRow::Sleep { verdict } => Self::Sleep { verdict: verdict.into() },
+            FactRow::Lingers { by, length_ms, verdict } => {
+                Self::Lingers { by: by.into(), length: Span::from_ms(length_ms), verdict: verdict.map(Into::into) }
+            }
+            FactRow::Lands { confirmed } => Self::Lands { confirmed },
+            FactRow::Woken { by } => Self::Woken { by: by.into() },
             FactRow::Quality { side, packets, lost_bp, rtt_ms } => {
                 Self::Quality { side: side.into(), quality: Quality { packets, lost_bp, rtt_ms } }
             }
+            FactRow::Consented { side, yes } => Self::Consented { side: side.into(), yes },
+            FactRow::RecordingStarted { part } => Self::RecordingStarted { part },
+            FactRow::RecordingStopped { part, why } => Self::RecordingStopped { part, why: why.into() },
             FactRow::Ended { reason, at_fault } => Self::Ended { reason: reason.into(), at_fault: at_fault.into() },
             FactRow::Settled { charge, refund } => Self::Settled { charge: charge.try_into()?, refund: refund.try_into()? },
         })
@@ -321,6 +378,9 @@ impl From<&Terms> for TermsRow {
             companion_token: terms.companion_token.to_string(),
             limits: (&terms.limits).into(),
             zones: terms.zones.clone(),
+            night: terms.night.as_ref().map(Into::into),
+            sounds: SoundsRow::of(&terms.sounds),
+            record_keep_ms: terms.recording.map(|recording| recording.keep.ms()),
         }
     }
 }
@@ -361,6 +421,9 @@ impl TryFrom<TermsRow> for Terms {
             companion_token: read(&row.companion_token)?,
             limits: row.limits.into(),
             zones: row.zones,
+            night: row.night.map(Into::into),
+            sounds: row.sounds.map(Into::into).unwrap_or_default(),
+            recording: row.record_keep_ms.map(|keep| RecordingTerms { keep: Span::from_ms(keep) }),
         })
     }
 }

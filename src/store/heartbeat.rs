@@ -24,9 +24,9 @@ pub struct Beat {
 }
 
 /// A server begins; the heartbeats of earlier ones are refused from now on.
-pub(super) fn begin(connection: &Connection, boot: BootId, at: Moment) -> Result<(), Halt> {
-    let mut insert = connection.prepare_cached("INSERT INTO boot (id, started_at, alive_at) VALUES (?, ?, ?)")?;
-    insert.execute(params![boot.to_string(), at.unix_ms(), at.unix_ms()])?;
+pub(super) fn begin(connection: &Connection, boot: BootId, at: Moment, wall: Moment) -> Result<(), Halt> {
+    let mut insert = connection.prepare_cached("INSERT INTO boot (id, started_at, alive_at, wall_at) VALUES (?1, ?2, ?2, ?3)")?;
+    insert.execute(params![boot.to_string(), at.unix_ms(), wall.unix_ms()])?;
     Ok(())
 }
 
@@ -36,8 +36,9 @@ pub(super) fn write(connection: &Connection, boot: BootId, at: Moment, clocks: &
     let found = find.query_one([boot.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
     let found = found.map(|(seq, is_last)| (seq, is_last || seeded::has(Bug::HeartbeatOfEarlierBoot)));
     let Some((seq, true)) = found else { return Err(Halt::broken(format!("a heartbeat of {boot}, which is not the last start"))) };
-    let mut alive = connection.prepare_cached("UPDATE boot SET alive_at = max(alive_at, ?) WHERE seq = ?")?;
-    alive.execute(params![at.unix_ms(), seq])?;
+    let mut alive = connection
+        .prepare_cached("UPDATE boot SET alive_at = max(alive_at, ?2), wall_at = max(coalesce(wall_at, ?3), ?3) WHERE seq = ?1")?;
+    alive.execute(params![seq, at.unix_ms(), clocks.wall.unix_ms()])?;
     let mut put = connection.prepare_cached(
         "INSERT INTO heartbeat VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (call) DO UPDATE SET boot = excluded.boot, wall_at = excluded.wall_at,
          mono_ms = excluded.mono_ms, proved_until = excluded.proved_until, billable_ms = excluded.billable_ms
@@ -93,10 +94,15 @@ impl Store {
         holds_where(&*self.0.readers.take()?, "resolved_at IS NOT NULL AND call IN (SELECT id FROM call WHERE settled_at IS NULL)")
     }
 
-    /// The last sign of life of any server on this database, and the last fact of its newest call and of those that are open: no fact is
-    /// later by more than the time between two heartbeats. None for a new database.
-    pub fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
-        last_moment(&*self.0.readers.take()?)
+    /// The last fact or proof of any call that is open: facts go on from there. None without such a call.
+    pub fn last_open_moment(&self) -> Result<Option<Moment>, StoreError> {
+        last_open_moment(&*self.0.readers.take()?)
+    }
+
+    /// What the wall clock of the last server said last, or what it had still to pass; a clock that says less was put back. None for a
+    /// new database.
+    pub fn last_wall(&self) -> Result<Option<Moment>, StoreError> {
+        last_wall(&*self.0.readers.take()?)
     }
 }
 
@@ -128,13 +134,18 @@ fn holds_where(connection: &Connection, condition: &str) -> Result<BTreeMap<Call
     Ok(holds)
 }
 
-/// See [`Store::last_moment`].
-pub(super) fn last_moment(connection: &Connection) -> Result<Option<Moment>, StoreError> {
+/// See [`Store::last_open_moment`].
+pub(super) fn last_open_moment(connection: &Connection) -> Result<Option<Moment>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT max(at) FROM (
-            SELECT max(alive_at) AS at FROM boot
-            UNION ALL SELECT max(at) FROM journal WHERE call IN (SELECT id FROM call WHERE settled_at IS NULL)
-            UNION ALL SELECT max(at) FROM journal WHERE call = (SELECT max(id) FROM call))",
+            SELECT max(at) AS at FROM journal WHERE call IN (SELECT id FROM call WHERE settled_at IS NULL)
+            UNION ALL SELECT max(proved_until) FROM heartbeat)",
     )?;
     Ok(select.query_one([], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
+}
+
+/// See [`Store::last_wall`]. A server of an earlier version kept no wall clock, and its moments were one when it started.
+pub(super) fn last_wall(connection: &Connection) -> Result<Option<Moment>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT coalesce(wall_at, alive_at) FROM boot ORDER BY seq DESC LIMIT 1")?;
+    Ok(select.query_one([], |row| rows::moment(row, 0)).optional()?)
 }

@@ -166,9 +166,14 @@ impl InLine {
         heartbeat::last_alive(&self.connection)
     }
 
-    /// As [`Store::last_moment`](super::Store::last_moment).
-    pub fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
-        heartbeat::last_moment(&self.connection)
+    /// As [`Store::last_open_moment`](super::Store::last_open_moment).
+    pub fn last_open_moment(&self) -> Result<Option<Moment>, StoreError> {
+        heartbeat::last_open_moment(&self.connection)
+    }
+
+    /// As [`Store::last_wall`](super::Store::last_wall).
+    pub fn last_wall(&self) -> Result<Option<Moment>, StoreError> {
+        heartbeat::last_wall(&self.connection)
     }
 
     /// As [`Store::pending_holds`](super::Store::pending_holds).

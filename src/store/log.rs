@@ -5,6 +5,9 @@
 //! word. A frame's checksum continues that of the frame before it, so what follows a damaged frame can still be told from what an
 //! earlier round of the log left behind (sqlite.org/fileformat2.html, section 4). It reads and never mends. What is cut off at the
 //! end, and damage in the very last commit, cannot be told from a loss of power.
+//!
+//! Nor is what commits left behind that failed: the next one is written over them from their beginning, and of a longer one the end
+//! stays. Each such end is one commit and continues nothing; so only commits that continue each other count.
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek as _, SeekFrom};
@@ -49,7 +52,7 @@ pub(super) fn lost_commits(log: &Path) -> io::Result<u64> {
     Ok(if is_same && lost > UNDER_WAY { lost } else { 0 })
 }
 
-/// Commits behind the first frame that does not continue the one before it.
+/// Commits behind the first frame that does not continue the one before it; of those that continue no other commit at most one.
 fn scan(head: &[u8; HEAD], mut frames: impl io::Read) -> io::Result<u64> {
     let magic = word(head, 0, true);
     let big = if magic & !1 == MAGIC { magic & 1 == 1 } else { cfg!(target_endian = "big") };
@@ -58,7 +61,8 @@ fn scan(head: &[u8; HEAD], mut frames: impl io::Read) -> io::Result<u64> {
     let mut salts = is_whole.then(|| pair(head, 16));
     let mut before = pair(head, 24);
     let mut frame = vec![0; FRAME_HEAD + page];
-    let mut lost = 0;
+    // In all, in this run of frames that continue each other, and in the longest run.
+    let (mut lost, mut run, mut longest) = (0, 0, 0);
     while fill(&mut frames, &mut frame)? {
         let sum = checksum(checksum(before, &frame[..8], big), &frame[FRAME_HEAD..], big);
         before = pair(&frame, 16);
@@ -67,11 +71,13 @@ fn scan(head: &[u8; HEAD], mut frames: impl io::Read) -> io::Result<u64> {
         if continues && *salts.get_or_insert(own) == own {
             let is_commit = word(&frame, 4, true) != 0;
             lost += u64::from(is_commit && !is_whole);
+            run += u64::from(is_commit && !is_whole);
+            longest = longest.max(run);
         } else {
-            is_whole = false;
+            (is_whole, run) = (false, 0);
         }
     }
-    Ok(lost)
+    Ok(if longest > UNDER_WAY { lost } else { longest })
 }
 
 /// Reads as much as fits; false if there is less.

@@ -1,7 +1,10 @@
-//! The outbox: events of facts, written in the facts' own transaction, and their way to each endpoint.
+//! The outbox: events of facts (and, in `money`, of money that goes back), written in the facts' own transaction, and their way to each
+//! endpoint.
 //!
 //! Invariants: each fact that is told has its event, numbered from 1 in its call, and never another; of each lane (the pending events
 //! of one call for one endpoint) only the first has a time at which it is sent next. It sends nothing: that is the room of webhooks.
+
+pub(super) mod money;
 
 use super::apply::Halt;
 use super::webhooks::{Attempt, Change, Disabled, Endpoint, Outcome, Secret, WebhookWrite};
@@ -14,7 +17,8 @@ use crate::seeded::{self, Bug};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Facts that have an event, as the journal spells them. Kept apart from [`word`] on purpose: the two must agree.
-const TOLD: &str = "('created', 'started', 'warned', 'extended', 'gifted', 'paused', 'resumed', 'ended', 'settled')";
+const TOLD: &str = "('created', 'started', 'warned', 'extended', 'gifted', 'paused', 'resumed', 'lingers', 'ended', 'settled',
+    'recording_started', 'recording_stopped')";
 
 /// Events that one replay queues at most: no more than a group of the writer's has rows.
 pub(super) const REPLAY_MOST: u32 = 1000;
@@ -27,14 +31,17 @@ pub(super) fn rings(transaction: &Transaction) -> bool {
     transaction.writes.iter().any(|write| match write {
         Write::Facts { entries, .. } => entries.iter().any(|entry| word(&entry.fact).is_some()),
         // Who says what became of a try, or forgets, looks by itself.
+        Write::Return(_) | Write::RefundWallet(_) => true,
         Write::Webhook(write) => !matches!(write, WebhookWrite::Attempted(_) | WebhookWrite::Prune(_)),
         _ => false,
     })
 }
 
-/// Writes the events of all facts of a transaction. Comes after all other writes, so that records are there.
+/// Writes the events of all facts of a transaction, and of money that goes back. Comes after all other writes, so that records are
+/// there.
 pub(super) fn append(connection: &Connection, writes: &[Write]) -> Result<(), Halt> {
     for write in writes {
+        money::append(connection, write)?;
         if let Write::Facts { call, entries } = write
             && let Some(first) = entries.first()
         {
@@ -52,8 +59,7 @@ pub(super) fn append(connection: &Connection, writes: &[Write]) -> Result<(), Ha
 fn append_call(connection: &Connection, call: CallId, entries: &[Entry]) -> Result<(), Halt> {
     let id = call.to_string();
     let terms = terms_of(connection, call)?;
-    let mut last = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM event WHERE call = ?")?;
-    let mut seq: u64 = last.query_one([&id], |row| row.get::<_, i64>(0))?.cast_unsigned();
+    let mut seq = last_seq(connection, &id)?;
     for entry in entries {
         let record: Option<String> = match entry.fact {
             Fact::Settled { .. } => {
@@ -64,15 +70,21 @@ fn append_call(connection: &Connection, call: CallId, entries: &[Entry]) -> Resu
         };
         if let Some(event) = announcement(call, &terms, seq + 1, entry, record.as_deref()) {
             seq += 1;
-            let fact = Some((id.as_str(), entry.seq.cast_signed(), seq.cast_signed()));
-            let number = insert(connection, terms.vendor, fact, &event)?;
+            let of = Of::Fact { call: &id, fact: entry.seq, seq };
+            let number = insert(connection, terms.vendor, of, &event)?;
             offer(connection, terms.vendor, number, &id, event.word, entry.at)?;
         }
     }
     Ok(())
 }
 
-fn terms_of(connection: &Connection, call: CallId) -> Result<Terms, Halt> {
+/// The number of a call's last event; 0 if it has none.
+fn last_seq(connection: &Connection, call: &str) -> rusqlite::Result<u64> {
+    let mut last = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM event WHERE call = ?")?;
+    Ok(last.query_one([call], |row| row.get::<_, i64>(0))?.cast_unsigned())
+}
+
+pub(super) fn terms_of(connection: &Connection, call: CallId) -> Result<Terms, Halt> {
     let mut first = connection.prepare_cached("SELECT version, fact FROM journal WHERE call = ? AND seq = 1")?;
     let (version, text): (u32, String) = first.query_one([call.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     match fact_row::decode(version, &text) {
@@ -99,12 +111,32 @@ fn check(connection: &Connection, call: CallId, first: u64) -> Result<(), Halt> 
     }
 }
 
-/// Writes an event; `fact` is its call, the fact's number and its own. Returns its place in the outbox.
-fn insert(connection: &Connection, vendor: VendorId, fact: Option<(&str, i64, i64)>, event: &Announcement) -> rusqlite::Result<i64> {
-    let mut insert =
-        connection.prepare_cached("INSERT INTO event (id, vendor, call, fact, seq, word, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
-    let (call, fact, seq) = (fact.map(|it| it.0), fact.map(|it| it.1), fact.map(|it| it.2));
-    insert.execute(params![event.id.to_string(), vendor.to_string(), call, fact, seq, event.word, event.at.unix_ms(), event.body])?;
+/// What an event tells of.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    /// A fact of a call, as its event of that number.
+    Fact { call: &'a str, fact: u64, seq: u64 },
+    /// A transfer that belongs to a settled call.
+    Return { call: &'a str, transfer: &'a str, seq: u64 },
+    /// A transfer of no call.
+    Wallet { transfer: &'a str },
+    /// Nothing: it tries an endpoint out.
+    Test,
+}
+
+/// Writes an event. Returns its place in the outbox.
+fn insert(connection: &Connection, vendor: VendorId, of: Of<'_>, event: &Announcement) -> rusqlite::Result<i64> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO event (id, vendor, call, fact, seq, transfer, word, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let (call, fact, seq, transfer) = match of {
+        Of::Fact { call, fact, seq } => (Some(call), Some(fact), Some(seq), None),
+        Of::Return { call, transfer, seq } => (Some(call), None, Some(seq), Some(transfer)),
+        Of::Wallet { transfer } => (None, None, None, Some(transfer)),
+        Of::Test => (None, None, None, None),
+    };
+    let (fact, seq) = (fact.map(u64::cast_signed), seq.map(u64::cast_signed));
+    let (id, vendor, at) = (event.id.to_string(), vendor.to_string(), event.at.unix_ms());
+    insert.execute(params![id, vendor, call, fact, seq, transfer, event.word, at, event.body])?;
     Ok(connection.last_insert_rowid())
 }
 
@@ -179,7 +211,7 @@ pub(super) fn apply(connection: &Connection, write: &WebhookWrite) -> Result<(),
         WebhookWrite::Test { vendor, endpoint, event, at } => {
             enabled(connection, *vendor, *endpoint)?;
             let event = test_announcement(*event, *vendor, *endpoint, *at);
-            let number = insert(connection, *vendor, None, &event)?;
+            let number = insert(connection, *vendor, Of::Test, &event)?;
             Ok(queue(connection, &endpoint.to_string(), number, &event.id.to_string(), *at)?)
         }
         WebhookWrite::Replay { vendor, event, endpoint, at } => replay(connection, *vendor, *event, *endpoint, *at),
@@ -264,8 +296,8 @@ fn replay(connection: &Connection, vendor: VendorId, event: EventId, endpoint: O
 fn replay_missed(connection: &Connection, vendor: VendorId, endpoint: EndpointId, events: &[i64], at: Moment) -> Result<(), Halt> {
     enabled(connection, vendor, endpoint)?;
     let mut select = connection.prepare_cached(concat!(
-        "SELECT call FROM event JOIN webhook_endpoint ON webhook_endpoint.id = ?1
-         WHERE number = ?2 AND event.vendor = ?3 AND call IS NOT NULL AND ",
+        "SELECT coalesce(call, event.id) FROM event JOIN webhook_endpoint ON webhook_endpoint.id = ?1
+         WHERE number = ?2 AND event.vendor = ?3 AND word <> 'webhook.test' AND ",
         wants!("event.word"),
         " AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.endpoint = ?1 AND delivery.event = ?2 AND state <> 'failed')",
     ))?;
@@ -284,7 +316,7 @@ fn replay_missed(connection: &Connection, vendor: VendorId, endpoint: EndpointId
 /// The walk begins at the first event that is young enough: a vendor's history only grows, and is told by number, not by time.
 pub(super) const MISSED: &str = concat!(
     "SELECT number FROM event INDEXED BY event_by_vendor JOIN webhook_endpoint ON webhook_endpoint.id = ?1
-     WHERE event.vendor = ?2 AND call IS NOT NULL AND at >= max(webhook_endpoint.created_at, ?4)
+     WHERE event.vendor = ?2 AND word <> 'webhook.test' AND at >= max(webhook_endpoint.created_at, ?4)
      AND number >= max(?3 + 1, (SELECT min(young.number) FROM event AS young INDEXED BY event_by_time WHERE young.vendor = ?2
                                 AND young.at >= max((SELECT created_at FROM webhook_endpoint AS it WHERE it.id = ?1), ?4)))
      AND ",
@@ -381,9 +413,10 @@ pub(super) struct EventRow {
     pub(super) body: String,
 }
 
-/// The events of a call in their order, and up to which fact there was no outbox yet.
+/// The events of a call's facts in their order, and up to which fact there was no outbox yet.
 pub(super) fn events_of(connection: &Connection, call: &str) -> Result<(Vec<EventRow>, u64), StoreError> {
-    let mut select = connection.prepare_cached("SELECT fact, seq, id, word, body FROM event WHERE call = ? ORDER BY number")?;
+    let mut select =
+        connection.prepare_cached("SELECT fact, seq, id, word, body FROM event WHERE call = ? AND fact IS NOT NULL ORDER BY number")?;
     let row = |row: &rusqlite::Row<'_>| {
         let (fact, seq) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned());
         Ok(EventRow { fact, seq, id: row.get(2)?, word: row.get(3)?, body: row.get(4)? })

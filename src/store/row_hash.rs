@@ -1,4 +1,4 @@
-//! Hashes of rows that stand alone: a plan, a reply, a hold, whose an account is. A changed row no longer fits its hash.
+//! Hashes of rows that stand alone: a plan, a reply, a hold, whose an account is, a vendor's policy. A changed row no longer fits its hash.
 //!
 //! Journal, transfers and records have hashes of their own. Columns that follow from other rows (an account's sums) are left out;
 //! a column without a value counts as none, so that a later version may add one.
@@ -15,10 +15,11 @@ pub(super) enum Table {
     Hold,
     Account,
     Reply,
+    Policy,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 4] = [Self::Plan, Self::Hold, Self::Account, Self::Reply];
+    pub(super) const ALL: [Self; 5] = [Self::Plan, Self::Hold, Self::Account, Self::Reply, Self::Policy];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -26,6 +27,7 @@ impl Table {
             Self::Hold => "hold",
             Self::Account => "account",
             Self::Reply => "idempotency",
+            Self::Policy => "settlement_policy",
         }
     }
 
@@ -33,6 +35,7 @@ impl Table {
         match self {
             Self::Plan | Self::Hold | Self::Account => "id = ?",
             Self::Reply => "vendor = ? AND key = ?",
+            Self::Policy => "vendor = ?",
         }
     }
 
@@ -40,7 +43,7 @@ impl Table {
     const fn derived(self) -> &'static [&'static str] {
         match self {
             Self::Account => &["posted", "held"],
-            Self::Plan | Self::Hold | Self::Reply => &[],
+            Self::Plan | Self::Hold | Self::Reply | Self::Policy => &[],
         }
     }
 }
@@ -58,18 +61,22 @@ pub(super) fn keep(connection: &Connection, table: Table, key: &[&dyn ToSql]) ->
 
 /// Hashes all rows that have no hash: those of an earlier version.
 pub(super) fn keep_all(connection: &Connection) -> rusqlite::Result<()> {
-    for table in Table::ALL {
-        let name = table.name();
-        let keys = match table {
-            Table::Reply => "vendor, key",
-            Table::Plan | Table::Hold | Table::Account => "id, 0",
-        };
-        let mut select = connection.prepare(&format!("SELECT {keys} FROM {name} WHERE row_hash IS NULL"))?;
-        let keys = select.query_map([], |row| Ok((row.get::<_, Sql>(0)?, row.get::<_, Sql>(1)?)))?;
-        for (first, second) in keys.collect::<rusqlite::Result<Vec<_>>>()? {
-            let key: [&dyn ToSql; 2] = [&first, &second];
-            keep(connection, table, if table == Table::Reply { &key } else { &key[..1] })?;
-        }
+    Table::ALL.into_iter().try_for_each(|table| keep_rest(connection, table))
+}
+
+/// Hashes the rows of a table that have no hash.
+pub(super) fn keep_rest(connection: &Connection, table: Table) -> rusqlite::Result<()> {
+    let name = table.name();
+    let keys = match table {
+        Table::Reply => "vendor, key",
+        Table::Plan | Table::Hold | Table::Account => "id, 0",
+        Table::Policy => "vendor, 0",
+    };
+    let mut select = connection.prepare(&format!("SELECT {keys} FROM {name} WHERE row_hash IS NULL"))?;
+    let keys = select.query_map([], |row| Ok((row.get::<_, Sql>(0)?, row.get::<_, Sql>(1)?)))?;
+    for (first, second) in keys.collect::<rusqlite::Result<Vec<_>>>()? {
+        let key: [&dyn ToSql; 2] = [&first, &second];
+        keep(connection, table, if table == Table::Reply { &key } else { &key[..1] })?;
     }
     Ok(())
 }

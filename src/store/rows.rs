@@ -2,9 +2,9 @@
 //!
 //! Ids, references and currencies are kept as the text they show as, so that a person with the file and `sqlite3` can read it.
 
-use super::{StoreError, policy_row, sold_row};
-use crate::billing;
-use crate::call::{Medium, Policy};
+use super::{StoreError, night_row, policy_row, sold_row};
+use crate::billing::{self, Kind};
+use crate::call::{Medium, Night, Policy, Sounds};
 use crate::clock::Moment;
 use crate::money::{Currency, Money};
 use rusqlite::types::Type;
@@ -43,6 +43,14 @@ pub(super) fn sold(row: &Row<'_>, index: usize, currency: Currency) -> rusqlite:
 pub(super) fn policy(row: &Row<'_>, index: usize) -> rusqlite::Result<Policy> {
     let policy = policy_row::decode(row.get_ref(index)?.as_str()?);
     policy.map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error)))
+}
+
+/// How a plan's calls end at night and, in the next column, how they sound; what is customary for its kind, if it says neither.
+pub(super) fn night(row: &Row<'_>, index: usize, kind: &Kind) -> rusqlite::Result<(Option<Night>, Sounds)> {
+    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error));
+    let Some(sounds) = row.get_ref(index + 1)?.as_str_or_null()? else { return Ok((Night::customary(kind), Sounds::customary(kind))) };
+    let night = row.get_ref(index)?.as_str_or_null()?.map(night_row::night).transpose().map_err(wrong)?;
+    Ok((night, night_row::sounds(sounds).map_err(wrong)?))
 }
 
 pub(super) fn medium(row: &Row<'_>, index: usize) -> rusqlite::Result<Medium> {

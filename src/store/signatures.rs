@@ -73,6 +73,12 @@ pub(super) fn begin(connection: &mut Connection, secret: &[u8; 32], at: Moment) 
 }
 
 impl Store {
+    /// The key that signs now.
+    pub fn signing_key(&self) -> Result<SigningKey, StoreError> {
+        let secret = self.one("SELECT secret FROM signing_key WHERE until_at IS NULL", [], |row| row.get::<_, [u8; 32]>(0))?;
+        secret.map(|secret| SigningKey::new(&secret)).ok_or_else(|| StoreError::Broken("there is no key to sign with".to_owned()))
+    }
+
     /// The keys that sign or signed records, oldest first.
     pub fn signing_keys(&self) -> Result<Vec<Published>, StoreError> {
         let sql = "SELECT public, from_at, until_at FROM signing_key ORDER BY from_at, until_at IS NULL, until_at, id";

@@ -8,6 +8,8 @@ mod format;
 mod groups;
 mod log;
 mod model;
+mod money_events;
+mod nights;
 mod opening;
 mod outbox;
 mod recovery;
@@ -17,7 +19,7 @@ mod trap;
 
 use super::*;
 use crate::billing::{Bearer, Conditions, Kind, Returned};
-use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Terms};
+use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Sounds, Terms};
 use crate::clock::Span;
 use crate::ids::TokenId;
 use serde_json::json;
@@ -211,6 +213,9 @@ impl Shop {
             companion_token: TokenId::new(self.uuid()),
             limits: limits(),
             zones: Some("2026a".to_owned()),
+            night: None,
+            sounds: Sounds::default(),
+            recording: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Sending to real receivers on this machine: good ones, slow ones, broken ones, and ones that want more than an answer.
 
+mod long_run;
+
 use super::*;
 use crate::billing::{Conditions, Kind, Plan};
-use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Terms};
+use crate::call::{Entry, Fact, Limits, Medium, Policy, Shares, Sounds, Terms};
 use crate::clock::Moment;
 use crate::ids::{CallId, CompanionId, EndpointId, EventId, HoldId, PlanId, TokenId, TransferId, VendorId};
 use crate::money::Money;
@@ -260,6 +262,9 @@ impl House {
             client_token: TokenId::new(id()),
             companion_token: TokenId::new(id()),
             zones: None,
+            night: None,
+            sounds: Sounds::default(),
+            recording: None,
             limits: Limits {
                 media_timeout: Span::from_s(5),
                 quiet_timeout: Span::from_s(15),

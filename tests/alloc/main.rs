@@ -8,9 +8,12 @@ mod counting;
 
 use counting::{Counting, allocations_by_shards, heap_bytes, heap_bytes_of_shards, watch};
 use lull::bench::{Crowd, Pace};
+use lull::call::Side;
 use lull::clock::Clock;
-use lull::media::{JoinGuard, Media, Report, Settings, start};
-use std::sync::{Mutex, MutexGuard};
+use lull::media::{Frames, JoinGuard, Media, Play, Purpose, Report, Settings, Taps, start};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -112,6 +115,44 @@ fn a_forwarded_packet_allocates_nothing() {
     let mut cameras = plane.crowd(3, Pace { frame: Duration::from_millis(20), video_kbps: 2000 });
     let (packets, allocations) = steady(&mut plane, &mut cameras, 10_000);
     assert_eq!(allocations, 0, "over {packets} packets of voice and camera, their reports and feedback");
+}
+
+/// Sends what is held back as it was, until it is told to stop.
+fn worker(media: Media, mut taps: Taps, over: Arc<AtomicBool>) -> JoinHandle<u64> {
+    let body = move || {
+        let mut replaced = 0;
+        while !over.load(Ordering::Relaxed) {
+            taps.wait(Duration::from_millis(50));
+            while let Some(tapped) = taps.take() {
+                if tapped.held {
+                    replaced += u64::from(media.replace(tapped.call, tapped.leg, tapped.index, &tapped.payload));
+                }
+            }
+        }
+        replaced
+    };
+    Builder::new().name("sound".to_owned()).spawn(body).unwrap()
+}
+
+#[test]
+fn a_tapped_or_replaced_packet_and_a_sound_allocate_nothing() {
+    let _turn = my_turn();
+    let mut plane = Plane::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let taps = plane.media.taps(2).unwrap();
+    let workers: Vec<_> = taps.into_iter().map(|taps| worker(plane.media.clone(), taps, over.clone())).collect();
+    let mut voices = plane.crowd(10, Pace { frame: Duration::from_millis(10), video_kbps: 0 });
+    let sound: Frames = [bytes::Bytes::from_static(&[0x78; 80])].into_iter().collect();
+    for call in voices.calls() {
+        plane.media.tap(*call, Side::Client, Purpose::Analyse);
+        plane.media.tap(*call, Side::Companion, Purpose::Replace);
+        plane.media.play(*call, Side::Client, Play::Repeat(sound.clone()));
+    }
+    let (packets, allocations) = steady(&mut plane, &mut voices, 8_000);
+    assert_eq!(allocations, 0, "over {packets} packets of tapped voices");
+    over.store(true, Ordering::Relaxed);
+    let replaced: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+    assert!(replaced > 3_000, "{replaced}");
 }
 
 #[test]

@@ -278,3 +278,41 @@ async fn a_call_and_all_money_survive_one_kill_after_another() {
     assert_eq!(many["wallets"][0]["posted"], fen(credited), "after {kills} kills");
     server.adds_up();
 }
+
+/// A wall clock that ran a day ahead and was put right: new calls wait until somebody accepts it, and then no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_a_day_ahead_is_accepted_once() {
+    let mut server = Server::start("");
+    let vendor = server.vendor("House");
+    let before = vendor.call(600, 20_000);
+    let order = json!({ "plan_id": vendor.plan(600), "client_ref": "wei", "companion_id": vendor.companion() });
+    server.kill();
+    {
+        // As if it had run with that clock: what it wrote of itself and of a call that is still open.
+        let file = rusqlite::Connection::open(server.database()).unwrap();
+        let day = 24 * 3600 * 1000;
+        file.execute("UPDATE boot SET alive_at = alive_at + ?1, wall_at = wall_at + ?1", [day]).unwrap();
+    }
+    let book = |server: &Server| vendor.at(server).post("/v1/calls", order.clone());
+    for _ in 0..2 {
+        server.launch_unready(&[]);
+        assert_eq!(server.send("GET", "/readyz", &[], "").status, 503);
+        book(&server).problem(503, "clock_behind");
+        server.kill();
+    }
+    server.launch_unready(&["--accept-clock"]);
+    book(&server).with(201);
+    server.kill();
+    for _ in 0..2 {
+        server.launch();
+        book(&server).with(201);
+        server.kill();
+    }
+    server.launch();
+    let vendor = vendor.at(&server);
+    assert_eq!(vendor.shown(&before)["state"], "connecting");
+    let day = 24 * 3600 * 1000;
+    let made = ms(&vendor.shown(&vendor.call(600, 2000))["created_at"]);
+    assert!((made - Moment::unix_ms(lull::clock::Clock::read().wall)).abs() < day / 2, "times are the wall clock's");
+    server.adds_up();
+}

@@ -5,7 +5,7 @@
 
 use crate::server::{Server, wait_for};
 use lull::billing::{Conditions, Kind, Plan};
-use lull::call::{Event, Limits, Medium, Policy, RequestId, Shares, Terms};
+use lull::call::{Event, Limits, Medium, Policy, RequestId, Shares, Sounds, Terms};
 use lull::clock::{Clock, Moment, Span};
 use lull::exchange::{self, Effect, Exchange};
 use lull::ids::{CallId, CompanionId, HoldId, PlanId, TokenId, TransferId, VendorId};
@@ -48,6 +48,9 @@ impl Shop {
             companion_token: TokenId::new(Uuid::now_v7()),
             limits: Limits::default(),
             zones: None,
+            night: None,
+            sounds: Sounds::default(),
+            recording: None,
         }
     }
 

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_OPUS;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
-use std::sync::Arc;
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -43,6 +44,15 @@ fn part_at(hz: f32, samples: &[f32]) -> f32 {
     2.0 * (re * re + im * im) / (samples.len() as f32 * all)
 }
 
+/// A packet that was heard.
+#[derive(Clone)]
+pub(crate) struct Recorded {
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) payload: Bytes,
+}
+
 /// A peer. Dropping it stops its talk and its connection without a goodbye.
 pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
@@ -55,23 +65,31 @@ pub(crate) struct Peer {
     sent: Arc<AtomicU16>,
     /// Payloads heard, one for each packet.
     pub(crate) heard: UnboundedReceiver<Bytes>,
+    /// All packets heard, of all tracks.
+    pub(crate) recorded: Arc<Mutex<Vec<Recorded>>>,
     /// Texts of the data channel.
     pub(crate) texts: UnboundedReceiver<String>,
 }
 
 struct Handler {
     heard: UnboundedSender<Bytes>,
+    recorded: Arc<Mutex<Vec<Recorded>>>,
 }
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        let heard = self.heard.clone();
+        let (heard, recorded) = (self.heard.clone(), self.recorded.clone());
         tokio::spawn(async move {
             while let Some(event) = track.poll().await {
-                if let TrackRemoteEvent::OnRtpPacket(packet) = event
-                    && heard.send(packet.payload).is_err()
-                {
+                let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
+                recorded.lock().unwrap().push(Recorded {
+                    ssrc: packet.header.ssrc,
+                    sequence: packet.header.sequence_number,
+                    timestamp: packet.header.timestamp,
+                    payload: packet.payload.clone(),
+                });
+                if heard.send(packet.payload).is_err() {
                     break;
                 }
             }
@@ -85,12 +103,13 @@ impl Peer {
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().unwrap();
         let (heard_sender, heard) = unbounded_channel();
+        let recorded = Arc::default();
         let settings = SettingEngineBuilder::new().with_srtp_protection_profiles(vec![profile]).build();
         let connection: Arc<dyn PeerConnection> = Arc::new(
             PeerConnectionBuilder::new()
                 .with_media_engine(engine)
                 .with_setting_engine(settings)
-                .with_handler(Arc::new(Handler { heard: heard_sender }))
+                .with_handler(Arc::new(Handler { heard: heard_sender, recorded: Arc::clone(&recorded) }))
                 .with_runtime(webrtc::runtime::default_runtime().unwrap())
                 .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
                 .build()
@@ -133,7 +152,14 @@ impl Peer {
                 }
             }
         });
-        Self { connection, channel, open, track, ssrc, talk: None, sent: Arc::default(), heard, texts }
+        Self { connection, channel, open, track, ssrc, talk: None, sent: Arc::default(), heard, recorded, texts }
+    }
+
+    /// Offers a second audio track too, for what the server plays.
+    pub(crate) async fn also_listens(&self) {
+        let direction = RTCRtpTransceiverDirection::Recvonly;
+        let init = RTCRtpTransceiverInit { direction, streams: vec![], send_encodings: vec![] };
+        self.connection.add_transceiver_from_kind(RtpCodecKind::Audio, Some(init)).await.unwrap();
     }
 
     /// Makes its offer.

@@ -127,5 +127,12 @@ async fn a_record_says_what_was_held_and_by_which_zones_it_was_rated() {
     // The client's receipt stands beside it, and has nothing of the vendor's.
     let receipt = server.as_party("GET", "/v1/join/receipt", &call.client, "").with(200);
     assert_eq!(receipt["record_hash"], record["hash"]);
-    assert!(["holds", "tzdb_version", "signature", "shares"].iter().all(|name| receipt.get(name).is_none()), "{receipt}");
+    assert!(["holds", "tzdb_version", "shares", "vendor_id"].iter().all(|name| receipt.get(name).is_none()), "{receipt}");
+    // It can be checked as the record can, and says the same to the vendor.
+    let said = server.verify(&receipt.to_string());
+    assert!(said.status.success(), "{said:?}");
+    assert_eq!(vendor.get(&format!("/v1/calls/{}/receipt", call.id)).with(200), receipt);
+    let changed = receipt.to_string().replace("\"gift_s\":0", "\"gift_s\":60");
+    assert_ne!(changed, receipt.to_string());
+    assert_eq!(server.verify(&changed).status.code(), Some(1));
 }

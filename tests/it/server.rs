@@ -75,20 +75,25 @@ impl Server {
 
     /// Starts the program (again) on the same database and waits until it is ready.
     pub(crate) fn launch(&mut self) {
+        self.launch_unready(&[]);
+        wait_for("readiness", || {
+            self.must_run();
+            (self.send("GET", "/readyz", &[], "").status == 200).then_some(())
+        });
+    }
+
+    /// The same with more flags, and until it answers at all.
+    pub(crate) fn launch_unready(&mut self, flags: &[&str]) {
         self.starts += 1;
         let log = File::create(self.log_file()).unwrap();
         let mut command = lull(&["serve", "--config"]);
-        command.arg(self.config()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.arg(self.config()).args(flags).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(command.spawn().unwrap());
         self.base = wait_for("the address in the log", || {
             self.must_run();
             let log = self.log();
             let (_, rest) = log.split_once("lull serves ")?;
             rest.split_once('\n').map(|(address, _)| address.trim().to_owned())
-        });
-        wait_for("readiness", || {
-            self.must_run();
-            (self.send("GET", "/readyz", &[], "").status == 200).then_some(())
         });
     }
 

@@ -55,6 +55,10 @@ pub fn parse_message(text: &str) -> Result<FromPage, MessageError> {
         "devices" => PageBody::Devices { audio: reader.flag("audio")?, video: reader.flag("video")? },
         "hang_up" => PageBody::HangUp,
         "report_abuse" => PageBody::ReportAbuse,
+        "im_here" => PageBody::ImHere {},
+        "says_asleep" => PageBody::SaysAsleep {},
+        "says_awake" => PageBody::SaysAwake {},
+        "record" => PageBody::Record { consent: reader.flag("consent")? },
         "ping" => PageBody::Ping { at: reader.number("at")? },
         _ => {
             let detail = "this server does not know messages of this kind".to_owned();

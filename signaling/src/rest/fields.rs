@@ -112,6 +112,15 @@ impl Fields {
         self.required(name, &accepted, number)
     }
 
+    /// True or false, which may be absent.
+    pub(super) fn optional_flag(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.map.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(self.refused(name, "must be true or false")),
+        }
+    }
+
     /// One of a few words, which may be absent.
     pub(super) fn optional_choice<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Problem> {
         match self.map.remove(name) {

@@ -2,7 +2,7 @@
 
 use super::command::{Asked, Command, Id, ask, page};
 use super::fields::{Fields, Text, WHOLE_MAX};
-use super::{CreatePlan, PlanKind, PlanRounding, RateWindow, Request};
+use super::{ChimeLevel, CreatePlan, PlanKind, PlanRounding, RateWindow, Request};
 use crate::endpoint::Front;
 use crate::problem::Problem;
 use axum::Router;
@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::Value;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The longest block: half a day.
@@ -22,10 +23,26 @@ const LENGTH_MAX_S: i64 = 86_400;
 const WINDOWS_MAX: usize = 24;
 
 /// Fields that every plan may have.
-const COMMON: [&str; 6] = ["name", "kind", "grade", "grace_s", "min_charge_minor", "rounding"];
+const COMMON: [&str; 9] =
+    ["name", "kind", "grade", "grace_s", "min_charge_minor", "rounding", "chime_dbfs", "waiting_sound", "recording_days"];
 
 /// Fields of those that are metered.
 const METERED: [&str; 7] = ["first_increment_s", "increment_s", "rate_minor_per_min", "windows", "tz", "hold", "currency"];
+
+/// Fields of those that end when the client sleeps.
+const NIGHT: [&str; 5] = ["cap_s", "cap_minor", "linger_s", "fade_s", "probe"];
+
+/// The longest the companion stays with a sleeper: an hour.
+const LINGER_MAX_S: i64 = 3_600;
+
+/// How long a voice may take to fade, in seconds.
+const FADE_S: RangeInclusive<i64> = 10..=300;
+
+/// How loud a chime may be, in dBFS.
+const CHIME_DBFS: RangeInclusive<i64> = -60..=-10;
+
+/// The longest a recording may be kept: ten years.
+const RECORDING_MAX_DAYS: i64 = 3_650;
 
 const KINDS: [(&str, PlanKind); 4] =
     [("block", PlanKind::Block), ("per_minute", PlanKind::PerMinute), ("flat", PlanKind::Flat), ("until_asleep", PlanKind::UntilAsleep)];
@@ -46,8 +63,8 @@ pub(super) fn read(body: Value) -> Result<CreatePlan, Problem> {
         Some(PlanKind::Block) => &["block_s", "price"],
         Some(PlanKind::Flat) => &["price"],
         Some(PlanKind::PerMinute) => &METERED,
-        Some(PlanKind::UntilAsleep) => &[&METERED[..], &["cap_s", "cap_minor"]].concat(),
-        None => &[&["block_s", "price", "cap_s", "cap_minor"], &METERED[..]].concat(),
+        Some(PlanKind::UntilAsleep) => &[&METERED[..], &NIGHT].concat(),
+        None => &[&["block_s", "price"], &METERED[..], &NIGHT].concat(),
     };
     let mut fields = Fields::of(body, &[&COMMON, own].concat())?;
     let kind = fields.choice("kind", &KINDS)?;
@@ -61,6 +78,9 @@ pub(super) fn read(body: Value) -> Result<CreatePlan, Problem> {
             "rounding",
             &[("down", PlanRounding::Down), ("half_up", PlanRounding::HalfUp), ("half_even", PlanRounding::HalfEven)],
         )?,
+        chime_dbfs: chime(&mut fields)?,
+        waiting_sound: fields.optional_flag("waiting_sound")?,
+        recording_days: fields.optional_whole("recording_days", 1..=RECORDING_MAX_DAYS)?,
         ..CreatePlan::default()
     };
     match kind {
@@ -80,11 +100,24 @@ pub(super) fn read(body: Value) -> Result<CreatePlan, Problem> {
             if kind == PlanKind::UntilAsleep {
                 plan.cap_s = fields.optional_whole("cap_s", 1..=LENGTH_MAX_S)?;
                 plan.cap_minor = fields.optional_whole("cap_minor", 0..=WHOLE_MAX)?;
+                plan.linger_s = fields.optional_whole("linger_s", 0..=LINGER_MAX_S)?;
+                plan.fade_s = fields.optional_whole("fade_s", FADE_S)?;
+                plan.probe = fields.optional_flag("probe")?;
             }
             check_metered(&plan)?;
         }
     }
     Ok(plan)
+}
+
+/// Here `null` is not the same as nothing: it is no chime.
+fn chime(fields: &mut Fields) -> Result<ChimeLevel, Problem> {
+    if !fields.is_given("chime_dbfs") {
+        return Ok(ChimeLevel::OfItsKind);
+    }
+    let level = fields.optional_whole("chime_dbfs", CHIME_DBFS)?;
+    // It is within the range, so it fits.
+    Ok(level.and_then(|level| i8::try_from(level).ok()).map_or(ChimeLevel::Off, ChimeLevel::At))
 }
 
 fn window(fields: &mut Fields) -> Result<RateWindow, Problem> {

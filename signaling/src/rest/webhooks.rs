@@ -19,8 +19,22 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 8] =
-    ["call.created", "call.started", "call.warning", "call.extended", "call.paused", "call.resumed", "call.ended", "call.settled"];
+pub const EVENTS: [&str; 14] = [
+    "call.created",
+    "call.started",
+    "call.warning",
+    "call.extended",
+    "call.paused",
+    "call.resumed",
+    "call.asleep",
+    "call.ended",
+    "call.settled",
+    "recording.started",
+    "recording.ended",
+    "call.refunded",
+    "call.adjusted",
+    "client.refunded",
+];
 
 /// The longest time for which a replaced secret signs too: a week.
 const OVERLAP_MAX_S: i64 = 604_800;
@@ -91,9 +105,9 @@ pub(super) fn routes() -> Router<Arc<Front>> {
 
 /// A PATCH or DELETE: it needs no key, since doing it twice is doing it once.
 #[derive(Debug)]
-struct Edit {
-    caller: Caller,
-    body: Value,
+pub(super) struct Edit {
+    pub(super) caller: Caller,
+    pub(super) body: Value,
 }
 
 impl FromRequest<Arc<Front>> for Edit {

@@ -172,6 +172,8 @@ pub(crate) fn state(seq: u64, plan_name: &str) -> ToPage {
         pause_left_ms: None,
         client: party.clone(),
         companion: party,
+        night: None,
+        recording: None,
         available: None,
         can_extend: true,
         pay: None,

@@ -2,11 +2,15 @@
 
 use super::{BOOKED, Books, call_id, cny, hold_id, terms};
 use crate::billing::{self, Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
-use crate::call::{Asker, Call, EndReason, Event, Journal, Quality, Refused, RequestId, Side, State, Terms};
+use crate::call::{
+    Asker, Call, EndReason, Event, Fact, Fault, Journal, Night, Quality, RecordingEnd, RecordingTerms, Refused, RequestId, Side, Sounds,
+    State, Terms,
+};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, book};
 use crate::ids::{BootId, LegId, TokenId};
 use crate::money::Money;
+use crate::sleep::{self, Grounds, Verdict, Why};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -48,11 +52,23 @@ enum What {
     /// It fell asleep so long after what happened last, with nobody woken in between.
     Slept(i64),
     LeaseLapsed(i64),
+    Consents(Side, bool),
+    RecordingFails(u32),
+    /// So long before.
+    Ear(sleep::State, Why, i64),
+    Spoke(i64),
+    ImHere,
+    SaysAsleep,
+    SaysAwake,
 }
 
 fn what() -> impl Strategy<Value = What> {
     let side = || prop_oneof![Just(Side::Client), Just(Side::Companion)];
     let asker = || prop_oneof![Just(Asker::Client), Just(Asker::Companion), Just(Asker::Vendor)];
+    use sleep::State;
+    let state = || prop_oneof![1 => Just(State::Awake), 1 => Just(State::Drowsy), 4 => Just(State::Asleep), 1 => Just(State::Unknown)];
+    let why =
+        || prop_oneof![Just(Why::Starting), Just(Why::Speech), Just(Why::Movement), Just(Why::Tap), Just(Why::Breathing), Just(Why::Muted)];
     let (leg, ago, hold) = (|| 0u8..3, || -500i64..20_000, || 2u8..6);
     prop_oneof![
         6 => Just(What::Nothing),
@@ -72,6 +88,10 @@ fn what() -> impl Strategy<Value = What> {
         1 => hold().prop_map(What::NotReserved),
         2 => (asker(), 0i64..40_000).prop_map(|(by, ms)| What::Gift(by, ms / 500 * 500)),
         2 => prop_oneof![4 => (-20_000i64..9000).prop_map(What::Crash), 2 => (0i64..20_000).prop_map(What::Slept), 1 => (0i64..9000).prop_map(What::LeaseLapsed)],
+        5 => (state(), why(), ago()).prop_map(|(state, why, ago)| What::Ear(state, why, ago)),
+        2 => prop_oneof![ago().prop_map(What::Spoke), Just(What::ImHere), Just(What::SaysAsleep), Just(What::SaysAwake)],
+        3 => (side(), prop::bool::weighted(0.8)).prop_map(|(side, yes)| What::Consents(side, yes)),
+        1 => (1u32..4).prop_map(What::RecordingFails),
         1 => prop_oneof![side().prop_map(What::HangUp), side().prop_map(What::Withdraws), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
     ]
 }
@@ -89,6 +109,8 @@ struct Run {
     answers: BTreeMap<RequestId, u32>,
     /// Delivered in spans that are closed.
     settled_delivery: Span,
+    /// When the companion did last.
+    hung_up: Option<Moment>,
 }
 
 /// Plans of every kind, small enough that a random call reaches their ends. The night begins five minutes after the booking.
@@ -120,16 +142,25 @@ fn plans() -> impl Strategy<Value = (Plan, i64)> {
     })
 }
 
+/// Nights short enough that a random call sees their landings.
+fn nights() -> impl Strategy<Value = Night> {
+    let probe = prop::option::of((1i64..9).prop_map(Span::from_s));
+    (0i64..12, 0i64..12, probe).prop_map(|(linger, fade, probe)| Night { linger: Span::from_s(linger), fade: Span::from_s(fade), probe })
+}
+
 impl Run {
-    fn start((sold, hold): (Plan, i64)) -> Run {
+    fn start((sold, hold): (Plan, i64), night: Night) -> Run {
         let mut terms = Terms { sold, hold: Money::new(hold, cny()), ..terms(Span::from_s(30), 1999) };
+        terms.night = matches!(terms.sold.kind(), Kind::UntilAsleep { .. }).then_some(night);
+        terms.sounds = Sounds { chime: Some(-30), waiting: true };
+        terms.recording = Some(RecordingTerms { keep: Span::from_s(86_400) });
         terms.limits.max_duration = Span::from_s(130);
         terms.limits.gift_limit = Span::from_s(45);
         terms.limits.pause_limit = Span::from_s(20);
         let (call, created) = book(call_id(), terms, hold_id(1), BOOKED).unwrap();
         let mut exchange = Exchange::new();
         exchange.insert(call);
-        Run { exchange, books: Books::new(created), now: BOOKED, answers: BTreeMap::new(), settled_delivery: Span::ZERO }
+        Run { exchange, books: Books::new(created), now: BOOKED, answers: BTreeMap::new(), settled_delivery: Span::ZERO, hung_up: None }
     }
 
     fn call(&self) -> &Call {
@@ -196,6 +227,9 @@ impl Run {
         {
             self.answers.insert(request, 0);
         }
+        if event == (Event::HangUp { side: Side::Companion }) {
+            self.hung_up = Some(self.now);
+        }
         self.exchange.handle(call_id(), event.clone(), self.now, &mut out);
         self.check(&out);
         // A gift is a new gift each time; whatever else comes twice counts once.
@@ -220,6 +254,7 @@ impl Run {
         let call = self.call();
         assert!(call.delivered(self.now) <= call.paid() + call.gifted());
         assert!(call.delivered(self.now) <= call.terms().limits.max_duration);
+        self.check_landings();
         // What is shown is what would be settled, and never more than is set aside.
         let view = self.exchange.view(call_id(), self.now).unwrap();
         assert!((0..=view.held.amount).contains(&view.spent.amount));
@@ -234,11 +269,52 @@ impl Run {
         }
         let closed = match call.state() {
             State::Live { since } => call.delivered(since),
-            State::Paused { ran_from, stopped, .. } => call.delivered(self.now) - stopped.since(ran_from),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => {
+                call.delivered(self.now) - stopped.since(ran_from)
+            }
             State::Connecting | State::Ended { .. } | State::Settled { .. } => call.delivered(self.now),
         };
-        assert!(closed >= self.settled_delivery, "what was delivered was taken back");
+        assert!(closed >= self.settled_delivery || self.somebody_was_gone_before(), "what was delivered was taken back");
         self.settled_delivery = closed;
+    }
+
+    /// No landing is delivered time, whatever came in it, and none ends a call sooner than its terms say.
+    fn check_landings(&self) {
+        let call = self.call();
+        let segments = billing::segments(call.marks(Some(self.now)));
+        let mut landing = None;
+        for entry in call.entries() {
+            match entry.fact {
+                Fact::Lands { .. } => landing = Some(entry.at),
+                Fact::Woken { .. } | Fact::Ended { .. } => {
+                    let Some(since) = landing.take() else { continue };
+                    let is_in_it = |segment: &&billing::Segment| segment.from < entry.at && segment.to > since;
+                    let kinds: Vec<_> = segments.iter().filter(is_in_it).map(|segment| segment.kind).collect();
+                    assert!(kinds.iter().all(|kind| *kind != billing::SegmentKind::Delivered), "{kinds:?}");
+                    if entry.fact == (Fact::Ended { reason: EndReason::Asleep, at_fault: Fault::None }) {
+                        let fade = call.terms().night.map(|night| night.fade);
+                        let by_companion = self.hung_up == Some(entry.at);
+                        assert!(by_companion || Some(entry.at.since(since)) >= fade, "it landed too soon");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Of the pauses of the last step one reaches back behind the span in which it was noticed.
+    fn somebody_was_gone_before(&self) -> bool {
+        let entries = self.call().entries();
+        let now = entries.last().map(|entry| entry.at);
+        let mut ran_from = None;
+        entries.iter().any(|entry| match entry.fact {
+            Fact::Started | Fact::Resumed => {
+                ran_from = Some(entry.at);
+                false
+            }
+            Fact::Paused { since, .. } => Some(entry.at) == now && Some(since) < ran_from,
+            _ => false,
+        })
     }
 
     fn events(&self, what: &What) -> Vec<Event> {
@@ -272,8 +348,27 @@ impl Run {
             What::HangUp(side) => Event::HangUp { side },
             What::Withdraws(side) => Event::LinkAsked { side, token: TokenId::new(Uuid::from_u128(0xf00d)), request },
             What::VendorEnds => Event::VendorEnds { request },
+            What::Consents(side, yes) => Event::Consents { side, yes },
+            What::RecordingFails(part) => Event::RecordingFailed { part, why: RecordingEnd::DiskFull },
             What::Abuse => Event::AbuseReported,
             What::ServerStops => Event::ServerStops,
+            What::Ear(state, why, ms) => {
+                let grounds = Grounds {
+                    why,
+                    evidence_milli: 1000,
+                    period_ms: None,
+                    constancy_bp: 0,
+                    quiet_s: 60,
+                    movements: 0,
+                    missing_bp: 0,
+                    unanswered: 0,
+                };
+                Event::Ear { verdict: Verdict { state, since: ago(ms), grounds } }
+            }
+            What::Spoke(ms) => Event::Spoke { at: ago(ms) },
+            What::ImHere => Event::ImHere,
+            What::SaysAsleep => Event::SaysAsleep,
+            What::SaysAwake => Event::SaysAwake,
             What::LeaseLapsed(ms) => Event::LeaseLapsed { proved: ago(ms) },
             What::Crash(_) | What::Slept(_) => return Vec::new(),
         };
@@ -287,8 +382,8 @@ proptest! {
     /// Facts replay to the call, delivered time and money keep their bounds, there is one end and nothing after it, reports count once
     /// (all in `check` and `give`); left alone every call ends, and every request is answered once.
     #[test]
-    fn a_call_keeps_its_promises(plan in plans(), steps in steps()) {
-        let mut run = Run::start(plan);
+    fn a_call_keeps_its_promises(plan in plans(), night in nights(), steps in steps()) {
+        let mut run = Run::start(plan, night);
         for step in &steps {
             run.step(step);
         }

@@ -2,11 +2,14 @@
 
 use super::booking::terms_of;
 use super::{BOOKED, Books, call_id, cny, hold_id};
-use crate::call::{Answered, Asker, Call, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State};
+use crate::call::{
+    Answered, Asker, Audio, Call, Cue, Event, Fact, Journal, Notice, Quality, Refused, RequestId, Side, State, sleep_word, why_word,
+};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, SettleOrder, book, receipt};
 use crate::ids::{BootId, GiftId, HoldId, LegId, TokenId};
 use crate::money::Money;
+use crate::sleep::{self, Grounds, Verdict, Why};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -141,7 +144,20 @@ impl Stage {
                 let token = TokenId::new(Uuid::from_u128(0xf00d));
                 Event::LinkAsked { side: side.parse().map_err(|error| format!("{error}"))?, token, request: self.request() }
             }
+            ["ear", state, why, "since", since] => {
+                let verdict = Verdict { state: sleep_of(state)?, since: moment(since)?, grounds: grounds(why_of(why)?) };
+                Event::Ear { verdict }
+            }
+            ["client", "speaks"] => Event::Spoke { at },
+            ["client", "spoke", "at", at] => Event::Spoke { at: moment(at)? },
+            ["client", "taps"] => Event::ImHere,
+            ["companion", "says", "asleep"] => Event::SaysAsleep,
+            ["companion", "says", "awake"] => Event::SaysAwake,
             ["vendor", "ends"] => Event::VendorEnds { request: self.request() },
+            ["recording", part, "fails", why] => {
+                let part = part.parse().map_err(|error| format!("{error}"))?;
+                Event::RecordingFailed { part, why: why.parse().map_err(|error| format!("{error}"))? }
+            }
             ["abuse", "reported"] => Event::AbuseReported,
             ["server", "stops"] => Event::ServerStops,
             ["lease", "lapses", "proved", proved] => Event::LeaseLapsed { proved: moment(proved)? },
@@ -177,6 +193,8 @@ impl Stage {
                     ["steadies", leg] => Event::Steadied { side, leg: self.leg(leg), at },
                     ["back", leg] => Event::Back { side, leg: self.leg(leg), at },
                     ["failed", leg] => Event::Failed { side, leg: self.leg(leg) },
+                    ["allows", "recording"] => Event::Consents { side, yes: true },
+                    ["forbids", "recording"] => Event::Consents { side, yes: false },
                     ["hangs", "up"] => Event::HangUp { side },
                     ["measured", packets, "packets", lost, "lost"] => {
                         let (packets, lost_bp) = (number(packets)?.unsigned_abs(), u32::try_from(number(lost)?).unwrap_or(0));
@@ -238,6 +256,7 @@ impl Stage {
         for effect in effects {
             match effect {
                 Effect::StopMedia { .. } => said.push("stop media".into()),
+                Effect::Audio { audio, .. } => said.push(audio_words(audio)),
                 Effect::Record { entries, settle, requests, .. } => {
                     for entry in entries {
                         let when = if entry.at == at { String::new() } else { format!(" as of {}", offset(entry.at)) };
@@ -295,6 +314,15 @@ impl Stage {
             Fact::LinkRenewed { side, .. } => format!("link renewed of {side}"),
             Fact::Recovered { proved_until, .. } => format!("recovered, proved until {}", offset(*proved_until)),
             Fact::Suspended { since } => format!("slept since {}", offset(*since)),
+            Fact::Sleep { verdict } => {
+                format!("{}, {}, since {}", sleep_word(verdict.state), why_word(verdict.grounds.why), offset(verdict.since))
+            }
+            Fact::Lingers { by, length, .. } => format!("lingers by {by}, {}", seconds(*length)),
+            Fact::Lands { confirmed } => (if *confirmed { "lands, confirmed" } else { "lands" }).into(),
+            Fact::Woken { by } => format!("woken by {by}"),
+            Fact::Consented { side, yes } => format!("{side} {} recording", if *yes { "allows" } else { "forbids" }),
+            Fact::RecordingStarted { part } => format!("recording {part} started"),
+            Fact::RecordingStopped { part, why } => format!("recording {part} stopped, {why}"),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
             Fact::Ended { reason, at_fault } => format!("ended {reason}, at fault {at_fault}"),
             Fact::Settled { charge, refund } => format!("settled, charge {charge}, refund {refund}"),
@@ -306,15 +334,22 @@ impl Stage {
         let clock = |name: &str, at: Option<Moment>| at.map_or(String::new(), |at| format!(", {name} {}", offset(at)));
         let why = match view.state {
             State::Paused { cause, since, .. } => format!(" by {cause} since {}", offset(since)),
+            State::Landing { since, .. } => format!(" since {}", offset(since)),
             State::Connecting | State::Live { .. } | State::Ended { .. } | State::Settled { .. } => String::new(),
         };
+        let night = view.night.map_or(String::new(), |night| {
+            let sleep = night.verdict.map_or("unknown", |verdict| sleep_word(verdict.state));
+            let suggests = if night.wants_a_word { ", say something" } else { "" };
+            let until = night.ends_at.map_or(String::new(), |at| format!(" until {}", offset(at)));
+            format!(", {}{until} {sleep}{suggests}", night.phase)
+        });
         let spent = match view.rate {
             Some((label, rate)) => format!(", spent {} of {}, {label} {}", view.spent.amount, view.held.amount, rate.amount),
             None => String::new(),
         };
         let there = |side: Side| format!("{side} {}", if view.presence(side).connected { "there" } else { "away" });
         Ok(format!(
-            "{}{why}: delivered {}, left {}{}{}{spent}, {}, {}",
+            "{}{why}: delivered {}, left {}{}{}{spent}{night}, {}, {}",
             view.state.name(),
             seconds(view.delivered),
             seconds(view.remaining),
@@ -323,6 +358,21 @@ impl Stage {
             there(Side::Client),
             there(Side::Companion)
         ))
+    }
+}
+
+fn audio_words(audio: &Audio) -> String {
+    match audio {
+        Audio::Listen => "listen".into(),
+        Audio::Deaf => "listen no longer".into(),
+        Audio::Fade { length } => format!("fade the companion within {}", seconds(*length)),
+        Audio::Unfade => "unfade the companion".into(),
+        Audio::Play { to, cue } => match cue {
+            Cue::Chime { dbfs } => format!("play {to}: chime at {dbfs} dBFS"),
+            Cue::Extended { dbfs } => format!("play {to}: extended at {dbfs} dBFS"),
+            Cue::Waiting { on } => format!("play {to}: waiting {}", if *on { "on" } else { "off" }),
+            Cue::Probe => format!("play {to}: probe"),
+        },
     }
 }
 
@@ -343,6 +393,33 @@ fn notice_words(notice: &Notice) -> String {
 fn fields(text: &str) -> Outcome<Vec<String>> {
     let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(object.iter().map(|(key, value)| format!("{key}: {value}")).collect())
+}
+
+fn sleep_of(text: &str) -> Outcome<sleep::State> {
+    let all = [sleep::State::Awake, sleep::State::Drowsy, sleep::State::Asleep, sleep::State::Unknown];
+    all.into_iter().find(|state| sleep_word(*state) == text).ok_or_else(|| format!("nobody is {text}"))
+}
+
+fn why_of(text: &str) -> Outcome<Why> {
+    let all = [
+        Why::Starting,
+        Why::Speech,
+        Why::Movement,
+        Why::Tap,
+        Why::Quiet,
+        Why::Breathing,
+        Why::Muted,
+        Why::Absent,
+        Why::Lost,
+        Why::Companion,
+    ];
+    all.into_iter().find(|why| why_word(*why) == text).ok_or_else(|| format!("no ear says {text}"))
+}
+
+/// Some grounds, the same each time.
+fn grounds(why: Why) -> Grounds {
+    let period_ms = (why == Why::Breathing).then_some(4200);
+    Grounds { why, evidence_milli: 1100, period_ms, constancy_bp: 9400, quiet_s: 1500, movements: 1, missing_bp: 20, unanswered: 2 }
 }
 
 fn asker(text: &str) -> Outcome<Asker> {

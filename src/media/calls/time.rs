@@ -19,15 +19,17 @@ const MEASURED_IN_FULL: Duration = Duration::from_secs(1);
 impl Calls {
     // Time
 
-    /// The earliest timer or farewell; waking earlier or later than it harms nothing.
+    /// The earliest timer, farewell or frame to play; waking earlier or later than it harms nothing.
     pub(crate) fn due(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((due, _))| *due);
         let farewell = self.leaving.front().map(|(leaves, _)| *leaves);
-        timer.into_iter().chain(farewell).min()
+        let frame = self.playing.peek().map(|Reverse((due, ..))| *due);
+        timer.into_iter().chain(farewell).chain(frame).min()
     }
 
     /// What is looked at ten times a second: who is silent, what is late, what is to be measured.
     pub(crate) fn tick(&mut self, now: Instant) {
+        self.release_due(now);
         self.sending = 0;
         for place in 0..self.legs.len() {
             self.tick_leg(place, now);
@@ -64,6 +66,9 @@ impl Calls {
             None => (),
         }
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
+        if leg.hold.as_ref().is_some_and(|hold| hold.is_over(self.clock.at(now))) {
+            leg.hold = None;
+        }
         self.sending += usize::from(leg.sending_for(now) >= MEASURED_IN_FULL);
         if leg.other.is_some() && leg.key_frame_is_due(now) {
             let mut packet = vec![0; relay::SPARE + 12];

@@ -119,8 +119,14 @@ fn client_media(data: &[u8]) {
     let theirs = Keying::from_exporter(profile, &material, true).expect("the right length");
     let mut server = theirs.local(PROVIDER.crypto()).expect("ring makes keys");
     let mut opener = theirs.remote(PROVIDER.crypto()).expect("ring makes keys");
-    let agreed =
-        Agreed { audio_out: 11, video_out: Some((22, 23)), audio_in: Some(1), video_in: Some((2, Some(3))), transport_cc: kinds & 2 == 0 };
+    let agreed = Agreed {
+        audio_out: 11,
+        video_out: Some((22, 23)),
+        audio_in: Some(1),
+        announcements_in: Some(4),
+        video_in: Some((2, Some(3))),
+        transport_cc: kinds & 2 == 0,
+    };
     let mut media = Media::new(&ours, PROVIDER.crypto(), agreed, "lull", [1, 2, 0x7FFF], now).expect("ring makes keys");
     let mut seen = BTreeSet::new();
     let mut heard: [Window; 4] = Default::default();

@@ -37,6 +37,7 @@ pub(super) struct Agreed {
     pub(super) audio_out: u32,
     pub(super) video_out: Option<(u32, u32)>,
     pub(super) audio_in: Option<u32>,
+    pub(super) announcements_in: Option<u32>,
     pub(super) video_in: Option<(u32, Option<u32>)>,
     pub(super) transport_cc: bool,
 }
@@ -157,6 +158,15 @@ impl Receiver {
     }
 }
 
+/// What an incoming stream carries.
+#[derive(Clone, Copy)]
+enum Incoming {
+    Of(Track),
+    /// Retransmissions of the camera.
+    Again,
+    Announcement,
+}
+
 /// A video packet kept for retransmission.
 #[derive(Default)]
 struct Kept {
@@ -180,6 +190,7 @@ pub(super) struct Media {
     transport_cc: bool,
     kept: Vec<Kept>,
     voice_in: Option<Receiver>,
+    announcements_in: Option<Receiver>,
     camera_in: Option<Receiver>,
     rtx_in: Option<Receiver>,
     arrivals: Arrivals,
@@ -212,6 +223,7 @@ impl Media {
             transport_cc: agreed.transport_cc,
             kept: Vec::new(),
             voice_in: agreed.audio_in.map(|ssrc| Receiver::new(ssrc, 48_000)),
+            announcements_in: agreed.announcements_in.map(|ssrc| Receiver::new(ssrc, 48_000)),
             camera_in: agreed.video_in.map(|(ssrc, _)| Receiver::new(ssrc, 90_000)),
             rtx_in: agreed.video_in.and_then(|(_, rtx)| rtx).map(|ssrc| Receiver::new(ssrc, 90_000)),
             arrivals: Arrivals::new(now),
@@ -266,10 +278,15 @@ impl Media {
 
     fn read_rtp(&mut self, packet: &mut [u8], now: Instant, events: &mut VecDeque<Event>) {
         let Ok(header) = Header::parse(packet) else { return };
-        let lanes = [(&mut self.voice_in, Some(Track::Voice)), (&mut self.camera_in, Some(Track::Camera)), (&mut self.rtx_in, None)];
+        let lanes = [
+            (&mut self.voice_in, Incoming::Of(Track::Voice)),
+            (&mut self.camera_in, Incoming::Of(Track::Camera)),
+            (&mut self.rtx_in, Incoming::Again),
+            (&mut self.announcements_in, Incoming::Announcement),
+        ];
         let found =
-            lanes.into_iter().find_map(|(lane, track)| lane.as_mut().filter(|lane| lane.ssrc == header.ssrc).map(|lane| (lane, track)));
-        let Some((receiver, track)) = found else { return };
+            lanes.into_iter().find_map(|(lane, kind)| lane.as_mut().filter(|lane| lane.ssrc == header.ssrc).map(|lane| (lane, kind)));
+        let Some((receiver, kind)) = found else { return };
         let index = receiver.window.estimate(header.sequence);
         if !receiver.window.is_new(index) {
             return;
@@ -278,7 +295,7 @@ impl Media {
         let packet = &packet[..len];
         let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
         receiver.count(index, timestamp, now.saturating_duration_since(self.epoch));
-        if track != Some(Track::Voice)
+        if matches!(kind, Incoming::Of(Track::Camera) | Incoming::Again)
             && self.transport_cc
             && let Some(number) = number(&packet[..header.len])
         {
@@ -290,17 +307,15 @@ impl Media {
             let padding = usize::from(payload.last().copied().unwrap_or(0));
             payload = &payload[..payload.len().saturating_sub(padding)];
         }
-        // A retransmission is only counted: we never ask for one, so it is a probe.
-        if let Some(track) = track
-            && !payload.is_empty()
-        {
-            events.push_back(Event::Media {
-                track,
-                index,
-                timestamp,
-                marker: packet[1] & 0x80 != 0,
-                payload: Bytes::copy_from_slice(payload),
-            });
+        if payload.is_empty() {
+            return;
+        }
+        let (marker, payload) = (packet[1] & 0x80 != 0, || Bytes::copy_from_slice(payload));
+        match kind {
+            Incoming::Of(track) => events.push_back(Event::Media { track, index, timestamp, marker, payload: payload() }),
+            Incoming::Announcement => events.push_back(Event::Announcement { index, timestamp, marker, payload: payload() }),
+            // Only counted: we never ask for one, so it is a probe.
+            Incoming::Again => (),
         }
     }
 

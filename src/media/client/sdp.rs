@@ -124,6 +124,8 @@ pub(super) struct Answer {
     pub(super) candidates: Vec<SocketAddr>,
     /// The SSRC of the other party's voice.
     pub(super) audio: Option<u32>,
+    /// The SSRC of what the server plays.
+    pub(super) announcements: Option<u32>,
     /// Camera and its retransmissions.
     pub(super) video: Option<(u32, Option<u32>)>,
     /// Video was accepted; we may send it.
@@ -165,6 +167,7 @@ impl Answer {
             fingerprint: of("fingerprint").and_then(fingerprint).ok_or(ClientError::Answer("has no sha-256 fingerprint"))?,
             candidates,
             audio: None,
+            announcements: None,
             video: None,
             sends_video: false,
             transport_cc: false,
@@ -178,6 +181,7 @@ impl Answer {
                     voice = true;
                     answer.audio = ssrcs(media).next();
                 }
+                "audio" => answer.announcements = answer.announcements.or_else(|| ssrcs(media).next()),
                 "video" => {
                     let mut pair = group(media);
                     if pair.is_none() {

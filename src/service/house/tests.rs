@@ -1,8 +1,10 @@
 //! The house without a door and without packets: reports are made by hand, the disk is real and fails when told to.
 
+mod nights;
+
 use super::*;
 use crate::billing::{Conditions, Plan};
-use crate::call::{Fact, Journal, Limits, Medium, Policy, Shares, State, Terms};
+use crate::call::{Fact, Journal, Limits, Medium, Policy, Shares, Sounds, State, Terms};
 use crate::exchange;
 use crate::ids::{CompanionId, HoldId, LegId, PlanId, TokenId, TransferId, VendorId};
 use crate::media::{JoinGuard, Settings};
@@ -69,8 +71,11 @@ impl Bench {
 
     /// A call on disk, of one block of this length.
     fn call(&self, block: Span) -> CallId {
-        let (id, hold, at) = (CallId::new(fresh()), HoldId::new(fresh()), self.clock.now());
-        let terms = Terms {
+        self.book(self.terms(block))
+    }
+
+    fn terms(&self, block: Span) -> Terms {
+        Terms {
             vendor: self.vendor,
             plan: PlanId::new(fresh()),
             plan_name: "a while".into(),
@@ -89,10 +94,18 @@ impl Bench {
             companion_token: TokenId::new(fresh()),
             limits: Limits::default(),
             zones: None,
-        };
+            night: None,
+            sounds: Sounds::default(),
+            recording: None,
+        }
+    }
+
+    fn book(&self, terms: Terms) -> CallId {
+        let (id, hold, at) = (CallId::new(fresh()), HoldId::new(fresh()), self.clock.now());
+        let amount = terms.hold;
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
-        let (vendor, client, amount) = (self.vendor, "wei".parse().unwrap(), cny(2000));
+        let (vendor, client) = (self.vendor, "wei".parse().unwrap());
         self.store.commit(of(vec![facts, Write::Hold { hold, call: id, vendor, client, amount, at }])).unwrap();
         id
     }
@@ -113,7 +126,20 @@ impl Bench {
         };
         let tokens = TokenKey::new([7; 32]);
         let (clock, store) = (self.clock, self.store.clone());
-        let parts = Parts { clock, store, media, reports, inbound, tokens, rules, ready, lease: self.lease, wall_must_pass };
+        let parts = Parts {
+            clock,
+            store,
+            media,
+            reports,
+            ear: crate::service::Ear::none(),
+            inbound,
+            tokens,
+            rules,
+            ready,
+            recorder: None,
+            lease: self.lease,
+            wall_must_pass,
+        };
         let mut house = House::open(parts).await.unwrap();
         let inbox = house.inbox.take().unwrap();
         let mut turned = Turned { house, inbox, _media: guard, _ready: ready_out, audited: false };
@@ -517,6 +543,35 @@ async fn a_tap_whose_hold_was_released_may_be_tried_again() {
         drop(turned);
         turned = bench.open(None).await;
         turned.arrive(call).await;
+    }
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_is_told_again_to_a_page_that_did_not_hear_of_it() {
+    let bench = Bench::new();
+    let call = bench.call(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    let tap = r#""type":"extend","key":"a-tap-of-hers""#;
+    let bought = |fact: &Fact| matches!(fact, Fact::Extended { .. });
+    turned.page_says(call, Side::Client, tap);
+    turned.settle().await;
+    let is_told = |message: ToSocket| {
+        let ToSocket::Message(message) = message else { return false };
+        message.body == ServerBody::Extended { by: signaling::message::Asker::Client, added_s: 600, free: false }
+    };
+    // It is on disk: her page asks again in the same server, and then in the next.
+    for _ in 0..2 {
+        let mut heard = turned.page_says(call, Side::Client, tap);
+        turned.settle().await;
+        assert_eq!((bench.wallet(), bench.count(call, bought)), ((10_000, 4000), 1), "it counts once");
+        let told = std::iter::from_fn(|| heard.try_recv().ok()).filter_map(|message| is_told(message).then_some(())).count();
+        assert_eq!(told, 1, "she need not buy again");
+        drop(turned);
+        turned = bench.open(None).await;
     }
     turned.house.tell_core(call, Event::HangUp { side: Side::Client });
     turned.settle().await;

@@ -29,6 +29,7 @@ impl Night<'_> {
             plan: offered.id,
             sold: offered.sold,
             hold: offered.hold,
+            night: offered.night,
             client,
             companion: site.companions[companion],
             companion_bps: site.companion_bps,

@@ -10,13 +10,13 @@ impl Night<'_> {
         self.boots += 1;
         self.count.boots += 1;
         self.disk_rests_until = None;
-        // No moment of a process is before what it finds on disk.
-        let (last, alive) = (self.books.last_moment()?, self.books.last_alive()?);
+        // No moment of a process is before what it finds on disk of open calls.
+        let (last, alive) = (self.books.last_open_moment()?, self.books.last_alive()?);
         let wall = self.now + self.wall_ahead;
         self.clock_ahead = self.wall_ahead + last.map_or(Span::ZERO, |last| last.since(wall));
-        let wall_must_pass = last.filter(|last| *last > wall + BEHIND);
+        let wall_must_pass = self.books.last_wall()?.filter(|last| *last > wall + BEHIND);
         let boot = BootId::new(self.ids.next(self.now));
-        let begins = Write::Boot { boot, at: self.server_now() };
+        let begins = Write::Boot { boot, at: self.server_now(), wall: wall_must_pass.unwrap_or(wall) };
         let answers = self.books.commit(&[Transaction { idempotency: None, writes: vec![begins] }])?;
         if answers != [Ok(Outcome::Committed)] {
             // No room, or a disk that failed: it does not start, and somebody tries again.

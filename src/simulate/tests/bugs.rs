@@ -34,6 +34,8 @@ fn hunt(bug: Bug) -> (Settings, &'static [&'static str]) {
         Bug::PauseFromReport | Bug::ProvedUntilRestart => (false, &["undelivered"]),
         Bug::ExtendedAfterEnd => (false, &["extended_after_end", "assertion"]),
         Bug::ChargedAboveHolds => (false, &["assertion", "charge_above_holds"]),
+        Bug::LandingBilled => (false, &["assertion", "rating"]),
+        Bug::LingerKept => (false, &["landing"]),
         Bug::QualityLeftOut => (false, &["journal_gap", "facts"]),
     };
     (short_night(on_disk), rules)
@@ -81,6 +83,8 @@ fn faults_of_the_rules_are_found() {
         Bug::ExtendedAfterEnd,
         Bug::ChargedAboveHolds,
         Bug::QualityLeftOut,
+        Bug::LandingBilled,
+        Bug::LingerKept,
     ]);
 }
 

@@ -2,8 +2,8 @@
 
 use super::Findings;
 use crate::signing::{PublicKey, Signature, SigningKey};
-use crate::store::StoreError;
 use crate::store::row_hash::{self, Table};
+use crate::store::{StoreError, policy_row};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ pub(super) fn check(connection: &Connection, findings: &mut Findings) -> Result<
     for table in Table::ALL {
         check_rows(connection, table, findings)?;
     }
+    check_policies(connection, findings)?;
     let keys = check_keys(connection, findings)?;
     check_signatures(connection, &keys, findings)
 }
@@ -30,9 +31,22 @@ fn check_rows(connection: &Connection, table: Table, findings: &mut Findings) ->
             };
             let place = match table {
                 Table::Reply => format!("key {:?} of {}", shown(1), shown(0)),
-                Table::Plan | Table::Hold | Table::Account => format!("{} {}", table.name(), shown(0)),
+                Table::Plan | Table::Hold | Table::Account | Table::Policy => format!("{} {}", table.name(), shown(0)),
             };
             findings.add("row_hash", place, "it was changed");
+        }
+    }
+    Ok(())
+}
+
+/// Each says what a vendor may have: in her clients' favour.
+fn check_policies(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    let mut select = connection.prepare("SELECT vendor, policy FROM settlement_policy")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (vendor, text): (String, String) = (row.get(0)?, row.get(1)?);
+        if let Err(why) = policy_row::decode(&text) {
+            findings.add("policy", format!("settlement_policy {vendor}"), why.to_string());
         }
     }
     Ok(())

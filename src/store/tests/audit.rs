@@ -5,7 +5,7 @@ use super::*;
 use rusqlite::Connection;
 use std::fs;
 
-/// A closed database with a settled call of two holds, of which some went back, a free one, an open one, and a reply.
+/// A closed database with a settled call of two holds, of which some went back, a free one, an open one, a policy and a reply.
 fn shop() -> Shop {
     let shop = Shop::new();
     let idempotency = Idempotency { vendor: shop.vendor, key: "k".to_owned(), request_hash: [1; 32], status: 201, body: "{}".to_owned() };
@@ -21,6 +21,8 @@ fn shop() -> Shop {
     let adjustment = ReturnKind::Adjustment { direction: Direction::ToClient, reason: "quality".to_owned() };
     let before = Returned { by_shares: 101, by_vendor: 0 };
     shop.commit(of(vec![shop.give_back(settled.call, 7, before, Bearer::Vendor, adjustment), shop.wallet_refund("d", 50)]));
+    let policy = Policy::default().with(crate::call::Ending::ClientLeft, crate::call::Sold::Block, crate::call::Rule::ExactDelivered);
+    shop.commit(of(vec![Write::SetPolicy { vendor: shop.vendor, policy: policy.unwrap(), at: at(5) }]));
     let free = shop.start_now("c", 500);
     shop.commit(shop.settle(&free, &[0]));
     shop.start_now("d", 700);
@@ -149,6 +151,11 @@ fn every_tampering_is_found() {
         ("UPDATE hold SET placed_at = placed_at + 1 WHERE resolved_at IS NULL", "row_hash"),
         ("UPDATE hold SET resolved_at = resolved_at + 1", "row_hash"),
         ("UPDATE account SET owner = 'e' WHERE owner = 'd'", "row_hash"),
+        ("UPDATE settlement_policy SET policy = '{}'", "row_hash"),
+        ("UPDATE settlement_policy SET updated_at = updated_at + 1", "row_hash"),
+        ("UPDATE settlement_policy SET row_hash = NULL", "row_hash"),
+        ("UPDATE settlement_policy SET policy = replace(policy, 'exact_delivered', 'as_rated')", "row_hash"),
+        ("UPDATE settlement_policy SET policy = '{\"rules\":{\"server_fault\":{\"block\":\"as_rated\"}}}'", "policy"),
         (
             "ALTER TABLE idempotency RENAME TO old; CREATE TABLE idempotency (vendor, key, request_hash, status, body, row_hash);
              INSERT INTO idempotency SELECT * FROM old UNION ALL SELECT * FROM old",

@@ -66,7 +66,8 @@ fn commands(shop: &Shop) -> Vec<Option<Transaction>> {
     let vendor = Write::AddVendor { id: shop.vendor, name: "Shop".to_owned(), key_hash: [1; 32], at: at(0) };
     let companion = Companion { id: shop.companion, vendor: shop.vendor, name: "Lin".to_owned(), grade: None, created_at: at(0) };
     let boot = BootId::new(shop.uuid());
-    let mut commands = vec![Some(of(vec![vendor, Write::AddCompanion(companion)])), Some(of(vec![Write::Boot { boot, at: at(0) }]))];
+    let mut commands =
+        vec![Some(of(vec![vendor, Write::AddCompanion(companion)])), Some(of(vec![Write::Boot { boot, at: at(0), wall: at(0) }]))];
     let mut open: Vec<Started> = Vec::new();
     for (round, client) in (0..ROUNDS).zip(CLIENTS.into_iter().cycle()) {
         commands.extend(CLIENTS.map(|client| Some(of(vec![shop.credit(client, 5000)]))));

@@ -3,8 +3,9 @@
 use super::super::{fact_row, journal};
 use super::*;
 use crate::billing::{Increments, Rates, Rounding, WindowTerms};
-use crate::call::{Asker, Ending, Quality, Rule, Side, Sold};
+use crate::call::{Asker, Ending, Quality, RecordingEnd, RecordingTerms, Rule, Side, Sold, Waker, Witness};
 use crate::ids::{BootId, GiftId, LegId};
+use crate::sleep::{self, Grounds, Verdict, Why};
 
 /// Every fact, with every word and both an absent and a present value of every optional field.
 fn every_fact() -> Vec<Fact> {
@@ -29,6 +30,9 @@ fn every_fact() -> Vec<Fact> {
         companion_token: TokenId::new(uuid(7)),
         limits: limits(),
         zones: None,
+        night: None,
+        sounds: Sounds::default(),
+        recording: None,
     };
     let jpy = "JPY".parse().unwrap();
     let video = Terms {
@@ -127,6 +131,63 @@ fn facts_of_gifts() -> Vec<Fact> {
     vec![Fact::Gifted { by: Asker::Companion, length: Span::from_s(300), gift: Some(gift) }]
 }
 
+/// What came with nights, in the same version.
+fn facts_of_nights() -> Vec<Fact> {
+    let Fact::Created { mut terms, hold } = facts_of_plans().remove(3) else { panic!("the fourth fact is that a call exists") };
+    (terms.night, terms.sounds) = (Some(Night::default()), Sounds { chime: Some(-42), waiting: false });
+    let mut probed = terms.clone();
+    probed.night = Some(Night { linger: Span::ZERO, fade: Span::from_s(300), probe: Some(Span::from_s(180)) });
+    probed.sounds = Sounds { chime: None, waiting: true };
+    let verdict = |state, why, period_ms| {
+        let grounds =
+            Grounds { why, evidence_milli: -7, period_ms, constancy_bp: 9400, quiet_s: 1800, movements: 2, missing_bp: 30, unanswered: 3 };
+        Fact::Sleep { verdict: Verdict { state, since: at(431_000), grounds } }
+    };
+    let mut facts = vec![Fact::Created { terms, hold }, Fact::Created { terms: probed, hold }];
+    facts.extend([sleep::State::Awake, sleep::State::Drowsy, sleep::State::Unknown].map(|state| verdict(state, Why::Starting, None)));
+    let whys = [
+        Why::Speech,
+        Why::Movement,
+        Why::Tap,
+        Why::Quiet,
+        Why::Irregular,
+        Why::Breathing,
+        Why::Machine,
+        Why::Background,
+        Why::Muted,
+        Why::Absent,
+        Why::Lost,
+        Why::Companion,
+    ];
+    facts.extend(whys.map(|why| verdict(sleep::State::Asleep, why, Some(4200))));
+    let Some(Fact::Sleep { verdict }) = facts.last().cloned() else { panic!("the last fact is a verdict") };
+    facts.push(Fact::Lingers { by: Witness::Ear, length: Span::from_s(300), verdict: Some(verdict) });
+    facts.push(Fact::Lingers { by: Witness::Companion, length: Span::from_s(30), verdict: None });
+    facts.extend([false, true].map(|confirmed| Fact::Lands { confirmed }));
+    facts.extend([Waker::Speech, Waker::Tap, Waker::Companion, Waker::Ear].map(|by| Fact::Woken { by }));
+    facts.push(Fact::Ended { reason: EndReason::Asleep, at_fault: Fault::None });
+    facts
+}
+
+/// What came with recordings, in the same version.
+fn facts_of_recordings() -> Vec<Fact> {
+    let Fact::Created { mut terms, hold } = facts_of_plans().remove(0) else { panic!("the first fact is that a call exists") };
+    terms.recording = Some(RecordingTerms { keep: Span::from_s(30 * 86_400) });
+    let mut facts = vec![Fact::Created { terms, hold }];
+    facts.extend([(Side::Client, true), (Side::Companion, false)].map(|(side, yes)| Fact::Consented { side, yes }));
+    facts.push(Fact::RecordingStarted { part: 1 });
+    let whys = [
+        RecordingEnd::ClientStopped,
+        RecordingEnd::CompanionStopped,
+        RecordingEnd::CallEnded,
+        RecordingEnd::DiskFull,
+        RecordingEnd::Failed,
+        RecordingEnd::ServerStopped,
+    ];
+    facts.extend(whys.map(|why| Fact::RecordingStopped { part: 1, why }));
+    facts
+}
+
 /// Does not compile until a new fact is thought of here; then add it above and to a new fixture.
 fn number(fact: &Fact) -> usize {
     match fact {
@@ -148,16 +209,23 @@ fn number(fact: &Fact) -> usize {
         Fact::LinkRenewed { .. } => 15,
         Fact::Recovered { .. } => 16,
         Fact::Suspended { .. } => 17,
+        Fact::Sleep { .. } => 18,
+        Fact::Lingers { .. } => 19,
+        Fact::Lands { .. } => 20,
+        Fact::Woken { .. } => 21,
+        Fact::Consented { .. } => 22,
+        Fact::RecordingStarted { .. } => 23,
+        Fact::RecordingStopped { .. } => 24,
     }
 }
 
 #[test]
 fn every_fact_reads_back_as_it_was() {
-    let facts = [every_fact(), facts_of_recovery()].concat();
+    let facts = [every_fact(), facts_of_recovery(), facts_of_nights(), facts_of_recordings()].concat();
     let mut seen: Vec<usize> = facts.iter().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..18).collect::<Vec<_>>(), "every kind of fact is here");
+    assert_eq!(seen, (0..25).collect::<Vec<_>>(), "every kind of fact is here");
     for fact in facts.into_iter().chain(facts_of_plans()).chain(facts_of_gifts()) {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
@@ -200,12 +268,30 @@ fn the_facts_of_recovery_are_written_and_read_as_on_show() {
 }
 
 #[test]
+fn the_facts_of_recordings_are_written_and_read_as_on_show() {
+    let show = include_str!("../../../fixtures/journal/v1_recordings.jsonl");
+    let text: String = facts_of_recordings().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
+    assert_eq!(text, show);
+    let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
+    assert_eq!(facts, facts_of_recordings());
+}
+
+#[test]
 fn a_gift_with_a_name_is_written_and_read_as_on_show() {
     let show = include_str!("../../../fixtures/journal/v1_gifts.jsonl");
     let text: String = facts_of_gifts().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
     assert_eq!(text, show);
     let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
     assert_eq!(facts, facts_of_gifts());
+}
+
+#[test]
+fn nights_are_written_and_read_as_on_show() {
+    let show = include_str!("../../../fixtures/journal/v1_nights.jsonl");
+    let text: String = facts_of_nights().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
+    expect_test::expect_file!["../../../fixtures/journal/v1_nights.jsonl"].assert_eq(&text);
+    let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
+    assert_eq!(facts, facts_of_nights());
 }
 
 #[test]

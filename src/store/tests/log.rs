@@ -90,6 +90,21 @@ fn a_log_that_ends_in_the_middle_of_a_commit_is_none_the_worse() {
 }
 
 #[test]
+fn what_failed_commits_left_behind_is_no_damage() {
+    let (database, log) = left(10);
+    let frame = |index: usize| &log[HEAD + index * FRAME..HEAD + (index + 1) * FRAME];
+    let commits: Vec<usize> = (0..(log.len() - HEAD) / FRAME).filter(|index| frame(*index)[4..8] != [0; 4]).collect();
+    let frames = |from: usize, to: usize| -> Vec<u8> { (from..=to).flat_map(|index| frame(index).to_vec()).collect() };
+    let good = || [&log[..HEAD], &frames(0, commits[4])].concat();
+    // The end of a commit, without the beginning that a later one was written over.
+    let end = |commit: usize| frames(commits[commit - 1] + 2, commits[commit]);
+    assert!(open(&database, &[good(), end(6), end(8), end(7)].concat()).is_ok());
+    // Two that continue each other were not written over each other.
+    let both = frames(commits[5] + 2, commits[7]);
+    assert!(matches!(open(&database, &[good(), both].concat()), Err(OpenError::Log { commits: 2, .. })));
+}
+
+#[test]
 fn what_an_earlier_round_of_the_log_left_behind_is_no_damage() {
     let shop = Shop::new();
     for _ in 0..20 {

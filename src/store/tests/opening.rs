@@ -102,6 +102,9 @@ fn plans_of_version_1_are_read() {
         sold: quarter(2000),
         hold: cny(2000),
         grade: Some("gold".to_owned()),
+        night: None,
+        sounds: Sounds { chime: Some(-30), waiting: true },
+        recording: None,
         created_at: Moment::from_unix_ms(5),
     };
     assert_eq!(store.plan(vendor, plan), Ok(Some(expected)));

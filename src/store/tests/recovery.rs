@@ -2,14 +2,14 @@
 
 use super::super::{Beat, Role, Store, faults};
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Reading};
 use crate::ids::BootId;
 use std::sync::mpsc::channel;
 
 impl Shop {
     fn boot(&self) -> BootId {
         let boot = BootId::new(self.uuid());
-        self.commit(of(vec![Write::Boot { boot, at: at(0) }]));
+        self.commit(of(vec![Write::Boot { boot, at: at(0), wall: at(0) }]));
         boot
     }
 
@@ -192,15 +192,35 @@ fn nothing_is_tried_again_when_nobody_knows_what_became_of_it() {
 }
 
 #[test]
-fn the_last_moment_is_that_of_the_newest_fact_or_sign_of_life() {
+fn facts_go_on_from_the_last_one_of_the_open_calls() {
     let shop = Shop::new();
-    assert_eq!(shop.store.last_moment(), Ok(None));
+    assert_eq!(shop.store.last_open_moment(), Ok(None));
     shop.commit(of(vec![shop.credit("c", 100)]));
     let started = shop.start_now("c", 60);
-    assert_eq!(shop.store.last_moment(), Ok(Some(at(0))));
+    assert_eq!(shop.store.last_open_moment(), Ok(Some(at(0))));
     let boot = shop.boot();
     shop.commit(shop.beat(boot, started.call, 7000));
-    assert_eq!(shop.store.last_moment(), Ok(Some(at(7000))));
+    assert_eq!(shop.store.last_open_moment(), Ok(Some(at(7000))));
+    shop.commit(shop.settle(&started, &[60]));
+    assert_eq!(shop.store.last_open_moment(), Ok(None), "a call that is over holds up no clock");
+}
+
+#[test]
+fn what_the_wall_clock_said_is_the_last_servers_business() {
+    let shop = Shop::new();
+    assert_eq!(shop.store.last_wall(), Ok(None));
+    let beat = |boot, wall| {
+        let clocks = Reading { wall, ..Clock::read() };
+        shop.commit(of(vec![Write::Heartbeats { boot, at: at(0), clocks, beats: vec![] }]));
+    };
+    let boot = shop.boot();
+    for (wall, last) in [(5000, 5000), (9000, 9000), (1000, 9000)] {
+        beat(boot, at(wall));
+        assert_eq!(shop.store.last_wall(), Ok(Some(at(last))), "set back under way it is what it was");
+    }
+    // The next one was told to take it as it is.
+    shop.boot();
+    assert_eq!(shop.store.last_wall(), Ok(Some(at(0))));
 }
 
 #[test]

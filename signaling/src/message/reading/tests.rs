@@ -21,6 +21,10 @@ fn every_kind_reads_back_as_it_was_written() {
         (5, PageBody::Devices { audio: true, video: false }),
         (6, PageBody::HangUp),
         (7, PageBody::ReportAbuse),
+        (8, PageBody::ImHere {}),
+        (9, PageBody::SaysAsleep {}),
+        (10, PageBody::SaysAwake {}),
+        (11, PageBody::Record { consent: false }),
         (0, PageBody::Ping { at: 12.5 }),
         (SEQ_MAX, PageBody::HangUp),
     ] {
@@ -51,6 +55,8 @@ fn every_field_of_every_kind_is_checked() {
         json!({"v": 1, "type": "extend", "seq": 1, "key": "12345678"}),
         json!({"v": 1, "type": "gift", "seq": 1, "key": "12345678", "minutes": 5}),
         json!({"v": 1, "type": "devices", "seq": 1, "audio": true, "video": true}),
+        json!({"v": 1, "type": "im_here", "seq": 1}),
+        json!({"v": 1, "type": "record", "seq": 1, "consent": true}),
         json!({"v": 1, "type": "ping", "at": 1}),
     ];
     let long = "x".repeat(3000);

@@ -1,0 +1,160 @@
+//! A worker in virtual time, between a media plane that holds packets back as the real one does and a page that plays what it gets.
+
+mod fading;
+mod listening;
+mod recording;
+
+use super::cues::Cues;
+use super::worker::Worker;
+use super::*;
+use crate::call::Cue;
+use crate::media::Tapped;
+use opus::{Bitrate, Channels, Encoder};
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+use std::sync::{Mutex, MutexGuard};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+fn at(ms: i64) -> Moment {
+    Moment::from_unix_ms(1_773_144_000_000 + ms)
+}
+
+fn call(number: u128) -> CallId {
+    CallId::new(Uuid::from_u128(number))
+}
+
+fn leg(number: u128) -> LegId {
+    LegId::new(Uuid::from_u128(number))
+}
+
+/// What the media plane was told and given.
+#[derive(Default)]
+struct Told {
+    taps: BTreeMap<(CallId, Side), Purpose>,
+    tapped: usize,
+    released: usize,
+    replaced: Vec<(LegId, u64, Vec<u8>)>,
+    played: Vec<(Side, Play)>,
+}
+
+#[derive(Default)]
+struct FakePlane(Mutex<Told>);
+
+impl FakePlane {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().expect("no test panics with it")
+    }
+}
+
+impl Plane for FakePlane {
+    fn tap(&self, call: CallId, side: Side, purpose: Purpose) {
+        let mut told = self.told();
+        told.taps.insert((call, side), purpose);
+        told.tapped += 1;
+    }
+
+    fn untap(&self, call: CallId, side: Side) {
+        self.told().taps.remove(&(call, side));
+    }
+
+    fn release(&self, _: CallId, _: Side, within: Span) {
+        assert!(within <= Span::from_s(2));
+        self.told().released += 1;
+    }
+
+    fn replace(&self, _: CallId, leg: LegId, index: u64, payload: &[u8]) -> bool {
+        self.told().replaced.push((leg, index, payload.to_vec()));
+        true
+    }
+
+    fn play(&self, _: CallId, side: Side, play: Play) {
+        self.told().played.push((side, play));
+    }
+}
+
+/// A worker and what is around it.
+struct Scene {
+    worker: Worker,
+    plane: Arc<FakePlane>,
+    reports: mpsc::Receiver<Report>,
+    now: i64,
+}
+
+impl Scene {
+    fn new(room: usize) -> Self {
+        let plane = Arc::new(FakePlane::default());
+        let (reports_in, reports) = mpsc::channel(room);
+        let worker = Worker::new(plane.clone(), Arc::new(Cues::default()), Box::new(move |report| reports_in.try_send(report).is_ok()));
+        Self { worker, plane, reports, now: 0 }
+    }
+
+    fn order(&mut self, order: Order) {
+        self.worker.order(order, at(self.now));
+    }
+
+    /// Time passes, with ticks.
+    fn pass(&mut self, ms: i64) {
+        let until = self.now + ms;
+        while self.now / 100 < until / 100 {
+            self.now = (self.now / 100 + 1) * 100;
+            self.worker.tick(at(self.now));
+        }
+        self.now = until;
+    }
+
+    /// A page sends a packet; gives it if the media plane forwards it, or nothing if it holds it or takes no copies.
+    fn send(&mut self, side: Side, from: LegId, page: &mut Page, held_from: &mut Option<u64>) -> Option<Vec<u8>> {
+        let (index, timestamp, payload) = page.next_packet();
+        let purpose = self.plane.told().taps.get(&(call(1), side)).copied();
+        match purpose {
+            Some(Purpose::Replace) => drop(held_from.get_or_insert(index)),
+            _ => *held_from = None,
+        }
+        let tapped = Tapped {
+            call: call(1),
+            side,
+            leg: from,
+            index,
+            timestamp,
+            marker: false,
+            at: at(self.now),
+            level: None,
+            held: held_from.is_some(),
+            payload: payload[..].into(),
+        };
+        if purpose.is_some() {
+            self.worker.hear(&tapped, at(self.now));
+        }
+        held_from.is_none().then_some(payload)
+    }
+
+    fn reports(&mut self) -> Vec<Report> {
+        std::iter::from_fn(|| self.reports.try_recv().ok()).collect()
+    }
+}
+
+/// A page that sends a tone.
+struct Page {
+    encoder: Encoder,
+    sent: u64,
+    begin: u64,
+    amplitude: f64,
+}
+
+impl Page {
+    fn new(begin: u64, dbfs: f64) -> Self {
+        let mut encoder = Encoder::new(48_000, Channels::Mono, opus::Application::Voip).expect("an encoder");
+        encoder.set_bitrate(Bitrate::Bits(32_000)).expect("a rate");
+        Self { encoder, sent: 0, begin, amplitude: 10.0_f64.powf(dbfs / 20.0) }
+    }
+
+    fn next_packet(&mut self) -> (u64, u32, Vec<u8>) {
+        let start = self.sent * 960;
+        let samples: Vec<f32> =
+            (start..start + 960).map(|place| (self.amplitude * (TAU * 330.0 * place as f64 / 48_000.0).sin()) as f32).collect();
+        let payload = self.encoder.encode_vec_float(&samples, 1_000).expect("it is coded");
+        self.sent += 1;
+        (self.begin + self.sent, (self.begin as u32).wrapping_mul(7_777).wrapping_add((self.sent * 960) as u32), payload)
+    }
+}

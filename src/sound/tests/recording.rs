@@ -1,0 +1,110 @@
+//! What is recorded, and what breaks.
+
+use super::*;
+use crate::sleep::{State, Why};
+
+/// A tape that remembers, takes so much, or breaks.
+struct FakeTape {
+    kept: Arc<Mutex<Kept>>,
+    room: usize,
+    breaks: bool,
+}
+
+#[derive(Default)]
+struct Kept {
+    samples: Vec<i16>,
+    finished: Option<Moment>,
+    dropped: bool,
+}
+
+impl Tape for FakeTape {
+    fn started(&self) -> Moment {
+        at(500)
+    }
+
+    fn write(&mut self, samples: &[i16]) -> bool {
+        assert!(!self.breaks, "on purpose");
+        let mut kept = self.kept.lock().expect("whole");
+        kept.samples.extend_from_slice(samples);
+        kept.samples.len() < self.room
+    }
+
+    fn finish(self: Box<Self>, at: Moment) {
+        self.kept.lock().expect("whole").finished = Some(at);
+    }
+}
+
+impl Drop for FakeTape {
+    fn drop(&mut self) {
+        self.kept.lock().expect("whole").dropped = true;
+    }
+}
+
+fn record(scene: &mut Scene, side: Side, room: usize, breaks: bool) -> Arc<Mutex<Kept>> {
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    scene.order(Order::Record { call: call(1), side, tape: Box::new(FakeTape { kept: kept.clone(), room, breaks }) });
+    kept
+}
+
+fn talk(scene: &mut Scene, side: Side, from: LegId, page: &mut Page, ms: i64) {
+    for _ in 0..ms / 20 {
+        scene.send(side, from, page, &mut None);
+        scene.pass(20);
+    }
+}
+
+#[test]
+fn both_sides_are_recorded_from_beginning_to_end() {
+    let mut scene = Scene::new(100);
+    scene.now = 500;
+    let client = record(&mut scene, Side::Client, usize::MAX, false);
+    let companion = record(&mut scene, Side::Companion, usize::MAX, false);
+    let mut page = Page::new(7, -12.0);
+    talk(&mut scene, Side::Client, leg(1), &mut page, 2_000);
+    scene.pass(3_000);
+    // She loads her page again.
+    talk(&mut scene, Side::Client, leg(2), &mut Page::new(90_000, -12.0), 2_000);
+    scene.order(Order::StopRecording { call: call(1), side: Side::Client, at: at(scene.now) });
+    let kept = client.lock().expect("whole");
+    assert_eq!(kept.finished, Some(at(7_500)));
+    assert!((kept.samples.len() as i64 - 7 * 16_000).abs() <= 1_600, "{}", kept.samples.len());
+    let is_loud = |second: usize| kept.samples[second * 16_000 + 2_000..second * 16_000 + 14_000].iter().any(|sample| sample.abs() > 4_000);
+    assert_eq!((0..7).map(is_loud).collect::<Vec<_>>(), [true, true, false, false, false, true, true]);
+    assert_eq!(scene.plane.told().taps.len(), 1, "the other side goes on");
+    scene.order(Order::Forget { call: call(1), at: at(scene.now) });
+    let kept = companion.lock().expect("whole");
+    assert_eq!((kept.finished, kept.samples.len()), (Some(at(7_500)), 7 * 16_000), "silence, as nothing came");
+}
+
+#[test]
+fn a_tape_that_takes_no_more_ends_alone() {
+    let mut scene = Scene::new(100);
+    scene.now = 500;
+    scene.order(Order::Listen { call: call(1), at: at(500) });
+    let kept = record(&mut scene, Side::Client, 16_000, false);
+    talk(&mut scene, Side::Client, leg(1), &mut Page::new(7, -12.0), 2_000);
+    assert!(kept.lock().expect("whole").dropped);
+    scene.order(Order::SaidAsleep { call: call(1), at: at(scene.now) });
+    assert!(scene.reports().iter().any(|report| matches!(report, Report::Verdict { verdict, .. } if verdict.state == State::Asleep)));
+}
+
+#[test]
+fn what_breaks_costs_its_call_the_ear_and_no_other() {
+    let mut scene = Scene::new(100);
+    scene.now = 500;
+    for number in 1..=2 {
+        scene.order(Order::Listen { call: call(number), at: at(500) });
+    }
+    let kept = record(&mut scene, Side::Client, usize::MAX, true);
+    talk(&mut scene, Side::Client, leg(1), &mut Page::new(7, -12.0), 400);
+    let reports = scene.reports();
+    let [Report::Verdict { call: whose, verdict }] = reports[..] else { panic!("{reports:?}") };
+    assert_eq!((whose, verdict.state, verdict.grounds.why), (call(1), State::Unknown, Why::Lost));
+    assert!(kept.lock().expect("whole").dropped);
+    assert!(scene.plane.told().taps.keys().all(|(of, _)| *of == call(2)), "its voices go untouched");
+    scene.order(Order::SaidAsleep { call: call(2), at: at(scene.now) });
+    assert_eq!(scene.reports().len(), 1);
+    // It can be asked to listen again.
+    scene.order(Order::Listen { call: call(1), at: at(scene.now) });
+    assert_eq!(scene.plane.told().taps.len(), 4);
+}

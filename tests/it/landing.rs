@@ -1,0 +1,124 @@
+//! A landing and a chime with peers of the `webrtc` crate and a real plane on loopback: what the client's peer got is decoded and measured.
+
+use crate::peer::{PATIENCE, Peer, Recorded};
+use crate::voices::{FRAME, decode_all, level, steepest};
+use lull::call::{Medium, Side};
+use lull::clock::{Clock, Span};
+use lull::ids::{CallId, LegId};
+use lull::media::{Media, OpenLeg, Settings, start};
+use lull::sound::{Cue, Order, Report as Said};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use webrtc::peer_connection::SrtpProtectionProfile;
+
+const CHIME_DBFS: i8 = -30;
+
+async fn join(media: &Media, call: CallId, side: Side, peer: &Peer) -> String {
+    let open = OpenLeg {
+        call,
+        side,
+        leg: LegId::new(Uuid::now_v7()),
+        offer: peer.offer().await,
+        medium: Medium::Audio,
+        media_timeout: Span::from_s(5),
+        quiet_timeout: Span::from_s(15),
+        audio_required: false,
+    };
+    let answer = media.open(open).await.unwrap().unwrap();
+    peer.accept(answer.clone()).await;
+    answer
+}
+
+/// The SSRCs that the answer announces for its audio sections: voice, then announcements.
+fn announced(answer: &str) -> Vec<u32> {
+    let sections = answer.split("m=").filter(|section| section.starts_with("audio"));
+    sections.map(|section| section.split("a=ssrc:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+/// What was heard on an SSRC, in the order of its numbers. On loopback nothing is lost.
+fn track(peer: &Peer, ssrc: u32) -> Vec<Recorded> {
+    let mut packets: Vec<Recorded> = peer.recorded.lock().unwrap().iter().filter(|packet| packet.ssrc == ssrc).cloned().collect();
+    let first = packets.first().map_or(0, |packet| packet.sequence.wrapping_sub(100));
+    packets.sort_by_key(|packet| packet.sequence.wrapping_sub(first));
+    packets
+}
+
+fn assert_without_gap(packets: &[Recorded]) {
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+        assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(FRAME as u32));
+    }
+}
+
+fn decoded(packets: &[Recorded]) -> Vec<f32> {
+    decode_all((0..).zip(packets).map(|(index, packet)| (index, &packet.payload[..])))
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let wait = async {
+        let mut turn = tokio::time::interval(Duration::from_millis(20));
+        while !done() {
+            turn.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never {what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_hears_a_landing_that_is_cancelled_and_a_chime() {
+    let (sender, _reports) = mpsc::channel(256);
+    let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
+    let clock = Clock::start();
+    let (media, _guard) = start(settings, clock, sender).unwrap();
+    let (sender, mut said) = mpsc::channel(256);
+    let (sound, _workers) = lull::sound::start(lull::sound::Settings { workers: 1 }, clock, media.clone(), sender).unwrap();
+    let call = CallId::new(Uuid::now_v7());
+    let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
+    let (client, mut companion) = (Peer::new(gcm).await, Peer::new(gcm).await);
+    client.also_listens().await;
+    let answer = join(&media, call, Side::Client, &client).await;
+    join(&media, call, Side::Companion, &companion).await;
+    let [voice, announcements] = announced(&answer)[..] else { panic!("two audio sections") };
+    companion.hum(220.0);
+    until("heard", || track(&client, voice).len() >= 50).await;
+
+    sound.order(Order::Fade { call, length: Span::from_s(3) });
+    let faded = tokio::time::timeout(PATIENCE, said.recv()).await.expect("it fades").expect("the workers live");
+    assert_eq!(faded, Said::Faded { call });
+    sound.order(Order::Play { call, to: Side::Client, cue: Cue::Chime { dbfs: CHIME_DBFS } });
+    sound.order(Order::Unfade { call });
+    let chime = lull::audio::chime(CHIME_DBFS).unwrap();
+    until("chimed", || track(&client, announcements).len() >= chime.packets().len()).await;
+    let now = track(&client, voice).len();
+    until("given back", || track(&client, voice).len() >= now + 100).await;
+    companion.hush();
+
+    let heard = track(&client, voice);
+    assert_without_gap(&heard);
+    let sound = decoded(&heard);
+    let levels: Vec<f32> = sound.chunks(FRAME * 10).map(level).collect();
+    let full = levels[2];
+    let silent = levels.iter().position(|level| *level < full - 55.0).expect("it fades to silence");
+    let begins = levels.iter().position(|level| *level < full - 1.5).unwrap();
+    assert!(levels[begins..=silent].windows(2).all(|pair| pair[1] < pair[0]), "{levels:.1?}");
+    assert!((12..18).contains(&(silent - begins)), "three seconds: {levels:.1?}");
+    let back = silent + levels[silent..].iter().position(|level| (level - full).abs() < 1.0).expect("it comes back");
+    assert!(back - silent <= 11, "within two seconds: {levels:.1?}");
+    assert!(levels[back..levels.len() - 1].iter().all(|level| (level - full).abs() < 1.0), "{levels:.1?}");
+    let steady = steepest(&sound[FRAME * 20..FRAME * 45]);
+    assert!(steepest(&sound[FRAME * 20..]) < 1.6 * steady, "no click at either switch");
+
+    let chimed = track(&client, announcements);
+    assert_without_gap(&chimed);
+    assert_eq!(chimed.len(), chime.packets().len());
+    let chimed = decoded(&chimed);
+    // A sine of full scale has 0 dBFS.
+    let loudest = chimed.chunks(FRAME * 5).map(level).fold(f32::MIN, f32::max) + 3.01;
+    assert!((loudest - f32::from(CHIME_DBFS)).abs() < 2.0, "{loudest} dBFS");
+    let length = chimed.len() as f32 / 48_000.0;
+    assert!((1.0..4.0).contains(&length), "{length} s");
+    let stats = media.stats().remove(0);
+    let dropped = |cause| stats.dropped.iter().find(|(name, _)| *name == cause).map_or(0, |(_, count)| *count);
+    assert_eq!([dropped("unasked"), dropped("tap_full"), dropped("number_spent")], [0; 3]);
+}
