@@ -48,7 +48,7 @@ struct Talk {
     call: Booked,
     client: Page,
     companion: Page,
-    _peers: [Peer; 2],
+    peers: [Peer; 2],
 }
 
 async fn talk(server: &Server, vendor: &Vendor) -> Talk {
@@ -67,7 +67,7 @@ async fn talk(server: &Server, vendor: &Vendor) -> Talk {
     peers[0].hears_tone(LOW).await;
     peers[1].hears_tone(HIGH).await;
     vendor.until(&call, "live");
-    Talk { call, client, companion, _peers: peers }
+    Talk { call, client, companion, peers: peers }
 }
 
 impl Talk {
@@ -78,6 +78,17 @@ impl Talk {
         assert_eq!((&seen["recording"]["running"], &seen["recording"]["keep_days"]), (&json!(false), &json!(30)));
         self.companion.say(json!({ "type": "record", "consent": true })).await;
         self.client.until_call(|call| call["recording"]["running"] == true).await;
+    }
+
+    /// Each is heard for two seconds from now on, and so much is on disk. A file grows by silence too.
+    async fn goes_on(&mut self, shelf: &Shelf) {
+        for peer in &mut self.peers {
+            while peer.heard.try_recv().is_ok() {}
+        }
+        for peer in &mut self.peers {
+            peer.hears_packets(100).await;
+        }
+        grown(&shelf.folder(), 80 + 2 * 32_016);
     }
 }
 
@@ -160,7 +171,7 @@ async fn what_both_agree_to_is_recorded_downloaded_and_deleted() {
     let id = running[0]["id"].as_str().unwrap();
     vendor.get(&format!("/v1/recordings/{id}")).problem(409, "call_state");
     delete(&server, &vendor, id).problem(409, "call_state");
-    grown(&shelf.folder(), 80 + 2 * 32_016);
+    talk.goes_on(&shelf).await;
     // The companion takes it back: it ends at once, for both.
     talk.companion.say(json!({ "type": "record", "consent": false })).await;
     let seen = talk.client.until_call(|call| call["recording"]["running"] == false).await;
@@ -218,7 +229,7 @@ async fn a_killed_server_leaves_what_can_be_read_and_a_wrong_key_reads_nothing()
     let vendor = server.vendor("House");
     let mut talk = talk(&server, &vendor).await;
     talk.agree().await;
-    grown(&shelf.folder(), 80 + 2 * 32_016);
+    talk.goes_on(&shelf).await;
     server.kill();
     let Talk { call, .. } = talk;
 
@@ -260,7 +271,7 @@ async fn a_disk_without_room_ends_the_recording_and_not_the_call() {
     talk.companion.say(json!({ "type": "record", "consent": true })).await;
     let seen = talk.client.until_call(|call| call["recording"]["stopped"] == "disk_full").await;
     assert_eq!((&seen["state"], &seen["running"]), (&json!("live"), &json!(true)));
-    talk._peers[0].hears_packets(50).await;
+    talk.peers[0].hears_packets(50).await;
     assert_eq!(vendor.shown(&talk.call)["state"], "live");
     let both = kept(&vendor, &talk.call, 1);
     assert!(both.iter().all(|item| item["end_reason"] == "disk_full" && item["length_ms"] == 0), "{both:?}");
