@@ -72,9 +72,8 @@ async fn a_peer_hears_a_landing_that_is_cancelled_and_a_chime() {
     let clock = Clock::start();
     let (media, _guard) = start(settings, clock, sender).unwrap();
     let (sender, mut said) = mpsc::channel(256);
-    let (sound, _workers) =
-        lull::sound::start(lull::sound::Settings { workers: 1 }, clock, media.clone(), move |report| sender.try_send(report).is_ok())
-            .unwrap();
+    let say = move |report| sender.try_send(report).is_ok();
+    let (sound, _workers) = lull::sound::start(lull::sound::Settings { workers: 1 }, clock, media.clone(), say).unwrap();
     let call = CallId::new(Uuid::now_v7());
     let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
     let (client, mut companion) = (Peer::new(gcm).await, Peer::new(gcm).await);
