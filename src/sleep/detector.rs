@@ -6,7 +6,7 @@
 use super::activity::{Act, Activity};
 use super::baseline::Baseline;
 use super::history::History;
-use super::rhythm::{Beat, Rhythm, STRETCH};
+use super::rhythm::{Beat, Echo, LONG_STRETCH, Rhythm, STRETCH};
 use super::{Grounds, State, Verdict, Why};
 use crate::audio::Heard;
 use crate::audio::features::{Features, Measure};
@@ -33,23 +33,29 @@ const ANSWER: Span = Span::from_s(8);
 const PACE_NONE: f32 = 0.18;
 const PACE_FULL: f32 = 0.38;
 /// Seconds of best pace that make her asleep, and of no pace that take that away.
-const GAIN_S: f32 = 200.0;
+const GAIN_S: f32 = 260.0;
 const LOSE_S: f32 = 240.0;
 /// Pace while awake that is chance, and how much more of it counts against the pace now.
 const BASELINE_FREE: f32 = 0.15;
 const BASELINE_WEIGHT: f32 = 1.5;
 /// Looks that a baseline rests on; before it is known evidence grows by half.
-const BASELINE_LOOKS: u32 = 12;
+const BASELINE_LOOKS: u32 = 8;
 /// Steadiness of a machine.
 const MACHINE: f32 = 0.88;
 /// Part of its way to the newest that steadiness goes with each look: ten breaths may well be even by chance, thirty are not.
 const STEADIER: f32 = 0.12;
+/// Looks from one search for an echo to the next.
+const ECHO_EACH: u64 = 6;
+/// Evidence that there can be of somebody who never spoke: whether it is she who breathes is not known.
+const UNKNOWN_VOICE: f32 = 0.9;
+/// After this long she need not have spoken.
+const UNKNOWN_VOICE_FOR: Span = Span::from_s(1500);
 /// What a movement takes away.
 const MOVEMENT_COSTS: f32 = 0.08;
 /// Movements closer together are one.
 const ONE_MOVEMENT: Span = Span::from_s(4);
 /// Movements within [`MOVEMENTS_IN`] with which nobody falls asleep.
-const MOST_MOVEMENTS: usize = 3;
+const MOST_MOVEMENTS: usize = 8;
 const MOVEMENTS_IN: Span = Span::from_s(300);
 /// How long talk around her keeps evidence from growing.
 const TALK: Span = Span::from_s(15);
@@ -63,6 +69,8 @@ pub struct Detector {
     activity: Activity,
     rhythm: Rhythm,
     baseline: Baseline,
+    /// What comes again exactly, at the last search.
+    echo: Option<Echo>,
     began: Moment,
     heard_to: Moment,
     /// Since when she has not spoken, tapped or been said to be awake.
@@ -90,6 +98,8 @@ pub struct Seen {
     pub baseline: f32,
     /// How much it is like a machine: 1 is exact.
     pub steadiness: f32,
+    /// How much of the last five minutes is an echo of what was before.
+    pub echo: f32,
     /// Level of the last tenth of a second in dB of full scale.
     pub level: f32,
 }
@@ -113,6 +123,7 @@ impl Detector {
             activity: Activity::new(),
             rhythm: Rhythm::new(),
             baseline: Baseline::default(),
+            echo: None,
             began: now,
             heard_to: now,
             quiet_since: now,
@@ -172,7 +183,14 @@ impl Detector {
             self.seen = Seen { level: self.seen.level, ..Seen::default() };
             return self.decide(at, State::Unknown, why);
         }
-        let beat = self.rhythm.look(self.history.last(STRETCH));
+        if (self.history.count() / LOOK).is_multiple_of(ECHO_EACH) {
+            self.echo = self.rhythm.echo(self.history.last(LONG_STRETCH));
+            self.seen.echo = self.echo.map_or(0.0, |echo| echo.strength);
+        }
+        let mut beat = self.rhythm.look(self.history.last(STRETCH), None);
+        if let Some(echo) = self.echo.filter(|echo| beat.is_some_and(|beat| echo.strength > beat.first)) {
+            beat = self.rhythm.look(self.history.last(STRETCH + echo.lag), Some(echo));
+        }
         self.baseline.take(at, beat.map(|beat| beat.pace), self.alive_at);
         let why = self.weigh(at, beat);
         if self.answer_due.is_some_and(|due| at >= due) {
@@ -245,7 +263,8 @@ impl Detector {
         if is_talk {
             gain = gain.min(gain / 2.0);
         }
-        self.evidence = (self.evidence + gain).clamp(0.0, MOST);
+        let is_unknown = self.alive_at.is_none() && at.since(self.began) < UNKNOWN_VOICE_FOR;
+        self.evidence = (self.evidence + gain).clamp(0.0, if is_unknown { UNKNOWN_VOICE } else { MOST });
         if is_machine || (beat.pace > PACE_NONE && new <= PACE_NONE) {
             Why::Machine
         } else if is_talk {
