@@ -70,6 +70,7 @@ impl Shop {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         };
         let (call, created) = exchange::book(id, terms, hold, at).expect("terms");
         let (vendor, client) = (self.vendor, "wei".parse().expect("a reference"));

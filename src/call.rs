@@ -5,8 +5,8 @@
 //! or SDP; money enters only as "this hold was granted".
 //!
 //! This file has the words that are kept on disk; `event` what comes in and goes out, `state` how facts add up,
-//! `machine` what is decided, `night` what is decided about sleep, `recover` what a crash leaves of a call, `policy` how an end is
-//! settled, `names` how it is all spelled.
+//! `machine` what is decided, `night` what is decided about sleep, `recording` who agreed to be recorded, `recover` what a crash leaves of
+//! a call, `policy` how an end is settled, `names` how it is all spelled.
 
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -16,6 +16,7 @@ mod machine;
 mod names;
 mod night;
 mod policy;
+mod recording;
 mod recover;
 mod state;
 mod terms;
@@ -24,6 +25,7 @@ pub use event::{Answered, Audio, Cue, Effect, Event, Notice, Refused, RequestId}
 pub use names::{NameError, sleep_word, why_word};
 pub use night::{Linger, Phase};
 pub use policy::{Ending, Policy, PolicyError, Rule, Sold};
+pub use recording::{Recording, RecordingEnd, RecordingTerms};
 pub use recover::Proof;
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
@@ -153,6 +155,8 @@ pub struct Terms {
     pub night: Option<Night>,
     /// What the server lets be heard.
     pub sounds: Sounds,
+    /// Whether the call may be recorded, once both parties say yes; none allows it never.
+    pub recording: Option<RecordingTerms>,
 }
 
 /// How an until-asleep call ends (design.md section 7).
@@ -281,6 +285,12 @@ pub enum Fact {
     Lands { confirmed: bool },
     /// A linger or a landing is off; after a landing the meter runs again.
     Woken { by: Waker },
+    /// A party says whether the call may be recorded; a no takes back what both said before.
+    Consented { side: Side, yes: bool },
+    /// Both agree: the sound of each is kept from now on, as this part (from 1).
+    RecordingStarted { part: u32 },
+    /// The part is over; to begin another both must agree anew.
+    RecordingStopped { part: u32, why: RecordingEnd },
     /// What the media plane measured of one side until now.
     Quality { side: Side, quality: Quality },
     /// The call is over.

@@ -15,6 +15,7 @@ mod http;
 mod log;
 mod media;
 mod reader;
+mod recording;
 mod signaling;
 mod store;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use flags::{BaseFlags, Flags};
 pub use http::{Http, PublicUrl, Tls};
 pub use log::Log;
 pub use media::Media;
+pub use recording::{KeySource, Recording};
 pub use signaling::Signaling;
 pub use store::Store;
 pub use webhooks::{Network, Webhooks};
@@ -49,6 +51,8 @@ pub struct Config {
     pub signaling: Signaling,
     /// `[webhooks]`: how vendors' programs are told of events.
     pub webhooks: Webhooks,
+    /// `[recording]`: where sound is kept that both parties let be recorded.
+    pub recording: Recording,
     /// `[log]`: what is written to standard error.
     pub log: Log,
     /// What can be run with and is likely not meant; each is one line for the log.
@@ -104,11 +108,12 @@ impl Config {
         let call = Call::read(&mut reader);
         let signaling = Signaling::read(&mut reader);
         let webhooks = Webhooks::read(&mut reader);
+        let recording = Recording::read(&mut reader);
         let log = Log::read(&mut reader);
         let shown = reader.finish()?;
         let mut warnings = Vec::new();
         http.warn(&mut warnings);
-        Ok(Self { http, media, store, call, signaling, webhooks, log, warnings, shown })
+        Ok(Self { http, media, store, call, signaling, webhooks, recording, log, warnings, shown })
     }
 
     /// The whole configuration as TOML, each setting with where it came from; passwords are left out.

@@ -90,6 +90,8 @@ impl Exchange {
             | Event::ImHere
             | Event::SaysAsleep
             | Event::SaysAwake
+            | Event::Consents { .. }
+            | Event::RecordingFailed { .. }
             | Event::LeaseLapsed { .. }
             | Event::ServerStops => {}
         }

@@ -83,6 +83,8 @@ id!(/// An address of a vendor's program that is told of events.
     EndpointId, "whe");
 id!(/// One start of the server: what it proves of calls is not proved by another.
     BootId, "boot");
+id!(/// The sound of one party in one part of a call, on disk.
+    RecordingId, "rec");
 
 /// How a vendor names a client: its own shop's order or customer reference, never a person's name.
 ///

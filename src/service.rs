@@ -13,6 +13,7 @@
 //! | `desk`, `look_up` | REST commands and queries; what they name, read from disk |
 //! | `webhook_desk` | REST requests about webhooks |
 //! | `refunds` | money that goes back, statements, orders |
+//! | `recordings` | who is recorded, and what of it vendors get |
 //! | `records` | records as they are given out, and the keys that check them |
 //! | `turns` | what waits for the disk, in order |
 //! | `parties`, `window` | who is on the line; which messages were seen |
@@ -33,6 +34,7 @@ mod look_up;
 mod night;
 mod parties;
 mod plans;
+mod recordings;
 mod records;
 mod recovery;
 mod refunds;
@@ -47,6 +49,7 @@ pub use turns::{Answer, Turns};
 use crate::call::{Limits, Shares};
 use crate::clock::{Clock, Moment, Span};
 use crate::media::{Media, Report};
+use crate::recording::Recorder;
 use crate::store::{Store, StoreError};
 use house::House;
 use signaling::auth::TokenKey;
@@ -69,6 +72,8 @@ pub struct Parts {
     pub reports: mpsc::Receiver<Report>,
     /// What listens, fades and plays.
     pub ear: Ear,
+    /// What keeps sound on disk; none without the setting.
+    pub recorder: Option<Recorder>,
     /// What comes through the door.
     pub inbound: mpsc::Receiver<Inbound>,
     /// Signs join tokens.

@@ -18,6 +18,7 @@
 //! | `fact_row` | a fact as JSON, for ever readable |
 //! | `outbox`, `webhooks` | events of facts, in the facts' transaction; endpoints and what was sent to them |
 //! | `read` | what others may look up |
+//! | `recordings` | recordings, whose sound lies in files |
 //! | `signatures` | keys, and what they signed |
 //! | `row_hash` | hashes of rows that stand alone |
 //! | `audit` | whether all of it still adds up |
@@ -42,6 +43,7 @@ mod open;
 mod outbox;
 mod policy_row;
 mod read;
+mod recordings;
 mod refund;
 mod row_hash;
 mod rows;
@@ -61,6 +63,7 @@ pub use heartbeat::Beat;
 pub use in_line::InLine;
 pub use open::{OpenError, Role};
 pub use read::{Page, Reply, Vendor};
+pub use recordings::{Care, Deleter, NewRecording, Recording, RecordingWrite, WrappedKey};
 pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
 pub use signatures::SignedRecord;
 pub use statement::{Adjustment, Charged, Line, Order, Paid};
@@ -68,7 +71,7 @@ pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Ou
 pub use writer::Weight;
 
 use crate::billing;
-use crate::call::{Entry, Medium, Night, Policy, Sounds};
+use crate::call::{Entry, Medium, Night, Policy, RecordingTerms, Sounds};
 use crate::clock::{Moment, Reading};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
 use crate::money::Money;
@@ -276,6 +279,8 @@ pub enum Write {
     RefundWallet(Box<WalletRefund>),
     /// Money of a settled call back to its client, or from her again. Conditions: see [`Return`].
     Return(Box<Return>),
+    /// Recordings. Condition of a vendor's deletion: it is hers, and whole.
+    Recording(RecordingWrite),
 }
 
 /// What settles a call.
@@ -312,6 +317,8 @@ pub struct Plan {
     pub night: Option<Night>,
     /// What the server lets be heard in them.
     pub sounds: Sounds,
+    /// Whether its calls may be recorded, once both parties agree.
+    pub recording: Option<RecordingTerms>,
     pub created_at: Moment,
 }
 
@@ -363,6 +370,8 @@ pub enum Refusal {
     OrderRefunded,
     /// What was returned of the call is no longer what the command was made for: look again.
     Stale,
+    /// The recording is unknown or is still being made.
+    RecordingOpen,
 }
 
 /// A wallet's state.

@@ -40,15 +40,16 @@ export function setText(element, text) {
 /**
  * Shows exactly one of the page's screens and moves the focus to its heading.
  * @param {string} name the screen is `#screen-{name}`
+ * @param {{ aloud?: boolean }} [how] without `aloud` the focus stays, so that no screen reader speaks up
  */
-export function showScreen(name) {
+export function showScreen(name, { aloud = true } = {}) {
   if (document.body.dataset.screen === name) return;
   document.body.dataset.screen = name;
   for (const screen of document.querySelectorAll('[id^="screen-"]')) {
     if (screen instanceof HTMLElement) screen.hidden = screen.id !== `screen-${name}`;
   }
   const heading = document.querySelector(`#screen-${name} h1`);
-  if (heading instanceof HTMLElement) heading.focus({ preventScroll: true });
+  if (aloud && heading instanceof HTMLElement) heading.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
 

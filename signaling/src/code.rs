@@ -60,6 +60,12 @@ pub enum Code {
     OfferInvalid,
     /// The webhook endpoint is disabled; it must be enabled first.
     EndpointDisabled,
+    /// The recording is deleted.
+    RecordingDeleted,
+    /// The server's settings do not have the key that opens the recording.
+    RecordingKey,
+    /// The recording's file is missing or was changed.
+    RecordingDamaged,
     /// More would pass a limit of the call (longest call, gifts).
     LimitReached,
     /// Too many requests; see `Retry-After`.

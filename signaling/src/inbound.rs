@@ -82,6 +82,22 @@ pub struct Joined {
     pub answer: String,
 }
 
+/// A file to be sent as it is read.
+pub struct Download {
+    /// Octets in all; where it has fewer, the sending breaks off.
+    pub length: u64,
+    /// What it is to be called.
+    pub name: String,
+    /// Read on a thread that may wait.
+    pub sound: Box<dyn std::io::Read + Send>,
+}
+
+impl std::fmt::Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download").field("length", &self.length).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// What came in, checked for form. Everything that needs an answer carries the place for it.
 #[allow(clippy::large_enum_variant, reason = "a new plan is the largest and rare; requests are moved a few times each")]
 #[derive(Debug)]
@@ -92,6 +108,8 @@ pub enum Inbound {
     LogIn { code: SecretHash, session: SecretHash, reply: Reply<rest::Session> },
     /// The session's cookie is to be forgotten.
     LogOut { session: SecretHash, reply: Reply<()> },
+    /// `GET /v1/recordings/{id}`
+    Download { caller: Caller, id: String, reply: Reply<Download> },
     /// `POST /v1/join`.
     Join { claims: Claims, offer: String, reply: Reply<Joined> },
     /// `PATCH /v1/join/{leg}` with an SDP fragment; the answer is a fragment, empty where nothing is to be said (204).
@@ -120,6 +138,7 @@ impl Inbound {
             Self::LogIn { reply, .. } => drop(reply.send(Err(refused))),
             Self::LogOut { reply, .. } | Self::HangUp { reply, .. } | Self::SocketOpened { reply, .. } => drop(reply.send(Err(refused))),
             Self::Join { reply, .. } => drop(reply.send(Err(refused))),
+            Self::Download { reply, .. } => drop(reply.send(Err(refused))),
             Self::Patch { reply, .. } => drop(reply.send(Err(refused))),
             Self::Receipt { reply, .. } | Self::Keys { reply } => drop(reply.send(Err(refused))),
             Self::SocketMessage { .. } | Self::SocketClosed { .. } => {}

@@ -74,14 +74,14 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::CallState | Code::Replaced | Code::OrderCredited | Code::LimitReached => StatusCode::CONFLICT,
         Code::OrderRefunded | Code::RefundExceeds | Code::EndpointDisabled => StatusCode::CONFLICT,
-        Code::CallEnded => StatusCode::GONE,
+        Code::CallEnded | Code::RecordingDeleted => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         // The Idempotency-Key draft (draft-ietf-httpapi-idempotency-key-header, section 2.7); RFC 9110 section 15.5.21: read, but cannot be done.
         Code::IdempotencyKeyReused | Code::OfferInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Code::IdempotencyKeyInUse => StatusCode::CONFLICT,
         Code::RateLimited | Code::SlowReader => StatusCode::TOO_MANY_REQUESTS,
-        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Internal | Code::RecordingKey | Code::RecordingDamaged => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Overloaded | Code::AuditFailed | Code::ClockBehind => StatusCode::SERVICE_UNAVAILABLE,
         Code::Storage => StatusCode::INSUFFICIENT_STORAGE,
     }

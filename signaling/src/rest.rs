@@ -11,6 +11,7 @@ mod fields;
 pub(crate) mod fuzzing;
 mod json;
 mod plans;
+mod recordings;
 mod records;
 mod refunds;
 mod session;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Front>> {
         .merge(clients::routes())
         .merge(calls::routes())
         .merge(records::routes())
+        .merge(recordings::routes())
         .merge(session::routes())
         .merge(webhooks::routes())
         .merge(refunds::routes())
@@ -86,6 +88,10 @@ pub enum Request {
     GetReceipt { id: String },
     /// `GET /v1/records`: a part of the file; the answer is `{text, next_cursor}`.
     ExportRecords(Export),
+    /// `GET /v1/calls/{id}/recordings`
+    ListRecordings { id: String },
+    /// `DELETE /v1/recordings/{id}`
+    DeleteRecording { id: String },
     /// `GET /v1/session`: whose key or cookie this is.
     WhoAmI,
     /// Endpoints of webhooks and events.
@@ -262,6 +268,9 @@ pub struct CreatePlan {
     /// A soft sound while the client waits for the companion; default true, of `until_asleep` false.
     #[serde(default)]
     pub waiting_sound: Option<bool>,
+    /// Calls may be recorded once both parties agree, and recordings are kept so long, 1 to 3,650 days; by default they may not.
+    #[serde(default)]
+    pub recording_days: Option<i64>,
 }
 
 /// How loud a plan's chime is. On the wire a whole number from -60 to -10 (dBFS), or `null` for no chime.

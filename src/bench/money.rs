@@ -331,6 +331,7 @@ fn terms(vendor: VendorId, companion: CompanionId, number: usize) -> Terms {
         zones: None,
         night: None,
         sounds: Sounds::default(),
+        recording: None,
         limits: Limits {
             media_timeout: Span::from_s(5),
             quiet_timeout: Span::from_s(15),

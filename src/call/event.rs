@@ -3,7 +3,7 @@
 //! Events are what the media plane saw, what a person or the vendor asked for, and what the store answered. Effects are
 //! orders to the shell; facts are not among them, a call keeps its own ([`super::Call::entries`]).
 
-use super::{Asker, EndReason, Fault, Quality, Side};
+use super::{Asker, EndReason, Fault, Quality, RecordingEnd, Side};
 use crate::clock::{Moment, Span};
 use crate::ids::{GiftId, HoldId, LegId, TokenId};
 use crate::money::Money;
@@ -64,6 +64,10 @@ pub enum Event {
     SaysAsleep,
     /// The companion says that the client is awake.
     SaysAwake,
+    /// A party says whether the call may be recorded.
+    Consents { side: Side, yes: bool },
+    /// The shell cannot go on recording this part.
+    RecordingFailed { part: u32, why: RecordingEnd },
     /// lull is going down in order.
     ServerStops,
     /// The store has not kept a proof of this call for too long; what is on disk proves it until `proved`.

@@ -4,7 +4,9 @@
 //! a race (an extension against the end) is decided once, by the order in which events are handed over.
 
 use super::state::Ask;
-use super::{Answered, Asker, Call, Cue, Effect, EndReason, Entry, Event, Fact, Fault, Notice, Refused, RequestId, Side, State, Waker};
+use super::{
+    Answered, Asker, Call, Cue, Effect, EndReason, Entry, Event, Fact, Fault, Notice, RecordingEnd, Refused, RequestId, Side, State, Waker,
+};
 use crate::billing::Kind;
 use crate::clock::{Moment, Span};
 use crate::ids::{GiftId, HoldId, LegId};
@@ -118,6 +120,8 @@ impl Call {
                 self.end(EndReason::VendorEnded, Fault::None, now, out);
                 out.push(Effect::Answer { request, result: Ok(Answered::Ended) });
             }
+            Event::Consents { side, yes } => self.consent(side, yes, now, out),
+            Event::RecordingFailed { part, why } => self.recording_failed(part, why, now, out),
             Event::AbuseReported => self.end(EndReason::AbuseReported, Fault::Client, now, out),
             Event::Ear { verdict } => self.heed(verdict, now, out),
             Event::Spoke { at } => self.spoke(at, now, out),
@@ -371,6 +375,7 @@ impl Call {
 
     fn start(&mut self, at: Moment, out: &mut Vec<Effect>) {
         self.record(at, Fact::Started);
+        self.record_if_agreed(at);
         tell(out, Notice::Started);
     }
 
@@ -521,6 +526,7 @@ impl Call {
 
     pub(super) fn end(&mut self, reason: EndReason, at_fault: Fault, at: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::StopMedia);
+        self.stop_recording(RecordingEnd::CallEnded, at);
         self.record(at, Fact::Ended { reason, at_fault });
         for (side, quality) in [(Side::Client, self.measured[0]), (Side::Companion, self.measured[1])] {
             if let Some(quality) = quality {
@@ -573,6 +579,8 @@ fn refuse_after_end(event: Event, out: &mut Vec<Effect>) {
         | Event::ImHere
         | Event::SaysAsleep
         | Event::SaysAwake
+        | Event::Consents { .. }
+        | Event::RecordingFailed { .. }
         | Event::LeaseLapsed { .. }
         | Event::ServerStops => {}
     }

@@ -1,6 +1,6 @@
 //! The one spelling of each word that leaves the house: `snake_case`, the same in facts, records, wire and metrics.
 
-use super::{Asker, EndReason, Fault, Medium, Phase, Refused, Side, State, Waker, Witness};
+use super::{Asker, EndReason, Fault, Medium, Phase, RecordingEnd, Refused, Side, State, Waker, Witness};
 use crate::sleep;
 use std::str::FromStr;
 
@@ -65,6 +65,14 @@ names!(EndReason, "end reason", {
     ConnectFailed => "connect_failed",
     MaxDuration => "max_duration",
     ServerFault => "server_fault",
+});
+names!(RecordingEnd, "end of a recording", {
+    ClientStopped => "client_stopped",
+    CompanionStopped => "companion_stopped",
+    CallEnded => "call_ended",
+    DiskFull => "disk_full",
+    Failed => "failed",
+    ServerStopped => "server_stopped",
 });
 
 names!(Witness, "witness", { Ear => "ear", Companion => "companion" });
@@ -157,6 +165,9 @@ mod tests {
         }
         for reason in EndReason::ALL {
             assert_eq!(reason.name().parse(), Ok(*reason));
+        }
+        for end in RecordingEnd::ALL {
+            assert_eq!(end.name().parse(), Ok(*end));
         }
         assert_eq!("Client".parse::<Side>(), Err(NameError { kind: "side" }));
     }

@@ -4,7 +4,7 @@
 //! afterwards, under the same id and with the same tokens; while both sides are away because the server was, nobody but the
 //! platform is at fault.
 
-use super::{Call, Effect, EndReason, Fact, Fault, Notice, Party, Side, State};
+use super::{Call, Effect, EndReason, Fact, Fault, Notice, Party, RecordingEnd, Side, State};
 use crate::clock::{Moment, Span};
 use crate::ids::{BootId, LegId};
 use crate::seeded::{self, Bug};
@@ -60,6 +60,7 @@ impl Call {
         let proved_until = proved.map_or(known, |proved| proved.max(known)).min(end);
         let before = self.state;
         self.record(now, Fact::Recovered { boot, proved_until });
+        self.stop_recording(RecordingEnd::ServerStopped, now);
         let gone = self.client.down.min(self.companion.down).unwrap_or(proved_until);
         let since = match before {
             State::Live { since } => Some(gone.clamp(since, end)),

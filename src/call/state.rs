@@ -1,7 +1,7 @@
 //! How facts add up to a call. Nothing is decided here: [`Call::apply`] is the only place where a call's state
 //! changes, and what the facts of a call give is the call.
 
-use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Linger, Quality, RequestId, Side, Terms, TermsError};
+use super::{Asker, EndReason, Entry, Fact, Fault, Journal, Linger, Quality, Recording, RequestId, Side, Terms, TermsError};
 use crate::billing::{self, Cause, Kind, Mark, Segment, SegmentKind};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, HoldId, LegId, TokenId};
@@ -149,6 +149,7 @@ pub struct Call {
     /// What each of them set aside, in minor units.
     pub(super) amounts: Vec<i64>,
     pub(super) gifted: Span,
+    pub(super) recording: Recording,
     /// Those of the terms until the vendor withdraws a link.
     pub(super) client_token: TokenId,
     pub(super) companion_token: TokenId,
@@ -194,6 +195,7 @@ impl PartialEq for Call {
             && self.holds == other.holds
             && self.amounts == other.amounts
             && self.gifted == other.gifted
+            && self.recording == other.recording
             && self.client_token == other.client_token
             && self.companion_token == other.companion_token
             && self.armed == other.armed
@@ -229,6 +231,7 @@ impl Call {
             companion: Party::default(),
             holds: vec![hold],
             gifted: Span::ZERO,
+            recording: Recording::default(),
             armed: Vec::new(),
             stood: Span::ZERO,
             stood_until: None,
@@ -281,6 +284,9 @@ impl Call {
         match (&self.state, fact) {
             (_, Fact::Created { .. }) => false,
             (_, Fact::Sleep { .. } | Fact::Lingers { .. } | Fact::Lands { .. } | Fact::Woken { .. }) => self.fits_the_night(fact),
+            (state, Fact::Consented { .. } | Fact::RecordingStarted { .. } | Fact::RecordingStopped { .. }) => {
+                self.recording.fits(fact, state, self.terms.recording.is_some())
+            }
             (
                 State::Connecting | State::Live { .. } | State::Paused { .. } | State::Landing { .. },
                 Fact::Joined { .. }
@@ -331,8 +337,10 @@ impl Call {
 
     /// Changes the state by a fact that fits.
     fn take(&mut self, at: Moment, fact: &Fact) {
+        self.recording.take(at, fact);
         match fact {
             Fact::Created { .. } | Fact::Quality { .. } => {}
+            Fact::Consented { .. } | Fact::RecordingStarted { .. } | Fact::RecordingStopped { .. } => {}
             Fact::LinkRenewed { side: Side::Client, token } => self.client_token = *token,
             Fact::LinkRenewed { side: Side::Companion, token } => self.companion_token = *token,
             Fact::Joined { side, leg } => {
@@ -565,6 +573,9 @@ impl Call {
             | Fact::LinkRenewed { .. }
             | Fact::Sleep { .. }
             | Fact::Lingers { .. }
+            | Fact::Consented { .. }
+            | Fact::RecordingStarted { .. }
+            | Fact::RecordingStopped { .. }
             | Fact::Quality { .. }
             | Fact::Settled { .. } => [None, None],
         });

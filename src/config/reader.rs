@@ -141,6 +141,21 @@ impl Reader {
         value
     }
 
+    /// A secret that `parse` understands, or nothing. It is shown nowhere, right or wrong.
+    pub(super) fn secret<T>(&mut self, key: &'static str, accepted: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        const HIDDEN: &str = "***";
+        let (found, origin) = self.find(key, accepted, |raw| raw.one().and_then(&parse));
+        for problem in &mut self.problems {
+            if let ConfigError::BadValue { key: bad, value, .. } = problem
+                && bad == key
+            {
+                HIDDEN.clone_into(value);
+            }
+        }
+        self.remember(key, found.as_ref().map(|_| Value::String(HIDDEN.to_owned())), origin);
+        found
+    }
+
     /// Texts that `parse` understands; none by default.
     pub(super) fn texts<T>(
         &mut self,

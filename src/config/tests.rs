@@ -343,6 +343,12 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         timeout_s = 15 # default
         endpoints_per_vendor = 16 # default
 
+        [recording]
+        folder = "recordings" # default
+        # key is not set
+        # key_file is not set
+        keep_free_mb = 1024 # default
+
         [log]
         filter = "warn" # environment LULL_LOG_FILTER
     "#]]

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 pub const TEST: &str = "webhook.test";
 
 /// All events but the test: those of calls in the order of a call's life, then those of wallets.
-pub const WORDS: [&str; 12] = [
+pub const WORDS: [&str; 14] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -30,6 +30,8 @@ pub const WORDS: [&str; 12] = [
     "call.asleep",
     "call.ended",
     "call.settled",
+    "recording.started",
+    "recording.ended",
     "call.refunded",
     "call.adjusted",
     "client.refunded",
@@ -60,6 +62,8 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         Fact::Lingers { .. } => Some("call.asleep"),
         Fact::Ended { .. } => Some("call.ended"),
         Fact::Settled { .. } => Some("call.settled"),
+        Fact::RecordingStarted { .. } => Some("recording.started"),
+        Fact::RecordingStopped { .. } => Some("recording.ended"),
         Fact::Joined { .. }
         | Fact::Connected { .. }
         | Fact::Heard { .. }
@@ -71,6 +75,7 @@ pub fn word(fact: &Fact) -> Option<&'static str> {
         | Fact::Sleep { .. }
         | Fact::Lands { .. }
         | Fact::Woken { .. }
+        | Fact::Consented { .. }
         | Fact::Quality { .. } => None,
     }
 }
@@ -127,6 +132,13 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
             }
             add("record_hash", record["hash"].clone());
         }
+        Fact::RecordingStarted { part } => {
+            add("part", (*part).into());
+        }
+        Fact::RecordingStopped { part, why } => {
+            add("part", (*part).into());
+            add("reason", why.name().into());
+        }
         Fact::Started
         | Fact::Resumed
         | Fact::Joined { .. }
@@ -140,6 +152,7 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         | Fact::Sleep { .. }
         | Fact::Lands { .. }
         | Fact::Woken { .. }
+        | Fact::Consented { .. }
         | Fact::Quality { .. } => {}
     }
     Some(Announcement { id: id_of(&call.to_string(), seq, entry.at), word, at: entry.at, body: body(word, entry.at, data) })

@@ -5,7 +5,7 @@
 use super::bill::{Bill, bill};
 use super::{canonical, night};
 use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
-use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, ReplayError, Side, Sold, Terms};
+use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, RecordingTerms, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
 use crate::money::Money;
@@ -82,6 +82,9 @@ fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
         if let Some(slept) = night::slept(call, &bill.segments) {
             add("sleep", slept);
         }
+    }
+    if let Some(terms) = terms.recording {
+        add("recording", recording(call, terms));
     }
     record
 }
@@ -277,6 +280,9 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
             | Fact::Lingers { .. }
             | Fact::Lands { .. }
             | Fact::Woken { .. }
+            | Fact::Consented { .. }
+            | Fact::RecordingStarted { .. }
+            | Fact::RecordingStopped { .. }
             | Fact::Quality { .. }
             | Fact::Ended { .. }
             | Fact::Settled { .. } => {}
@@ -291,6 +297,27 @@ fn quality(call: &Call, of: Side) -> Value {
         _ => None,
     });
     last.map_or(Value::Null, |Quality { packets, lost_bp, rtt_ms }| json!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
+}
+
+/// Who agreed to be recorded and when, and which parts there are; nothing of what was said.
+fn recording(call: &Call, terms: RecordingTerms) -> Value {
+    let (mut consents, mut parts) = (Vec::new(), Vec::<Value>::new());
+    for entry in call.entries() {
+        match &entry.fact {
+            Fact::Consented { side, yes } => consents.push(json!({"party": side.name(), "yes": yes, "at": time(Some(entry.at))})),
+            Fact::RecordingStarted { part } => {
+                parts.push(json!({"part": part, "started_at": time(Some(entry.at)), "ended_at": null, "end_reason": null}));
+            }
+            Fact::RecordingStopped { why, .. } => {
+                if let Some(part) = parts.last_mut() {
+                    part["ended_at"] = time(Some(entry.at));
+                    part["end_reason"] = why.name().into();
+                }
+            }
+            _ => {}
+        }
+    }
+    json!({"keep_days": terms.keep.whole_s() / 86_400, "consents": consents, "parts": parts})
 }
 
 fn segment_kind(kind: SegmentKind) -> &'static str {

@@ -54,6 +54,7 @@ fn terms(block: Span, price: i64) -> Terms {
         zones: Some("2026a".into()),
         night: None,
         sounds: Sounds::default(),
+        recording: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::bill;
 use super::night::Nightly;
 use crate::billing::Kind;
-use crate::call::{Call, Party, Side, State, Terms};
+use crate::call::{Call, Party, Recording, Side, State, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::CallId;
 use crate::money::Money;
@@ -66,6 +66,8 @@ pub struct View<'a> {
     pub earned: Money,
     /// Of until-asleep calls: how it stands with sleep.
     pub night: Option<Nightly>,
+    /// How its recording stands.
+    pub recording: Recording,
     /// The client.
     pub client: Presence,
     /// The companion.
@@ -106,6 +108,7 @@ impl<'a> View<'a> {
             pay: bill::pay(terms),
             earned,
             night: Nightly::of(call),
+            recording: *call.recording(),
             client: Presence::of(call.party(Side::Client)),
             companion: Presence::of(call.party(Side::Companion)),
         }

@@ -6,8 +6,9 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use lull::clock::{Clock, Span};
-use lull::config::{Config, Flags, PublicUrl, Tls};
+use lull::config::{Config, Flags, KeySource, PublicUrl, Tls};
 use lull::media;
+use lull::recording::{self, MasterKey, Recorder};
 use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
 use lull::store::{Role, Store};
 use lull::webhooks::{self, Webhooks};
@@ -80,6 +81,7 @@ pub(crate) struct Server {
     pub(crate) clock: Clock,
     service: Service,
     webhooks: Webhooks,
+    recorder: Option<Recorder>,
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
@@ -108,12 +110,14 @@ impl Server {
         let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
         let (ready_in, ready) = watch::channel(Ready::No("starting".to_owned()));
         let metrics = metrics_page(media.clone())?;
+        let recorder = recorder(config, &store, clock)?;
         let service = Service::start(Parts {
             clock,
             store: store.clone(),
             media,
             reports,
             ear: Ear::none(),
+            recorder: recorder.clone(),
             inbound,
             tokens: tokens.clone(),
             rules: Rules {
@@ -162,6 +166,7 @@ impl Server {
             clock,
             service,
             webhooks,
+            recorder,
             media: media_guard,
             http,
             http_task,
@@ -195,9 +200,12 @@ impl Server {
         // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
         let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
         self.webhooks.stop().await;
-        let (media, store) = (self.media, self.store);
+        let (media, recorder, store) = (self.media, self.recorder, self.store);
         tokio::task::spawn_blocking(move || {
             drop(media);
+            if let Some(recorder) = recorder {
+                recorder.stop();
+            }
             store.close();
         })
         .await?;
@@ -253,6 +261,19 @@ fn takes_tcp(config: &Config) -> bool {
         );
     }
     config.media.tcp && !is_shared
+}
+
+/// What keeps sound: where there is a key, or something to be deleted on its date.
+fn recorder(config: &Config, store: &Store, clock: Clock) -> Result<Option<Recorder>> {
+    let settings = &config.recording;
+    let key = match &settings.key {
+        Some(KeySource::Given(octets)) => Some(MasterKey::new(octets)),
+        Some(KeySource::File(path)) => Some(MasterKey::from_file(path)?),
+        None if store.has_recordings()? => None,
+        None => return Ok(None),
+    };
+    let (folder, keep_free) = (settings.folder.clone(), settings.keep_free_mb.saturating_mul(1_000_000));
+    Ok(Some(Recorder::start(recording::Settings { folder, key, keep_free }, store.clone(), clock)?))
 }
 
 fn webhook_settings(config: &Config) -> webhooks::Settings {

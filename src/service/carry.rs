@@ -49,6 +49,10 @@ pub(super) enum Said {
     Receipt { reply: signaling::inbound::Reply<Value>, receipt: Result<Value, WireRefused> },
     /// A party's link was withdrawn: who came by it goes.
     Withdrawn { call: CallId, side: Side },
+    /// Nothing outside, but a part of a recording begins.
+    Record { begun: Box<super::recordings::Begun> },
+    /// The same, but what was left open of a recording can be looked at.
+    RecordingStopped,
     /// A call is settled: wallets changed, and it may be forgotten after a while.
     Settled { call: CallId },
 }
@@ -69,7 +73,9 @@ impl House {
                         Fact::LinkRenewed { side, .. } => Some(Said::Withdrawn { call, side }),
                         _ => None,
                     }));
+                    let recordings = self.recording_writes(call, &entries, &mut said);
                     transaction.writes.push(Write::Facts { call, entries });
+                    transaction.writes.extend(recordings);
                     if let Some(order) = settle {
                         transaction.writes.push(Write::Settle(Box::new(settlement(call, order, now))));
                         said.push(Said::Settled { call });
@@ -200,6 +206,12 @@ impl House {
             Said::HungUp { reply } => drop(reply.send(Ok(()))),
             Said::Refused { work, refused } => work.refuse(refused),
             Said::Receipt { reply, receipt } => super::refunds::send_receipt(self.store.clone(), reply, receipt),
+            Said::Record { begun } => self.record(*begun),
+            Said::RecordingStopped => {
+                if let Some(recorder) = &self.recorder {
+                    recorder.look();
+                }
+            }
             Said::Withdrawn { call, side } => self.turn_out(call, side),
             Said::Settled { call } => {
                 self.forget.push_back((self.clock.now() + KEEP_SETTLED, call));

@@ -7,7 +7,7 @@
 use super::carry::Then;
 use super::house::{Errand, House, Note, Requester, fresh};
 use super::look_up::Search;
-use super::{links, refunds, wire};
+use super::{links, recordings, refunds, wire};
 use crate::billing::{Kind, ZONES_VERSION};
 use crate::call::{Asker, Call, Event, Limits, Medium, Policy, Side, Terms};
 use crate::clock::{Moment, Span};
@@ -253,10 +253,18 @@ impl House {
     /// Looks up what a request names, on another thread.
     fn look_up(&self, vendor: Vendor, waiting: Waiting, request: Request, permit: Option<OwnedSemaphorePermit>) {
         let (store, notes, now, limits) = (self.store.clone(), self.notes.clone(), self.clock.now(), self.rules.limits.clone());
-        let webhooks = self.rules.webhooks;
+        let (webhooks, recorder) = (self.rules.webhooks, self.recorder.clone());
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let search = Search { store: &store, vendor: &vendor, limits: &limits, webhooks, now, actor: waiting.actor };
+            let search = Search {
+                store: &store,
+                vendor: &vendor,
+                limits: &limits,
+                webhooks,
+                recorder: recorder.as_ref(),
+                now,
+                actor: waiting.actor,
+            };
             if let Some(step) = search.look_up(waiting, request) {
                 // As above.
                 let _ = notes.send(Note::Desk(Box::new(step)));
@@ -376,6 +384,7 @@ impl House {
             zones: Some(ZONES_VERSION.to_owned()),
             night: plan.night,
             sounds: plan.sounds,
+            recording: recordings::terms_now(plan.recording, self.recorder.as_ref()),
         };
         let (id, hold) = (CallId::new(fresh()), HoldId::new(fresh()));
         let amount = terms.hold;

@@ -17,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::ids::{BootId, CallId};
 use crate::media::{Media, Report};
 use crate::money::Money;
+use crate::recording::{self, Recorder};
 use crate::store::{Finding, Outcome, Store, StoreError};
 use serde_json::Value;
 use signaling::auth::TokenKey;
@@ -47,6 +48,8 @@ pub(super) struct House {
     pub(super) store: Store,
     pub(super) media: Media,
     pub(super) ear: Box<dyn Hearing>,
+    /// None without the setting.
+    pub(super) recorder: Option<Recorder>,
     pub(super) tokens: TokenKey,
     pub(super) rules: Rules,
     pub(super) exchange: Exchange,
@@ -92,6 +95,8 @@ pub(super) enum Note {
     Loaded { id: CallId, found: Result<Option<Box<Call>>, WireRefused>, errand: Errand },
     /// What a wallet has left to spend.
     Wallet { call: CallId, available: Money },
+    /// What becomes of recordings by itself.
+    Recording(recording::Report),
     /// The audit of all that is on disk.
     Audited(Result<Vec<Finding>, StoreError>),
 }
@@ -126,6 +131,7 @@ impl House {
             store: parts.store,
             media: parts.media,
             ear: parts.ear.orders,
+            recorder: parts.recorder,
             tokens: parts.tokens,
             rules: parts.rules,
             exchange: Exchange::new(),
@@ -146,6 +152,7 @@ impl House {
             pulse: Pulse::new(BootId::new(fresh()), parts.lease),
             guard: Guard::new(parts.wall_must_pass),
         };
+        house.hear_recorder();
         house.take_up().await?;
         Ok(house)
     }
@@ -268,6 +275,7 @@ impl House {
             Inbound::Rest { caller, idempotency, request, reply } => self.take_rest(caller, idempotency, request, reply),
             Inbound::LogIn { code, session, reply } => self.log_in(code, session, reply),
             Inbound::LogOut { session, reply } => self.log_out(session, reply),
+            Inbound::Download { caller, id, reply } => self.download(caller, id, reply),
             Inbound::Keys { reply } => self.show_keys(reply),
             Inbound::Join { .. }
             | Inbound::Patch { .. }
@@ -296,6 +304,7 @@ impl House {
                 Ok(None) => errand.refuse(wire::not_found("call")),
                 Err(refused) => errand.refuse(refused),
             },
+            Note::Recording(report) => self.recorder_reports(report),
             Note::Audited(findings) => self.audited(findings),
             Note::Wallet { call, available } => {
                 if let Some(parties) = self.parties_of(call)

@@ -102,7 +102,9 @@ impl House {
                 }
                 return;
             }
-            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } => return,
+            Inbound::Rest { .. } | Inbound::LogIn { .. } | Inbound::LogOut { .. } | Inbound::Keys { .. } | Inbound::Download { .. } => {
+                return;
+            }
         };
         let work = OnCall { claims, want };
         match work.claims.call.parse() {
@@ -357,10 +359,7 @@ impl House {
             PageBody::Hello { .. } => {
                 self.refuse_page(call, side, place, seq, wire::refused(Code::InvalidMessage, "hello was said already", None));
             }
-            // Calls are not recorded yet.
-            PageBody::Record { .. } => {
-                self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, "this call is not recorded", None));
-            }
+            PageBody::Record { consent } => self.page_consents(call, side, place, seq, consent),
             PageBody::Ping { .. } => {}
         }
     }

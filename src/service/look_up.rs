@@ -10,6 +10,7 @@ use crate::call::{Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
 use crate::money::Money;
+use crate::recording::Recorder;
 use crate::store::{self, Actor, Companion, Plan, Refusal, Return, Store, StoreError, Vendor, Write};
 use serde_json::{Value, json};
 use signaling::code::Code;
@@ -25,6 +26,8 @@ pub(super) struct Search<'a> {
     pub(super) vendor: &'a Vendor,
     pub(super) limits: &'a Limits,
     pub(super) webhooks: WebhookRules,
+    /// None without the setting.
+    pub(super) recorder: Option<&'a Recorder>,
     pub(super) now: Moment,
     /// By which way the caller came in.
     pub(super) actor: Actor,
@@ -96,9 +99,10 @@ impl Search<'_> {
                     return Err(too_long(self.limits, "block_s"));
                 }
                 let (sold, hold) = plans::sold(&create)?;
+                let recording = self.recording_terms(create.recording_days)?;
                 let (night, sounds) = plans::night(&create, &sold);
                 let (id, created_at) = (PlanId::new(fresh()), self.now);
-                let plan = Plan { id, vendor, name: create.name, sold, hold, grade: create.grade, night, sounds, created_at };
+                let plan = Plan { id, vendor, name: create.name, sold, hold, grade: create.grade, night, sounds, recording, created_at };
                 let body = plans::plan(&plan);
                 Found::Write(vec![Write::AddPlan(plan)], body)
             }
@@ -203,6 +207,8 @@ impl Search<'_> {
                 Found::Answer(records::given(&record)?)
             }
             Request::Webhooks(request) => self.find_webhooks(request)?,
+            Request::ListRecordings { id } => self.recordings(&id)?,
+            Request::DeleteRecording { id } => self.delete_recording(&id)?,
             Request::ExportRecords(export) => Found::Answer(records::part(store, vendor, &export)?),
         })
     }

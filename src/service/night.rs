@@ -10,6 +10,7 @@ use super::wire;
 use crate::call::{Audio, Call, Event, Side, State};
 use crate::clock::Moment;
 use crate::ids::CallId;
+use crate::recording::Writer;
 use crate::sleep::Verdict;
 use signaling::code::Code;
 use signaling::message::PageBody;
@@ -34,6 +35,10 @@ pub trait Hearing: Send + 'static {
     fn audio(&mut self, call: CallId, audio: Audio);
     /// What people say, at this moment.
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment);
+    /// A party's sound goes there from now on, until it is stopped or the writer says that it has ended.
+    fn record(&mut self, call: CallId, side: Side, writer: Writer);
+    /// Nothing of this call is recorded any more, from this moment: its writers are finished.
+    fn stop_recording(&mut self, call: CallId, at: Moment);
 }
 
 /// What was heard.
@@ -60,6 +65,8 @@ impl Ear {
         impl Hearing for Deaf {
             fn audio(&mut self, _: CallId, _: Audio) {}
             fn hint(&mut self, _: CallId, _: Hint, _: Moment) {}
+            fn record(&mut self, _: CallId, _: Side, _: Writer) {}
+            fn stop_recording(&mut self, _: CallId, _: Moment) {}
         }
         let (_, reports) = mpsc::channel(1);
         Self { orders: Box::new(Deaf), reports }

@@ -133,6 +133,7 @@ pub(super) fn plan(plan: &Plan) -> Value {
         if terms.remove("price_minor").is_some() {
             shown.insert("price".to_owned(), json!(wire::amount(plan.hold)));
         }
+        shown.insert("recording_days".to_owned(), plan.recording.map(|terms| terms.keep.whole_s() / 86_400).into());
         shown.extend(terms);
     }
     shown

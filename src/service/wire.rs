@@ -1,6 +1,7 @@
 //! The one place where wire types meet those of the core.
 
 use super::parties::{Parties, Party};
+use super::recordings;
 use crate::billing::Kind;
 use crate::call::{self, Asker, Call, Journal, Medium, Side, State};
 use crate::clock::{Moment, Span};
@@ -105,6 +106,7 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
         Refusal::TooManyEndpoints { most } => {
             refused(Code::LimitReached, format!("a vendor may have {most} webhook endpoints; delete one first"), None)
         }
+        Refusal::RecordingOpen => refused(Code::CallState, "this recording is still being made; it can be deleted once it has ended", None),
         Refusal::EndpointDisabled => refused(Code::EndpointDisabled, "this webhook endpoint is disabled; enable it first", None),
     }
 }
@@ -345,7 +347,7 @@ pub(super) fn call_view(view: &View<'_>, parties: &Parties, to: Side, receipt: O
         client: party(Side::Client, terms.client_name.as_deref().unwrap_or_default()),
         companion: party(Side::Companion, &terms.companion_name),
         night: night_view(view, to),
-        recording: None,
+        recording: recordings::view(view),
         available: (to == Side::Client).then(|| parties.available.map(amount)).flatten(),
         can_extend: to == Side::Client && view.can_extend,
         pay: (to == Side::Companion && view.rate.is_none()).then(|| amount(view.pay)),

@@ -615,6 +615,7 @@ pub(super) fn terms_of(of: super::vendors::Sale) -> Terms {
         zones: Some(crate::billing::ZONES_VERSION.to_owned()),
         night: of.night,
         sounds: Sounds::default(),
+        recording: None,
         grade_paid: None,
         grade_delivered: None,
         client: of.client,

@@ -180,7 +180,7 @@ impl Memory {
             }
             // Ways in, and plans, are looked up by nobody here.
             Write::AddLoginCode { .. } | Write::CloseSession { .. } | Write::AddPlan(_) | Write::SetPolicy { .. } => {}
-            Write::RotateKey { .. } | Write::Webhook(_) => {}
+            Write::RotateKey { .. } | Write::Webhook(_) | Write::Recording(_) => {}
             // Nobody here gives money back.
             Write::RefundWallet(_) | Write::Return(_) => return Err(broken("money that goes back is not in the reference")),
             Write::OpenSession { .. } => return Err(Refusal::LoginCode.into()),

@@ -4,7 +4,7 @@
 
 use super::row_hash::{self, Table};
 use super::{Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
-use super::{heartbeat, journal, ledger, night_row, outbox, policy_row, refund, signatures, sold_row};
+use super::{heartbeat, journal, ledger, night_row, outbox, policy_row, recordings, refund, signatures, sold_row};
 use crate::call::Fact;
 use crate::ids::CallId;
 use crate::money::Money;
@@ -159,8 +159,8 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         }
         Write::AddPlan(plan) => {
             let mut insert = connection.prepare_cached(
-                "INSERT INTO plan (id, vendor, name, sold, hold, currency, grade, created_at, night, sounds)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO plan (id, vendor, name, sold, hold, currency, grade, created_at, night, sounds, recording_days)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             insert.execute(params![
                 plan.id.to_string(),
@@ -173,6 +173,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
                 plan.created_at.unix_ms(),
                 plan.night.as_ref().map(night_row::night_text),
                 night_row::sounds_text(&plan.sounds),
+                plan.recording.map(|terms| terms.keep.whole_s() / 86_400),
             ])?;
             row_hash::keep(connection, Table::Plan, &[&plan.id.to_string()])?;
         }
@@ -219,6 +220,7 @@ fn write_one(connection: &Connection, write: &Write, touched: &mut Touched) -> R
         }
         Write::Webhook(write) => outbox::apply(connection, write)?,
         Write::RefundWallet(wanted) => refund::wallet(connection, wanted)?,
+        Write::Recording(write) => recordings::apply(connection, write)?,
         Write::Return(wanted) => refund::of_call(connection, wanted)?,
     }
     Ok(())

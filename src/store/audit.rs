@@ -7,6 +7,7 @@ mod calls;
 mod early;
 mod kept;
 mod outbox;
+mod recordings;
 mod returns;
 
 pub use books::Book;

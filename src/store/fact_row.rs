@@ -8,7 +8,7 @@ use super::night_row::{NightRow, SoundsRow, VerdictRow, WakerRow, WitnessRow};
 use super::policy_row::PolicyRow;
 use super::sold_row::SoldRow;
 use crate::billing::{Conditions, Kind, Plan};
-use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Policy, Quality, Shares, Side, Terms};
+use crate::call::{Asker, EndReason, Fact, Fault, Limits, Medium, Policy, Quality, RecordingEnd, RecordingTerms, Shares, Side, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::ClientRef;
 use crate::money::{Currency, Money};
@@ -122,6 +122,17 @@ enum FactRow {
     Woken {
         by: WakerRow,
     },
+    Consented {
+        side: SideRow,
+        yes: bool,
+    },
+    RecordingStarted {
+        part: u32,
+    },
+    RecordingStopped {
+        part: u32,
+        why: RecordingEndRow,
+    },
     Quality {
         side: SideRow,
         packets: u64,
@@ -176,6 +187,9 @@ struct TermsRow {
     night: Option<NightRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sounds: Option<SoundsRow>,
+    /// For how long a recording is kept; rows of calls that may not be recorded have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record_keep_ms: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -232,6 +246,7 @@ words!(SideRow = Side { Client, Companion });
 words!(MediumRow = Medium { Audio, Video });
 words!(FaultRow = Fault { Client, Companion, Platform, None });
 words!(AskerRow = Asker { Client, Companion, Vendor });
+words!(RecordingEndRow = RecordingEnd { ClientStopped, CompanionStopped, CallEnded, DiskFull, Failed, ServerStopped });
 words!(
     ReasonRow = EndReason {
         TimeExpired,
@@ -283,6 +298,9 @@ impl From<&Fact> for FactRow {
             Fact::Quality { side, quality: Quality { packets, lost_bp, rtt_ms } } => {
                 Self::Quality { side: (*side).into(), packets: *packets, lost_bp: *lost_bp, rtt_ms: *rtt_ms }
             }
+            Fact::Consented { side, yes } => Self::Consented { side: (*side).into(), yes: *yes },
+            Fact::RecordingStarted { part } => Self::RecordingStarted { part: *part },
+            Fact::RecordingStopped { part, why } => Self::RecordingStopped { part: *part, why: (*why).into() },
             Fact::Ended { reason, at_fault } => Self::Ended { reason: (*reason).into(), at_fault: (*at_fault).into() },
             Fact::Settled { charge, refund } => Self::Settled { charge: (*charge).into(), refund: (*refund).into() },
         }
@@ -327,6 +345,9 @@ impl TryFrom<FactRow> for Fact {
             FactRow::Quality { side, packets, lost_bp, rtt_ms } => {
                 Self::Quality { side: side.into(), quality: Quality { packets, lost_bp, rtt_ms } }
             }
+            FactRow::Consented { side, yes } => Self::Consented { side: side.into(), yes },
+            FactRow::RecordingStarted { part } => Self::RecordingStarted { part },
+            FactRow::RecordingStopped { part, why } => Self::RecordingStopped { part, why: why.into() },
             FactRow::Ended { reason, at_fault } => Self::Ended { reason: reason.into(), at_fault: at_fault.into() },
             FactRow::Settled { charge, refund } => Self::Settled { charge: charge.try_into()?, refund: refund.try_into()? },
         })
@@ -359,6 +380,7 @@ impl From<&Terms> for TermsRow {
             zones: terms.zones.clone(),
             night: terms.night.as_ref().map(Into::into),
             sounds: SoundsRow::of(&terms.sounds),
+            record_keep_ms: terms.recording.map(|recording| recording.keep.ms()),
         }
     }
 }
@@ -401,6 +423,7 @@ impl TryFrom<TermsRow> for Terms {
             zones: row.zones,
             night: row.night.map(Into::into),
             sounds: row.sounds.map(Into::into).unwrap_or_default(),
+            recording: row.record_keep_ms.map(|keep| RecordingTerms { keep: Span::from_ms(keep) }),
         })
     }
 }

@@ -17,7 +17,8 @@ use crate::seeded::{self, Bug};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Facts that have an event, as the journal spells them. Kept apart from [`word`] on purpose: the two must agree.
-const TOLD: &str = "('created', 'started', 'warned', 'extended', 'gifted', 'paused', 'resumed', 'lingers', 'ended', 'settled')";
+const TOLD: &str = "('created', 'started', 'warned', 'extended', 'gifted', 'paused', 'resumed', 'lingers', 'ended', 'settled',
+    'recording_started', 'recording_stopped')";
 
 /// Events that one replay queues at most: no more than a group of the writer's has rows.
 pub(super) const REPLAY_MOST: u32 = 1000;

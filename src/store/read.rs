@@ -5,8 +5,8 @@
 
 use super::rows::{medium, moment, money, night, policy, sold, text};
 use super::{Balance, CallRow, Companion, Plan, Store, StoreError, journal, open};
-use crate::call::{Journal, Policy};
-use crate::clock::Moment;
+use crate::call::{Journal, Policy, RecordingTerms};
+use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, VendorId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::ops::Deref;
@@ -132,13 +132,13 @@ impl Store {
 
     /// A plan of this vendor.
     pub fn plan(&self, vendor: VendorId, id: PlanId) -> Result<Option<Plan>, StoreError> {
-        let sql = "SELECT id, vendor, name, sold, hold, currency, grade, created_at, night, sounds FROM plan WHERE id = ? AND vendor = ?";
+        let sql = "SELECT id, vendor, name, sold, hold, currency, grade, created_at, night, sounds, recording_days FROM plan WHERE id = ? AND vendor = ?";
         self.one(sql, [id.to_string(), vendor.to_string()], plan)
     }
 
     /// A vendor's plans, oldest first.
     pub fn plans(&self, vendor: VendorId, page: Page<PlanId>) -> Result<Vec<Plan>, StoreError> {
-        let sql = "SELECT id, vendor, name, sold, hold, currency, grade, created_at, night, sounds FROM plan
+        let sql = "SELECT id, vendor, name, sold, hold, currency, grade, created_at, night, sounds, recording_days FROM plan
                    WHERE vendor = ? AND id > ? ORDER BY id LIMIT ?";
         let after = page.after.map_or_else(String::new, |id| id.to_string());
         self.all(sql, params![vendor.to_string(), after, page.limit], plan)
@@ -263,6 +263,7 @@ fn plan(row: &Row<'_>) -> rusqlite::Result<Plan> {
         grade: row.get(6)?,
         night,
         sounds,
+        recording: row.get::<_, Option<i64>>(10)?.map(|days| RecordingTerms { keep: Span::from_s(days * 86_400) }),
         created_at: moment(row, 7)?,
     })
 }

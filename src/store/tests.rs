@@ -214,6 +214,7 @@ impl Shop {
             zones: Some("2026a".to_owned()),
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         }
     }
 

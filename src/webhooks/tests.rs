@@ -264,6 +264,7 @@ impl House {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
             limits: Limits {
                 media_timeout: Span::from_s(5),
                 quiet_timeout: Span::from_s(15),

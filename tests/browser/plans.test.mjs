@@ -37,6 +37,7 @@ scene('a call by the minute shows what it costs, is topped up, and is billed by 
   });
   assert.match(await client.spent(), /of CN¥6\.00/);
   const { id } = await vendor.onBoard('live');
+  await until('a second is delivered: what is less is not charged', async () => (await server.call(id ?? '')).delivered_ms >= 1200);
   assert.match(await vendor.tab.shown('[data-testid=call-spent]', /\d/), /of CN¥6\.00/);
   await vendor.tab.click('[data-testid=call] summary');
   assert.equal(await vendor.tab.text('[data-testid=call-extend]'), 'Top up CN¥3.00 from the balance');
@@ -56,8 +57,16 @@ scene('a plan until asleep is made of rows of hours, and a flat call has no butt
   const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
   await vendor.signIn(await server.loginLink());
   await vendor.makeNightPlan({ name: 'Night', day: '3', night: '1.80', cap: '600' });
+  await vendor.tab.fill('#plan-linger', '2.5');
+  await vendor.tab.fill('#plan-fade', '45');
+  await vendor.tab.click('#plan-probe');
+  await vendor.tab.click('#plan-more');
+  await vendor.tab.fill('#plan-chime', '-50');
+  await vendor.tab.fill('#plan-waiting', 'on');
   await vendor.tab.click('#plan-submit');
   await vendor.tab.shown('#plan-note');
+  const [plan] = (await server.ask('GET', '/plans')).items;
+  assert.deepEqual([plan.linger_s, plan.fade_s, plan.probe, plan.chime_dbfs, plan.waiting_sound], [150, 45, true, -50, true]);
   assert.match(await vendor.tab.shown('#plans', /Night/), /Until asleep · CN¥1\.80–CN¥3\.00 a minute/);
 
   const call = await server.sell({ sold: { kind: 'flat', price: { amount: 500, currency: 'CNY' } }, media: 'audio' });

@@ -1,33 +1,10 @@
 // The receipt on a page of its own: opened from the call's link, read on a phone and on a desk, printed, and exported by the vendor.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { look, SHOTS } from './look.mjs';
 import { VendorPage } from './pages.mjs';
 import { scene } from './scene.mjs';
-import { ROOT } from './server.mjs';
-
-const SHOTS = path.resolve(process.env.SHOTS ?? path.join(ROOT, 'tests/browser/shots'));
-mkdirSync(SHOTS, { recursive: true });
-
-/** @param {import('./browser.mjs').Tab} tab @param {string} screen */
-async function look(tab, screen) {
-  /** @type {string[]} */
-  const faults = [];
-  for (const language of ['en', 'zh']) {
-    const now = await tab.evaluate(() => document.documentElement.lang);
-    if (!now.startsWith(language)) await tab.click('#language');
-    for (const [name, size] of /** @type {const} */ ([['phone', { width: 390, height: 844 }], ['desk', { width: 1280, height: 800 }]])) {
-      await tab.resize(size);
-      await tab.picture(path.join(SHOTS, `${screen}-${name}-${language}.png`));
-      const tooWide = await tab.tooWide();
-      if (tooWide > 0) faults.push(`${screen} ${name} ${language}: ${tooWide} px too wide`);
-      for (const violation of await tab.violations()) faults.push(`${screen} ${name} ${language}: ${violation}`);
-    }
-  }
-  await tab.click('#language'); // back to English
-  assert.deepEqual(faults, []);
-}
 
 scene('a receipt is read and printed from its own page, and the vendor takes the month away as a file', async (scene) => {
   const server = await scene.server();

@@ -2,48 +2,23 @@
 // and nothing that axe objects to. One picture is the README's: UPDATE_PICTURE=1 rewrites it.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
+import { look as lookAt } from './look.mjs';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
 import { scene } from './scene.mjs';
 import { ROOT } from './server.mjs';
 
-const SHOTS = path.resolve(process.env.SHOTS ?? path.join(ROOT, 'tests/browser/shots'));
 const PICTURE = 'docs/call.png';
-const SIZES = [
-  { name: 'phone', width: 390, height: 844 },
-  { name: 'desk', width: 1280, height: 800 },
-];
-
-mkdirSync(SHOTS, { recursive: true });
 
 /**
- * Takes the pictures of a screen as it stands and holds it to axe.
  * @param {import('./scene.mjs').Scene} scene
  * @param {import('./browser.mjs').Tab} tab
  * @param {string} screen
  * @param {string[]} [languages]
  */
-async function look({ pair }, tab, screen, languages = ['en', 'zh']) {
-  const mark = pair.client === 'chromium' ? '' : `-${pair.client}`;
-  /** @type {string[]} */
-  const faults = [];
-  for (const language of languages) {
-    const now = await tab.evaluate(() => document.documentElement.lang);
-    if (!now.startsWith(language)) await tab.click('#language');
-    for (const size of SIZES) {
-      await tab.resize(size);
-      await tab.picture(path.join(SHOTS, `${screen}-${size.name}-${language}${mark}.png`));
-      const tooWide = await tab.tooWide();
-      if (tooWide > 0) faults.push(`${screen} ${size.name} ${language}: ${tooWide} px too wide`);
-      for (const violation of await tab.violations()) faults.push(`${screen} ${size.name} ${language}: ${violation}`);
-    }
-  }
-  if (languages.length > 1) await tab.click('#language'); // back to English
-  await tab.resize({ width: 390, height: 844 });
-  assert.deepEqual(faults, []);
-}
+const look = ({ pair }, tab, screen, languages) => lookAt(tab, screen, { languages, mark: pair.client === 'chromium' ? '' : `-${pair.client}` });
 
 scene('every screen can be read, on a phone and on a desk, in English and Chinese', async (scene) => {
   const server = await scene.server();
@@ -107,6 +82,7 @@ scene('a metered call and the form of its plan can be read too', async (scene) =
   const vendor = new VendorPage(await scene.tab(browser, 'vendor'));
   await vendor.signIn(await server.loginLink());
   await vendor.makeNightPlan({ name: 'Night', day: '3', night: '1.80', cap: '600' });
+  await vendor.tab.click('#plan-more');
   await look(scene, vendor.tab, 'vendor-plan');
 
   const windows = [{ label: 'day', start: '08:00', end: '23:00', rate_minor_per_min: 300 }, { label: 'night', start: '23:00', end: '08:00', rate_minor_per_min: 180 }];

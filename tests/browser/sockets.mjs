@@ -2,7 +2,7 @@
 // sockets, so the class that the page will use is wrapped before its own scripts run.
 
 /** @typedef {import('./browser.mjs').Tab} Tab */
-/** @typedef {{ opened: number, said: string[], cut: () => void }} Tap */
+/** @typedef {{ opened: number, said: string[], sdp: string[], cut: () => void }} Tap */
 
 /**
  * Taps the sockets of a page from its next load on.
@@ -10,6 +10,11 @@
  */
 export async function tap(tab) {
   await tab.before(() => {
+    const note = (/** @type {string} */ text) => {
+      const { type, sdp } = JSON.parse(text);
+      tap.said.push(type);
+      if (typeof sdp === 'string') tap.sdp.push(sdp);
+    };
     /** @type {Set<WebSocket>} */
     const sockets = new Set();
     let isCut = false;
@@ -17,6 +22,7 @@ export async function tap(tab) {
     const tap = {
       opened: 0,
       said: [],
+      sdp: [],
       cut: () => {
         isCut = true;
         for (const socket of sockets) socket.close();
@@ -30,12 +36,12 @@ export async function tap(tab) {
           super(isCut ? `${url}/cut` : url); // where nobody answers
           tap.opened += 1;
           sockets.add(this);
-          this.addEventListener('message', ({ data }) => tap.said.push(JSON.parse(data).type));
+          this.addEventListener('message', ({ data }) => note(data));
         }
 
         /** @param {string} text */
         send(text) {
-          tap.said.push(JSON.parse(text).type);
+          note(text);
           super.send(text);
         }
       },
@@ -43,11 +49,11 @@ export async function tap(tab) {
   });
 }
 
-/** What a tap noted since the page was loaded: the kinds of messages in both directions, and how often a socket was opened. @param {Tab} tab */
+/** What a tap noted since the page was loaded: kinds of messages and SDP in both directions, and how often a socket was opened. @param {Tab} tab */
 export function tapped(tab) {
   return tab.evaluate(() => {
-    const { opened, said } = /** @type {{ tap: Tap }} */ (/** @type {unknown} */ (globalThis)).tap;
-    return { opened, said };
+    const { opened, said, sdp } = /** @type {{ tap: Tap }} */ (/** @type {unknown} */ (globalThis)).tap;
+    return { opened, said, sdp };
   });
 }
 

@@ -50,6 +50,7 @@ impl Shop {
             zones: None,
             night: None,
             sounds: Sounds::default(),
+            recording: None,
         }
     }
 

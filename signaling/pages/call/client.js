@@ -4,6 +4,8 @@ import { byId, setText, showScreen } from '../dom.js';
 import { onLanguage, t, tLength, tMoney } from '../i18n.js';
 import { drawReceipt } from '../receipt.js';
 import { Level } from './devices.js';
+import { Night } from './night.js';
+import { Recording } from './recording.js';
 import { Session } from './session.js';
 import { Speaker } from './speaker.js';
 import { show, Stage } from './stage.js';
@@ -31,6 +33,8 @@ const session = new Session(token, {
   refused: (code) => (code === 'token_expired' ? location.replace(`/receipt${location.search}${location.hash}`) : problem.show(code)),
 });
 const stage = new Stage(session);
+const night = new Night(session);
+const recording = new Recording(session, () => draw());
 const speaker = new Speaker([byId('remote-audio', HTMLAudioElement), byId('announcements', HTMLAudioElement)]);
 
 /** The purchase that has no answer yet. @type {{ key: string, seqs: number[], attempts: number, timer: number } | null} */
@@ -60,6 +64,8 @@ function draw() {
   if (session.joined) {
     showScreen('call');
     stage.draw();
+    night.draw();
+    recording.draw('call');
     drawExtend();
   } else if (!joining) {
     showScreen('check');
@@ -97,12 +103,20 @@ function drawCheck() {
   show(byId('check-preview', HTMLVideoElement), devices.camera);
   byId('choose-camera-field', HTMLElement).hidden = devices.camera === null;
   setText(byId('join', HTMLElement), t(why ? 'join_listening' : 'join'));
+  night.drawBefore();
+  recording.draw('check');
 }
 
 /** @param {{ reason: string, atFault: string, receipt: import('./wire.js').Receipt | null }} ending */
 function drawEnd({ reason, atFault, receipt }) {
-  showScreen('end');
   document.title = 'lull';
+  if (night.staysDark(reason)) {
+    night.stay();
+    setText(byId('goodnight-reason', HTMLElement), endWords(reason, atFault, 'client'));
+    return showScreen('goodnight', { aloud: false });
+  }
+  night.wakeUp();
+  showScreen('end');
   setText(byId('end-reason', HTMLElement), endWords(reason, atFault, 'client'));
   setText(byId('end-settling', HTMLElement), receipt ? '' : t('end_settling'));
   byId('end-facts', HTMLElement).hidden = !receipt;
@@ -232,6 +246,10 @@ function showLevel() {
 
 byId('join', HTMLElement).addEventListener('click', () => void join());
 byId('extend', HTMLElement).addEventListener('click', extend);
+byId('goodnight-receipt', HTMLElement).addEventListener('click', () => {
+  night.wakeUp();
+  draw();
+});
 byId('print', HTMLElement).addEventListener('click', () => print());
 byId('check-microphone', HTMLElement).addEventListener('click', () => void checkMicrophone());
 byId('check-speaker', HTMLElement).addEventListener('click', () => void speaker.test());

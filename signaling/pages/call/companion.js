@@ -6,8 +6,10 @@ import { drawReceipt } from '../receipt.js';
 import { earnedNow } from './countdown.js';
 import { onHold } from './hold.js';
 import { canCall, Problem } from './problem.js';
+import { Recording } from './recording.js';
 import { Ring } from './ring.js';
 import { Session } from './session.js';
+import { Sleep } from './sleep.js';
 import { Stage } from './stage.js';
 import { newKey } from './wire.js';
 import { endWords, errorWords, lengthWords } from './words.js';
@@ -35,6 +37,8 @@ const session = new Session(token, {
   },
 });
 const stage = new Stage(session);
+const sleep = new Sleep(session);
+const recording = new Recording(session, () => draw());
 
 /** The gift that has no answer yet. @type {{ key: string, minutes: number, seqs: number[], attempts: number, timer: number } | null} */
 let giving = null;
@@ -90,11 +94,15 @@ function drawRing() {
   const sound = byId('ring-sound', HTMLButtonElement);
   sound.setAttribute('aria-pressed', String(ring.audible));
   setText(sound, t(!ring.sound ? 'ring_silent' : ring.audible ? 'ring_sounds' : 'ring_touch'));
+  byId('ring-night', HTMLElement).hidden = !view.night;
+  recording.draw('ring');
 }
 
 function drawCall() {
   const { view } = session;
   if (!view) return;
+  sleep.draw();
+  recording.draw('call');
   const earned = earnedNow(view, session.viewedAt, performance.now());
   setText(byId('earned', HTMLElement), earned ? tMoney(earned) : '');
   const giftLeft = view.gift_left_s ?? 0;

@@ -30,6 +30,7 @@ export class Devices {
   #microphoneId = '';
   #cameraId = '';
   #muted = false;
+  #night = false;
   /** Counts requests, so that a late answer to an older one is thrown away. @type {Record<'audio' | 'video', number>} */
   #asked = { audio: 0, video: 0 };
 
@@ -52,13 +53,24 @@ export class Devices {
   }
 
   /**
+   * At night breath is not to be taken for noise, nor its loudness evened out; the companion's echo is taken out all the same.
+   * A microphone that is open is opened anew.
+   * @param {boolean} night
+   */
+  setNight(night) {
+    if (this.#night === night) return;
+    this.#night = night;
+    if (this.microphone) void this.openMicrophone();
+  }
+
+  /**
    * Opens a microphone; the one before is closed.
    * @param {string} [id] of the device; the one used before, else the browser's choice
    * @returns {Promise<void>}
    */
   async openMicrophone(id = this.#microphoneId) {
     this.#microphoneId = id;
-    const processing = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    const processing = { echoCancellation: true, noiseSuppression: !this.#night, autoGainControl: !this.#night };
     const constraints = id ? { ...processing, deviceId: { exact: id } } : processing;
     const got = await this.#open('audio', { audio: constraints });
     if (!got) return;

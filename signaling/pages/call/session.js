@@ -30,6 +30,7 @@ import * as wake from './wake.js';
 const JOINED = 'lull.joined';
 const CAMERA_OFF = 'lull.camera_off';
 const MUTED = 'lull.muted';
+const NIGHT = 'lull.night';
 
 /** A short loss of packets heals by itself. */
 const RESTART_AFTER_MS = 1_500;
@@ -130,6 +131,7 @@ export class Session {
       refused: (code) => this.#refused(code),
     });
     this.devices.setMuted(note(MUTED) !== null);
+    this.devices.setNight(note(NIGHT) !== null); // a reloaded page opens its microphone before the server has answered
     this.devices.onchange = () => this.#devicesChanged();
     onNetworkChange(() => void this.#restart(true));
     setInterval(() => void this.#look(), LOOK_EVERY_MS);
@@ -250,8 +252,16 @@ export class Session {
       this.#end({ reason: view.end_reason ?? '', atFault: view.at_fault ?? 'none', receipt: view.receipt });
       return;
     }
+    this.#syncNight();
     this.#syncCamera();
     this.#listener.changed();
+  }
+
+  /** The server listens to the client's breath only. */
+  #syncNight() {
+    const night = this.role === 'client' && Boolean(this.view?.night);
+    setNote(NIGHT, night ? 'yes' : null);
+    this.devices.setNight(night);
   }
 
   /** @param {Ending} ending */
@@ -285,7 +295,7 @@ export class Session {
     this.#joined = false;
     this.transport = 'none';
     clearTimeout(this.#timer);
-    for (const name of [JOINED, CAMERA_OFF, MUTED]) setNote(name, null);
+    for (const name of [JOINED, CAMERA_OFF, MUTED, NIGHT]) setNote(name, null);
     this.#leg?.close();
     this.#leg = null;
     this.devices.close();

@@ -4,7 +4,7 @@
 import { ask, byId, setText } from '../dom.js';
 import { t } from '../i18n.js';
 import { clock, since, timer, untilChange } from './countdown.js';
-import { lineWords, stateWords } from './words.js';
+import { hangUpWords, lineWords, stateWords } from './words.js';
 
 /** @typedef {import('./session.js').Session} Session */
 
@@ -36,9 +36,7 @@ export class Stage {
     this.#camera.addEventListener('click', () => void session.setCamera(session.devices.camera === null));
     this.#playHint.addEventListener('click', () => this.#playAll());
     this.#hangUp.addEventListener('click', async () => {
-      const begun = session.view?.state === 'live' || session.view?.state === 'paused';
-      const key = !begun ? 'hang_up_early' : session.role === 'client' ? 'hang_up_client' : 'hang_up_companion';
-      setText(byId('hang-up-text', HTMLElement), t(key));
+      setText(byId('hang-up-text', HTMLElement), hangUpWords(session));
       if (await ask(byId('hang-up-dialog', HTMLDialogElement))) this.hangUp();
     });
   }

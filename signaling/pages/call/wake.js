@@ -1,20 +1,43 @@
-// Keeps the screen on during a call, where the browser can. Losing the lock harms nothing: the voice goes on in the dark.
+// Keeps the screen on during a call, where the browser can. Losing the lock harms nothing by itself: the voice goes on in the dark; but a
+// phone that locks itself may take the microphone away, so a page can ask whether the screen is held.
 
 /** @type {WakeLockSentinel | null} */
 let lock = null;
 let wanted = false;
+let refused = false;
+let asking = false;
+let changed = () => {};
 
-async function take() {
-  if (!wanted || lock || document.visibilityState !== 'visible' || !('wakeLock' in navigator)) return;
+/** This browser can keep a screen on. */
+export const canHold = 'wakeLock' in navigator;
+
+/** The screen may go off by itself though it should not. */
+export function isLost() {
+  return wanted && (!canHold || refused);
+}
+
+/** @param {() => void} listener is called when that changed */
+export function onWake(listener) {
+  changed = listener;
+}
+
+/** Asks for the lock, if it is wanted and not there: another look at the page or a touch may get what was refused before. */
+export async function take() {
+  if (!wanted || lock || asking || document.visibilityState !== 'visible' || !canHold) return;
+  asking = true;
   try {
-    lock = await navigator.wakeLock.request('screen');
-    lock.addEventListener('release', () => {
-      lock = null; // the browser takes it back whenever the page is hidden
+    const taken = await navigator.wakeLock.request('screen');
+    lock = taken;
+    refused = false;
+    taken.addEventListener('release', () => {
+      if (lock === taken) lock = null; // the browser takes it back whenever the page is hidden
     });
     if (!wanted) await release();
   } catch {
-    lock = null; // low battery or not allowed
+    refused = true; // low battery or not allowed
   }
+  asking = false;
+  changed();
 }
 
 document.addEventListener('visibilitychange', () => void take());

@@ -20,7 +20,7 @@ export const VERSION = 1;
 /**
  * @typedef {object} CallView the call as one party may see it; durations as of the moment the message was made
  * @property {string} id
- * @property {'connecting' | 'live' | 'paused' | 'ended'} state
+ * @property {'connecting' | 'live' | 'paused' | 'landing' | 'ended'} state
  * @property {'audio' | 'video'} media
  * @property {string} plan_name
  * @property {string | null} grade_paid
@@ -50,6 +50,40 @@ export const VERSION = 1;
  * @property {string | null} end_reason
  * @property {string | null} at_fault
  * @property {Receipt | null} receipt
+ * @property {NightView | null} [night] of a call until asleep
+ * @property {RecordingView | null} [recording] where the plan allows it
+ */
+
+/**
+ * @typedef {object} NightView what the server takes the client for, and what follows; durations as of the moment the message was made
+ * @property {'listening' | 'lingering' | 'landing'} phase
+ * @property {Sleep} sleep
+ * @property {number} sleep_for_ms
+ * @property {number | null} [phase_left_ms] until lingering or landing is over
+ * @property {string | null} [why] for the companion: what decided, in one word
+ * @property {Grounds | null} [grounds] for the companion
+ * @property {boolean} [suggest] for the companion: something said softly now would tell more
+ */
+
+/** @typedef {'awake' | 'drowsy' | 'asleep' | 'unknown'} Sleep */
+
+/**
+ * @typedef {object} Grounds what a verdict rests on
+ * @property {number | null} [period_ms] of her breathing
+ * @property {number} [constancy_bp] how constant that stays, in basis points
+ * @property {number} [quiet_s] since she last spoke
+ * @property {number} [movements] in the last five minutes
+ * @property {number} [missing_bp] of the last minute's sound, in basis points
+ * @property {number} [unanswered] how often nothing came back
+ */
+
+/**
+ * @typedef {object} RecordingView
+ * @property {boolean} client she said yes
+ * @property {boolean} companion she said yes
+ * @property {boolean} running
+ * @property {number} keep_days
+ * @property {string | null} [stopped] why, in one word
  */
 
 /** @typedef {'block' | 'per_minute' | 'flat' | 'until_asleep'} PlanKind */
@@ -104,6 +138,10 @@ export const VERSION = 1;
  *   | { type: 'extend', key: string }
  *   | { type: 'gift', key: string, minutes: number }
  *   | { type: 'devices', audio: boolean, video: boolean }
+ *   | { type: 'im_here' }
+ *   | { type: 'says_asleep' }
+ *   | { type: 'says_awake' }
+ *   | { type: 'record', consent: boolean }
  *   | { type: 'hang_up' }
  *   | { type: 'report_abuse' }
  *   | { type: 'ping', at: number }} PageBody

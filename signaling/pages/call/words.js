@@ -5,6 +5,11 @@ import { t, tLength, tMoney, tWord } from '../i18n.js';
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./wire.js').Role} Role */
 
+/** It is a matter of degree; from here on a period of breath is called even. */
+const EVEN_BP = 7_500;
+/** Less than this is lost on every line. */
+const LOST_BP = 500;
+
 /**
  * The state of the call.
  * @param {Session} session
@@ -16,6 +21,7 @@ export function stateWords(session) {
   const name = other.name;
   if (session.transport === 'lost') return t('state_lost');
   if (session.transport === 'joining') return view.state === 'connecting' ? t('state_joining') : t('state_rejoining');
+  if (view.night?.phase === 'landing') return role === 'companion' ? t('state_landing', { name }) : '';
   if (view.state === 'live' && session.stalled) return t('state_stalled');
   if (view.state === 'live') return t('state_live', { name });
   if (view.state === 'paused') {
@@ -44,6 +50,17 @@ export function lineWords(session) {
 }
 
 /**
+ * What it costs to hang up now.
+ * @param {Session} session
+ * @returns {string}
+ */
+export function hangUpWords({ view, role }) {
+  if (!view || view.state === 'connecting') return t('hang_up_early');
+  if (role === 'companion') return t('hang_up_companion');
+  return t(view.plan_kind === 'block' ? 'hang_up_client' : view.plan_kind === 'flat' ? 'hang_up_client_flat' : 'hang_up_client_metered');
+}
+
+/**
  * The party an end reason is about.
  * @param {string} reason
  * @param {string} atFault
@@ -51,7 +68,7 @@ export function lineWords(session) {
  */
 function about(reason, atFault) {
   if (reason === 'media_timeout') return atFault;
-  if (reason === 'abuse_reported') return 'client';
+  if (reason === 'abuse_reported' || reason === 'asleep') return 'client';
   return /^(client|companion)_/.exec(reason)?.[1] ?? '';
 }
 
@@ -107,6 +124,7 @@ export function spentWords(view) {
  */
 export function chargeWords(receipt) {
   if (!receipt.charge || receipt.charge.amount === 0) return t('promise_free');
+  if (receipt.end_reason === 'asleep') return t('promise_asleep');
   if (receipt.end_reason === 'time_expired') return t('promise_expired');
   const inBlocks = receipt.lines?.every((line) => line.label === 'block') ?? true;
   if (receipt.settlement) return t(receipt.settlement === 'exact_delivered' ? 'promise_exact' : inBlocks ? 'promise_rated' : 'promise_expired');
@@ -122,4 +140,31 @@ export function chargeWords(receipt) {
  */
 export function errorWords(code) {
   return tWord(`error_${code}`, 'error_unknown');
+}
+
+/**
+ * The figures a verdict rests on, each a few words.
+ * @param {import('./wire.js').Grounds | null | undefined} grounds
+ * @returns {string[]}
+ */
+export function groundsWords(grounds) {
+  if (!grounds) return [];
+  const { period_ms, constancy_bp = 0, quiet_s = 0, movements = 0, missing_bp = 0, unanswered = 0 } = grounds;
+  const words = [];
+  if (quiet_s >= 60) words.push(t('ground_quiet', { length: tLength(Math.floor(quiet_s / 60) * 60) }));
+  if (period_ms) words.push(t(constancy_bp >= EVEN_BP ? 'ground_even' : 'ground_uneven', { seconds: (period_ms / 1000).toFixed(1) }));
+  if (movements > 0) words.push(t(movements === 1 ? 'ground_moved_one' : 'ground_moved_many', { count: movements }));
+  if (unanswered > 0) words.push(t(unanswered === 1 ? 'ground_unanswered_one' : 'ground_unanswered_many', { count: unanswered }));
+  if (missing_bp >= LOST_BP) words.push(t('ground_lost', { percent: Math.round(missing_bp / 100) }));
+  return words;
+}
+
+/**
+ * What decided a verdict on the client's sleep.
+ * @param {string} why
+ * @param {string} name the client's
+ * @returns {string}
+ */
+export function whyWords(why, name) {
+  return tWord(`why_${why}`, 'why_other', { name });
 }

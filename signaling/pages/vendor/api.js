@@ -42,6 +42,7 @@ import { newKey } from '../call/wire.js';
  * @property {number} remaining_ms
  * @property {boolean} running
  * @property {string | null} paused_by
+ * @property {{ phase: string, sleep: import('../call/wire.js').Sleep } | null} [night] of calls until asleep
  * @property {{ present: boolean, url?: string }} client
  * @property {{ present: boolean, url?: string }} companion
  * @property {number} delivered_ms
@@ -135,6 +136,15 @@ export function get(path) {
 /** Signs in with a one-time code. @param {string} code */
 export function signIn(code) {
   return request('/session', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code }) });
+}
+
+/**
+ * Sets something; doing it twice is doing it once.
+ * @param {string} path below `/v1`
+ * @param {unknown} body
+ */
+export function put(path, body) {
+  return request(path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
 }
 
 /** Deletes something; doing it twice is doing it once. @param {string} path below `/v1` */

@@ -174,7 +174,8 @@ function button(name, kind = 'plain') {
 
 /** @param {Call} call */
 function stateWords(call) {
-  if (call.state === 'live' || call.state === 'landing') return t('board_live');
+  if (call.state === 'landing') return t('board_landing');
+  if (call.state === 'live') return t(call.night?.sleep === 'asleep' ? 'board_asleep' : call.night?.sleep === 'drowsy' ? 'board_drowsy' : 'board_live');
   if (call.state === 'paused') return t(call.paused_by === 'client' ? 'board_paused_client' : call.paused_by === 'companion' ? 'board_paused_companion' : 'board_paused_platform');
   if (call.state === 'ended' || call.state === 'settled') return call.end_reason ? endWords(call.end_reason, call.at_fault ?? 'none', 'vendor') : t('end_title');
   const { client, companion } = call;

@@ -92,9 +92,29 @@ function sold(currency) {
     case 'until_asleep': {
       const hours = Number(value('plan-cap-hours'));
       const cap = amount(value('plan-hold'), currency);
-      return { ...counted(), ...rates(currency), currency: cap.currency, cap_minor: cap.amount, ...(hours > 0 && { cap_s: hours * 3600 }) };
+      return { ...counted(), ...rates(currency), currency: cap.currency, cap_minor: cap.amount, ...(hours > 0 && { cap_s: hours * 3600 }), ...night() };
     }
   }
+}
+
+/** What a call until asleep does at its end; what is left empty is as the server has it. */
+function night() {
+  const [linger, fade] = [value('plan-linger'), value('plan-fade')];
+  return {
+    ...(linger && { linger_s: Math.round(Number(linger) * 60) }),
+    ...(fade && { fade_s: Number(fade) }),
+    ...(byId('plan-probe', HTMLInputElement).checked && { probe: true }),
+  };
+}
+
+/** What the server itself lets be heard, and whether it may keep what is. */
+function sounds() {
+  const [chime, waiting, days] = [value('plan-chime'), value('plan-waiting'), Number(value('plan-recording-days'))];
+  return {
+    ...(chime && { chime_dbfs: chime === 'off' ? null : Number(chime) }),
+    ...(waiting && { waiting_sound: waiting === 'on' }),
+    ...(days > 0 && { recording_days: days }),
+  };
 }
 
 function counted() {
@@ -112,6 +132,7 @@ onSubmit('plan', async () => {
     name: value('plan-name'),
     kind: kind(),
     ...sold(currency),
+    ...sounds(),
     ...(grade && { grade }),
     ...(grace > 0 && { grace_s: grace }),
     ...(least && { min_charge_minor: amount(least, currency).amount }),

@@ -35,14 +35,21 @@ export function adjustments(call) {
 }
 
 /**
+ * What is unfolded and written in forms, which are made anew whenever the page draws again; forgotten once it is sent.
+ * @type {Map<string, { open: boolean, values: string[] }>}
+ */
+const kept = new Map();
+
+/**
  * A form that is folded away until it is wanted.
+ * @param {string} key of all forms of a page
  * @param {string} name its parts are told by it in tests
  * @param {string} title
- * @param {[HTMLElement, string][]} fields with their labels
+ * @param {[HTMLInputElement | HTMLSelectElement, string][]} fields with their labels
  * @param {string} submit the button's words
- * @param {() => Promise<void>} post
+ * @param {(sent: () => void) => Promise<void>} post calls back once it is sent
  */
-function folded(name, title, fields, submit, post) {
+function folded(key, name, title, fields, submit, post) {
   const button = make('button', { type: 'submit', class: 'danger', 'data-testid': `${name}-submit` }, submit);
   const error = make('p', { class: 'trouble', role: 'alert', hidden: '', 'data-testid': `${name}-error` });
   const labels = fields.map(([field, label]) => make('label', { class: 'field' }, make('span', {}, label), field));
@@ -53,14 +60,21 @@ function folded(name, title, fields, submit, post) {
     button.disabled = true;
     trouble(error, '');
     try {
-      await post();
+      await post(() => kept.delete(key));
     } catch (wrong) {
       trouble(error, wrong instanceof Wrong ? wrong.message : words(wrong));
     } finally {
       button.disabled = false;
     }
   });
-  return make('details', { 'data-testid': name }, make('summary', {}, title), form);
+  const details = make('details', { 'data-testid': name }, make('summary', {}, title), form);
+  const before = kept.get(key);
+  details.open = before?.open ?? false;
+  fields.forEach(([field], at) => (field.value = before?.values[at] ?? field.value));
+  const keep = () => kept.set(key, { open: details.open, values: fields.map(([field]) => field.value) });
+  form.addEventListener('input', keep);
+  details.addEventListener('toggle', () => details.isConnected && keep());
+  return details;
 }
 
 /**
@@ -83,11 +97,12 @@ export function refundOfCall(call, submission, done) {
   const sum = field('refund-amount', { inputmode: 'decimal', value: decimal(most) });
   const reason = field('refund-reason', { maxlength: '500' });
   const from = make('select', { 'data-testid': 'refund-from' }, new Option(t('refund_from_shares'), 'shares'), new Option(t('refund_from_vendor'), 'vendor'));
-  /** @type {[HTMLElement, string][]} */
+  /** @type {[HTMLInputElement | HTMLSelectElement, string][]} */
   const fields = [[sum, t('credit_amount_in', { currency: most.currency })], [reason, t('refund_reason')], [from, t('refund_from')]];
-  const form = folded('settled-refund', t('refund_title', { left: tMoney(most) }), fields, t('refund_submit'), async () => {
+  const form = folded(call.id, 'settled-refund', t('refund_title', { left: tMoney(most) }), fields, t('refund_submit'), async (sent) => {
     const body = { amount: amount(sum.value, most.currency), reason: reason.value.trim(), from: from.value };
     await submission.post(`/calls/${call.id}/refunds`, body);
+    sent();
     await done();
   });
   return [form];
@@ -107,11 +122,12 @@ export function refundOfWallet(client, wallet, submission, done) {
   const order = field('wallet-refund-order', { maxlength: '100', spellcheck: 'false' });
   const note = make('p', { class: 'hint' });
   setText(note, t('wallet_refund_hint'));
-  /** @type {[HTMLElement, string][]} */
+  /** @type {[HTMLInputElement | HTMLSelectElement, string][]} */
   const fields = [[sum, t('credit_amount_in', { currency: available.currency })], [order, t('wallet_refund_order')]];
-  const form = folded('wallet-refund', t('wallet_refund_title', { available: tMoney(available) }), fields, t('wallet_refund_submit'), async () => {
+  const form = folded(`${client} ${available.currency}`, 'wallet-refund', t('wallet_refund_title', { available: tMoney(available) }), fields, t('wallet_refund_submit'), async (sent) => {
     const body = { amount: amount(sum.value, available.currency), order_ref: order.value.trim() };
     await submission.post(`/clients/${encodeURIComponent(client)}/refunds`, body);
+    sent();
     await done();
   });
   form.append(note);

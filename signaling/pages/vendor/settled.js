@@ -6,6 +6,8 @@ import { drawReceipt } from '../receipt.js';
 import { endWords } from '../call/words.js';
 import { get, Submission } from './api.js';
 import { trouble, words } from './form.js';
+import { sleepOf } from './night.js';
+import { drawRecordings } from './recordings.js';
 import { adjustments, refundOfCall } from './refund.js';
 
 /** @typedef {import('./api.js').Call} Call */
@@ -40,22 +42,7 @@ async function more() {
 
 function draw() {
   byId('settled-empty', HTMLElement).hidden = calls.length > 0;
-  /** The links of a month: of the calendar that hangs where the vendor is. */
-function aimExport() {
-  const month = byId('export-month', HTMLInputElement).value;
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
-  for (const format of ['csv', 'jsonl']) {
-    const link = byId(`export-${format}`, HTMLAnchorElement);
-    if (/^\d{4}-\d{2}$/.test(month)) link.href = `/v1/records?month=${month}&format=${format}&tz=${encodeURIComponent(zone)}`;
-    else link.removeAttribute('href');
-  }
-}
-
-const today = new Date();
-byId('export-month', HTMLInputElement).value = `${today.getFullYear()}-${String(today.getMonth() + 1).padStart(2, '0')}`;
-byId('export-month', HTMLInputElement).addEventListener('input', aimExport);
-aimExport();
-byId('settled-more', HTMLElement).hidden = next === null;
+  byId('settled-more', HTMLElement).hidden = next === null;
   byId('settled', HTMLElement).replaceChildren(...calls.map(row));
 }
 
@@ -64,10 +51,13 @@ function row(call) {
   const name = call.client_name ?? call.client_ref;
   const receipt = make('button', { type: 'button', class: 'plain', 'data-testid': 'settled-receipt' }, t('show_receipt'));
   const record = make('button', { type: 'button', class: 'plain', 'data-testid': 'settled-record' }, t('show_record'));
-  receipt.addEventListener('click', () => void view(t('receipt_title'), `/calls/${call.id}/receipt`, (place, body) => drawReceipt(place, body, 'vendor')));
-  record.addEventListener('click', () => void view(t('record_title'), `/calls/${call.id}/record`, (place, body) => {
-    place.replaceChildren(make('pre', { 'data-testid': 'record' }, JSON.stringify(body, null, 2)));
+  receipt.addEventListener('click', () => void view(t('receipt_title'), async (place) => drawReceipt(place, await get(`/calls/${call.id}/receipt`), 'vendor')));
+  record.addEventListener('click', () => void view(t('record_title'), async (place) => {
+    const body = await get(`/calls/${call.id}/record`);
+    place.replaceChildren(...sleepOf(body), make('pre', { 'data-testid': 'record' }, JSON.stringify(body, null, 2)));
   }));
+  const recordings = make('button', { type: 'button', class: 'plain', 'data-testid': 'settled-recordings' }, t('show_recordings'));
+  recordings.addEventListener('click', () => void view(t('show_recordings'), (place) => drawRecordings(place, call.id)));
   const money = call.charge ? t('settled_money', { charge: tMoney(call.charge), refund: call.refund ? tMoney(call.refund) : '–' }) : '';
   return make('li', { class: 'card call-card', 'data-testid': 'settled', 'data-id': call.id },
     make('h3', {}, t('call_title', { client: name, companion: call.companion_name })),
@@ -76,7 +66,7 @@ function row(call) {
     make('p', {}, money),
     ...adjustments(call),
     ...refundOfCall(call, submission(call.id), () => reload(call.id)),
-    make('div', { class: 'controls' }, receipt, record));
+    make('div', { class: 'controls' }, receipt, record, recordings));
 }
 
 /** @param {string} id */
@@ -95,21 +85,35 @@ async function reload(id) {
 
 /**
  * @param {string} title
- * @param {string} path
- * @param {(place: HTMLElement, body: any) => void} drawIt
+ * @param {(place: HTMLElement) => Promise<void>} drawIt
  */
-async function view(title, path, drawIt) {
+async function view(title, drawIt) {
   const place = byId('view-body', HTMLElement);
   setText(byId('view-title', HTMLElement), title);
   place.replaceChildren(t('opening'));
   byId('view-dialog', HTMLDialogElement).showModal();
   try {
-    drawIt(place, await get(path));
+    await drawIt(place);
   } catch (error) {
     place.replaceChildren(words(error));
   }
 }
 
+/** The links of a month: of the calendar that hangs where the vendor is. */
+function aimExport() {
+  const month = byId('export-month', HTMLInputElement).value;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+  for (const format of ['csv', 'jsonl']) {
+    const link = byId(`export-${format}`, HTMLAnchorElement);
+    if (/^\d{4}-\d{2}$/.test(month)) link.href = `/v1/records?month=${month}&format=${format}&tz=${encodeURIComponent(zone)}`;
+    else link.removeAttribute('href');
+  }
+}
+
+const today = new Date();
+byId('export-month', HTMLInputElement).value = `${today.getFullYear()}-${String(today.getMonth() + 1).padStart(2, '0')}`;
+byId('export-month', HTMLInputElement).addEventListener('input', aimExport);
+aimExport();
 byId('settled-more', HTMLElement).addEventListener('click', () => void more());
 byId('view-print', HTMLElement).addEventListener('click', () => print());
 onLanguage(draw);

@@ -8,6 +8,7 @@ import * as create from './create.js';
 import * as live from './live.js';
 import './plan.js';
 import * as settled from './settled.js';
+import * as settlement from './settlement.js';
 import * as setup from './setup.js';
 import * as webhooks from './webhooks.js';
 import './wallet.js';
@@ -39,6 +40,7 @@ function show(name) {
   document.body.dataset.view = name;
   live.setShown(name === 'live');
   if (name === 'settled') void settled.load();
+  if (name === 'setup') void settlement.load();
   if (name === 'setup') void webhooks.load().catch(() => null); // what was read before stays
 }
 

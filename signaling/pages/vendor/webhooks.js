@@ -51,7 +51,8 @@ function stateWords(endpoint) {
   if (endpoint.disabled_at) {
     return t(endpoint.disabled_why === 'gone' ? 'hook_gone' : 'hook_exhausted', { at: tTime(endpoint.disabled_at) });
   }
-  if (endpoint.failing_since) return t('hook_failing', { at: tTime(endpoint.failing_since), pending: String(endpoint.pending) });
+  const { failing_since: since, pending } = endpoint;
+  if (since) return t(pending > 0 ? 'hook_failing' : 'hook_failed', { at: tTime(since), pending: String(pending) });
   return endpoint.last_success_at ? t('hook_works', { at: tTime(endpoint.last_success_at) }) : t('hook_unused');
 }
 

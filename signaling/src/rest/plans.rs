@@ -23,7 +23,8 @@ const LENGTH_MAX_S: i64 = 86_400;
 const WINDOWS_MAX: usize = 24;
 
 /// Fields that every plan may have.
-const COMMON: [&str; 8] = ["name", "kind", "grade", "grace_s", "min_charge_minor", "rounding", "chime_dbfs", "waiting_sound"];
+const COMMON: [&str; 9] =
+    ["name", "kind", "grade", "grace_s", "min_charge_minor", "rounding", "chime_dbfs", "waiting_sound", "recording_days"];
 
 /// Fields of those that are metered.
 const METERED: [&str; 7] = ["first_increment_s", "increment_s", "rate_minor_per_min", "windows", "tz", "hold", "currency"];
@@ -39,6 +40,9 @@ const FADE_S: RangeInclusive<i64> = 10..=300;
 
 /// How loud a chime may be, in dBFS.
 const CHIME_DBFS: RangeInclusive<i64> = -60..=-10;
+
+/// The longest a recording may be kept: ten years.
+const RECORDING_MAX_DAYS: i64 = 3_650;
 
 const KINDS: [(&str, PlanKind); 4] =
     [("block", PlanKind::Block), ("per_minute", PlanKind::PerMinute), ("flat", PlanKind::Flat), ("until_asleep", PlanKind::UntilAsleep)];
@@ -76,6 +80,7 @@ pub(super) fn read(body: Value) -> Result<CreatePlan, Problem> {
         )?,
         chime_dbfs: chime(&mut fields)?,
         waiting_sound: fields.optional_flag("waiting_sound")?,
+        recording_days: fields.optional_whole("recording_days", 1..=RECORDING_MAX_DAYS)?,
         ..CreatePlan::default()
     };
     match kind {

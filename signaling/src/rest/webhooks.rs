@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 12] = [
+pub const EVENTS: [&str; 14] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -29,6 +29,8 @@ pub const EVENTS: [&str; 12] = [
     "call.asleep",
     "call.ended",
     "call.settled",
+    "recording.started",
+    "recording.ended",
     "call.refunded",
     "call.adjusted",
     "client.refunded",
@@ -103,9 +105,9 @@ pub(super) fn routes() -> Router<Arc<Front>> {
 
 /// A PATCH or DELETE: it needs no key, since doing it twice is doing it once.
 #[derive(Debug)]
-struct Edit {
-    caller: Caller,
-    body: Value,
+pub(super) struct Edit {
+    pub(super) caller: Caller,
+    pub(super) body: Value,
 }
 
 impl FromRequest<Arc<Front>> for Edit {

@@ -3,7 +3,7 @@
 use super::script::{Outcome, length, number};
 use super::{cny, terms};
 use crate::billing::{Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
-use crate::call::{Ending, Night, Rule, Sold, Sounds, Terms};
+use crate::call::{Ending, Night, RecordingTerms, Rule, Sold, Sounds, Terms};
 use crate::clock::Span;
 use crate::money::Money;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const ZONE: &str = "Asia/Shanghai";
 
 /// The settings there are; see `fixtures/calls/README.md`.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "kind",
     "block",
     "price",
@@ -35,6 +35,7 @@ const NAMES: [&str; 22] = [
     "probe",
     "chime",
     "waiting",
+    "record",
 ];
 
 pub(super) fn terms_of(settings: &[&str]) -> Outcome<Terms> {
@@ -94,6 +95,8 @@ pub(super) fn terms_of(settings: &[&str]) -> Outcome<Terms> {
     }
     let chime = given.get("chime").map(|text| number(text)).transpose()?.map(|dbfs| i8::try_from(dbfs).unwrap_or(0));
     terms.sounds = Sounds { chime, waiting: given.get("waiting").is_some_and(|waiting| *waiting == "on") };
+    let keep = given.get("record").map(|text| length(text)).transpose()?;
+    terms.recording = keep.map(|keep| RecordingTerms { keep });
     if let Some(cell) = given.get("policy") {
         let [ending, sold, rule] = cell.split('/').collect::<Vec<_>>()[..] else { return Err("a policy is ENDING/SOLD/RULE".into()) };
         let ending = Ending::ALL.into_iter().find(|known| known.name() == ending).ok_or("no such ending")?;

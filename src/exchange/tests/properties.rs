@@ -2,7 +2,10 @@
 
 use super::{BOOKED, Books, call_id, cny, hold_id, terms};
 use crate::billing::{self, Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
-use crate::call::{Asker, Call, EndReason, Event, Fact, Fault, Journal, Night, Quality, Refused, RequestId, Side, Sounds, State, Terms};
+use crate::call::{
+    Asker, Call, EndReason, Event, Fact, Fault, Journal, Night, Quality, RecordingEnd, RecordingTerms, Refused, RequestId, Side, Sounds,
+    State, Terms,
+};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Effect, Exchange, book};
 use crate::ids::{BootId, LegId, TokenId};
@@ -49,6 +52,8 @@ enum What {
     /// It fell asleep so long after what happened last, with nobody woken in between.
     Slept(i64),
     LeaseLapsed(i64),
+    Consents(Side, bool),
+    RecordingFails(u32),
     /// So long before.
     Ear(sleep::State, Why, i64),
     Spoke(i64),
@@ -85,6 +90,8 @@ fn what() -> impl Strategy<Value = What> {
         2 => prop_oneof![4 => (-20_000i64..9000).prop_map(What::Crash), 2 => (0i64..20_000).prop_map(What::Slept), 1 => (0i64..9000).prop_map(What::LeaseLapsed)],
         5 => (state(), why(), ago()).prop_map(|(state, why, ago)| What::Ear(state, why, ago)),
         2 => prop_oneof![ago().prop_map(What::Spoke), Just(What::ImHere), Just(What::SaysAsleep), Just(What::SaysAwake)],
+        3 => (side(), prop::bool::weighted(0.8)).prop_map(|(side, yes)| What::Consents(side, yes)),
+        1 => (1u32..4).prop_map(What::RecordingFails),
         1 => prop_oneof![side().prop_map(What::HangUp), side().prop_map(What::Withdraws), Just(What::VendorEnds), Just(What::Abuse), Just(What::ServerStops)],
     ]
 }
@@ -146,6 +153,7 @@ impl Run {
         let mut terms = Terms { sold, hold: Money::new(hold, cny()), ..terms(Span::from_s(30), 1999) };
         terms.night = matches!(terms.sold.kind(), Kind::UntilAsleep { .. }).then_some(night);
         terms.sounds = Sounds { chime: Some(-30), waiting: true };
+        terms.recording = Some(RecordingTerms { keep: Span::from_s(86_400) });
         terms.limits.max_duration = Span::from_s(130);
         terms.limits.gift_limit = Span::from_s(45);
         terms.limits.pause_limit = Span::from_s(20);
@@ -270,21 +278,6 @@ impl Run {
         self.settled_delivery = closed;
     }
 
-    /// Of the pauses of the last step one reaches back behind the span in which it was noticed.
-    fn somebody_was_gone_before(&self) -> bool {
-        let entries = self.call().entries();
-        let now = entries.last().map(|entry| entry.at);
-        let mut ran_from = None;
-        entries.iter().any(|entry| match entry.fact {
-            Fact::Started | Fact::Resumed | Fact::Woken { .. } => {
-                ran_from = Some(entry.at);
-                false
-            }
-            Fact::Paused { since, .. } => Some(entry.at) == now && Some(since) < ran_from,
-            _ => false,
-        })
-    }
-
     /// No landing is delivered time, whatever came in it, and none ends a call sooner than its terms say.
     fn check_landings(&self) {
         let call = self.call();
@@ -307,6 +300,21 @@ impl Run {
                 _ => {}
             }
         }
+    }
+
+    /// Of the pauses of the last step one reaches back behind the span in which it was noticed.
+    fn somebody_was_gone_before(&self) -> bool {
+        let entries = self.call().entries();
+        let now = entries.last().map(|entry| entry.at);
+        let mut ran_from = None;
+        entries.iter().any(|entry| match entry.fact {
+            Fact::Started | Fact::Resumed => {
+                ran_from = Some(entry.at);
+                false
+            }
+            Fact::Paused { since, .. } => Some(entry.at) == now && Some(since) < ran_from,
+            _ => false,
+        })
     }
 
     fn events(&self, what: &What) -> Vec<Event> {
@@ -340,6 +348,8 @@ impl Run {
             What::HangUp(side) => Event::HangUp { side },
             What::Withdraws(side) => Event::LinkAsked { side, token: TokenId::new(Uuid::from_u128(0xf00d)), request },
             What::VendorEnds => Event::VendorEnds { request },
+            What::Consents(side, yes) => Event::Consents { side, yes },
+            What::RecordingFails(part) => Event::RecordingFailed { part, why: RecordingEnd::DiskFull },
             What::Abuse => Event::AbuseReported,
             What::ServerStops => Event::ServerStops,
             What::Ear(state, why, ms) => {

@@ -154,6 +154,10 @@ impl Stage {
             ["companion", "says", "asleep"] => Event::SaysAsleep,
             ["companion", "says", "awake"] => Event::SaysAwake,
             ["vendor", "ends"] => Event::VendorEnds { request: self.request() },
+            ["recording", part, "fails", why] => {
+                let part = part.parse().map_err(|error| format!("{error}"))?;
+                Event::RecordingFailed { part, why: why.parse().map_err(|error| format!("{error}"))? }
+            }
             ["abuse", "reported"] => Event::AbuseReported,
             ["server", "stops"] => Event::ServerStops,
             ["lease", "lapses", "proved", proved] => Event::LeaseLapsed { proved: moment(proved)? },
@@ -189,6 +193,8 @@ impl Stage {
                     ["steadies", leg] => Event::Steadied { side, leg: self.leg(leg), at },
                     ["back", leg] => Event::Back { side, leg: self.leg(leg), at },
                     ["failed", leg] => Event::Failed { side, leg: self.leg(leg) },
+                    ["allows", "recording"] => Event::Consents { side, yes: true },
+                    ["forbids", "recording"] => Event::Consents { side, yes: false },
                     ["hangs", "up"] => Event::HangUp { side },
                     ["measured", packets, "packets", lost, "lost"] => {
                         let (packets, lost_bp) = (number(packets)?.unsigned_abs(), u32::try_from(number(lost)?).unwrap_or(0));
@@ -314,6 +320,9 @@ impl Stage {
             Fact::Lingers { by, length, .. } => format!("lingers by {by}, {}", seconds(*length)),
             Fact::Lands { confirmed } => (if *confirmed { "lands, confirmed" } else { "lands" }).into(),
             Fact::Woken { by } => format!("woken by {by}"),
+            Fact::Consented { side, yes } => format!("{side} {} recording", if *yes { "allows" } else { "forbids" }),
+            Fact::RecordingStarted { part } => format!("recording {part} started"),
+            Fact::RecordingStopped { part, why } => format!("recording {part} stopped, {why}"),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
             Fact::Ended { reason, at_fault } => format!("ended {reason}, at fault {at_fault}"),
             Fact::Settled { charge, refund } => format!("settled, charge {charge}, refund {refund}"),

@@ -112,6 +112,7 @@ fn check_call(connection: &Connection, call: &Call, rebuild: Rebuild<'_>, findin
         }
         _ => findings.expect(paid.is_empty(), "charge", &call.id, || "money was captured and the call is not settled".to_owned()),
     }
+    super::recordings::check(connection, &journal, findings)?;
     super::outbox::check(connection, &journal, record.as_deref(), findings)?;
     // What was changed is a finding already, and proves nothing of its record.
     if !is_whole {

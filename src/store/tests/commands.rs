@@ -66,6 +66,7 @@ fn plans_and_companions_are_listed_in_pages_and_seen_by_their_vendor_alone() {
             grade: (n == 0).then(|| "gold".to_owned()),
             night: None,
             sounds: Sounds::default(),
+            recording: None,
             created_at: at(n),
         })
         .collect();

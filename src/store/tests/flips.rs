@@ -100,6 +100,7 @@ fn pristine(folder: &std::path::Path) -> Vec<u8> {
         grade: Some("gold".to_owned()),
         night: None,
         sounds: Sounds::default(),
+        recording: None,
         created_at: at(0),
     };
     for (key, write) in [("k", Write::AddPlan(plan)), ("l", shop.credit("c", 9000)), ("m", shop.credit("d", 900))] {

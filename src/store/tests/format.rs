@@ -3,7 +3,7 @@
 use super::super::{fact_row, journal};
 use super::*;
 use crate::billing::{Increments, Rates, Rounding, WindowTerms};
-use crate::call::{Asker, Ending, Quality, Rule, Side, Sold, Waker, Witness};
+use crate::call::{Asker, Ending, Quality, RecordingEnd, RecordingTerms, Rule, Side, Sold, Waker, Witness};
 use crate::ids::{BootId, GiftId, LegId};
 use crate::sleep::{self, Grounds, Verdict, Why};
 
@@ -32,6 +32,7 @@ fn every_fact() -> Vec<Fact> {
         zones: None,
         night: None,
         sounds: Sounds::default(),
+        recording: None,
     };
     let jpy = "JPY".parse().unwrap();
     let video = Terms {
@@ -168,6 +169,25 @@ fn facts_of_nights() -> Vec<Fact> {
     facts
 }
 
+/// What came with recordings, in the same version.
+fn facts_of_recordings() -> Vec<Fact> {
+    let Fact::Created { mut terms, hold } = facts_of_plans().remove(0) else { panic!("the first fact is that a call exists") };
+    terms.recording = Some(RecordingTerms { keep: Span::from_s(30 * 86_400) });
+    let mut facts = vec![Fact::Created { terms, hold }];
+    facts.extend([(Side::Client, true), (Side::Companion, false)].map(|(side, yes)| Fact::Consented { side, yes }));
+    facts.push(Fact::RecordingStarted { part: 1 });
+    let whys = [
+        RecordingEnd::ClientStopped,
+        RecordingEnd::CompanionStopped,
+        RecordingEnd::CallEnded,
+        RecordingEnd::DiskFull,
+        RecordingEnd::Failed,
+        RecordingEnd::ServerStopped,
+    ];
+    facts.extend(whys.map(|why| Fact::RecordingStopped { part: 1, why }));
+    facts
+}
+
 /// Does not compile until a new fact is thought of here; then add it above and to a new fixture.
 fn number(fact: &Fact) -> usize {
     match fact {
@@ -193,16 +213,19 @@ fn number(fact: &Fact) -> usize {
         Fact::Lingers { .. } => 19,
         Fact::Lands { .. } => 20,
         Fact::Woken { .. } => 21,
+        Fact::Consented { .. } => 22,
+        Fact::RecordingStarted { .. } => 23,
+        Fact::RecordingStopped { .. } => 24,
     }
 }
 
 #[test]
 fn every_fact_reads_back_as_it_was() {
-    let facts = [every_fact(), facts_of_recovery(), facts_of_nights()].concat();
+    let facts = [every_fact(), facts_of_recovery(), facts_of_nights(), facts_of_recordings()].concat();
     let mut seen: Vec<usize> = facts.iter().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..22).collect::<Vec<_>>(), "every kind of fact is here");
+    assert_eq!(seen, (0..25).collect::<Vec<_>>(), "every kind of fact is here");
     for fact in facts.into_iter().chain(facts_of_plans()).chain(facts_of_gifts()) {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
@@ -242,6 +265,15 @@ fn the_facts_of_recovery_are_written_and_read_as_on_show() {
     assert_eq!(text, show);
     let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
     assert_eq!(facts, facts_of_recovery());
+}
+
+#[test]
+fn the_facts_of_recordings_are_written_and_read_as_on_show() {
+    let show = include_str!("../../../fixtures/journal/v1_recordings.jsonl");
+    let text: String = facts_of_recordings().iter().map(|fact| fact_row::encode(fact).unwrap() + "\n").collect();
+    assert_eq!(text, show);
+    let facts: Vec<Fact> = show.lines().map(|line| fact_row::decode(1, line).unwrap()).collect();
+    assert_eq!(facts, facts_of_recordings());
 }
 
 #[test]

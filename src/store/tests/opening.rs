@@ -104,6 +104,7 @@ fn plans_of_version_1_are_read() {
         grade: Some("gold".to_owned()),
         night: None,
         sounds: Sounds::default(),
+        recording: None,
         created_at: Moment::from_unix_ms(5),
     };
     assert_eq!(store.plan(vendor, plan), Ok(Some(expected)));
