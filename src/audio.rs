@@ -7,6 +7,9 @@ mod chime;
 mod fader;
 pub mod features;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod listener;
 mod packet;

@@ -18,7 +18,7 @@
 //! | `turns` | what waits for the disk, in order |
 //! | `parties`, `window` | who is on the line; which messages were seen |
 //! | `links` | join tokens and links |
-//! | `night` | what is heard and said of sleep |
+//! | `night`, `ear` | what is heard and said of sleep; the workers who hear and say it |
 //! | `plans` | plans and settlement policies on the wire |
 //! | `heartbeat` | what is proved of calls that run, kept on disk; what happens when it is not |
 //! | `recovery` | taking up what a crash left, the audit behind it, the clocks |
@@ -26,6 +26,7 @@
 
 mod carry;
 mod desk;
+mod ear;
 mod heartbeat;
 mod house;
 mod line;

@@ -3,11 +3,13 @@
 //! A pure detector: frames and the companion's talk in, a verdict with its grounds out, time an argument. It ends no call and
 //! moves no money; a false *asleep* is worse than a late one. Muted, absent or mostly missing sound is *unknown*, never asleep.
 
+mod activity;
+mod baseline;
 mod detector;
 mod history;
 mod rhythm;
 
-pub use detector::{Detector, ENOUGH_MILLI};
+pub use detector::{Detector, ENOUGH_MILLI, Seen};
 
 use crate::clock::Moment;
 

@@ -12,9 +12,7 @@ mod talk;
 mod tests;
 mod worker;
 
-pub use cues::Cue;
-
-use crate::call::Side;
+use crate::call::{Cue, Side};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{CallId, LegId};
 use crate::media::{Media, Play, Purpose, Ringer, Taps, worker_of};
@@ -23,7 +21,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use worker::Worker;
 
 /// What a worker is told. Orders of a call are taken in the order in which they were given.
@@ -185,15 +182,21 @@ impl Drop for JoinGuard {
     }
 }
 
-/// Starts the workers of a media plane, which has no others. `reports` should hold some hundreds.
-pub fn start(settings: Settings, clock: Clock, media: Media, reports: mpsc::Sender<Report>) -> Result<(Sound, JoinGuard), StartError> {
+/// Starts the workers of a media plane, which has no others. `say` takes a report, or is false where there is no room for it: then
+/// it is said again later. It must not wait.
+pub fn start(
+    settings: Settings,
+    clock: Clock,
+    media: Media,
+    say: impl Fn(Report) -> bool + Clone + Send + 'static,
+) -> Result<(Sound, JoinGuard), StartError> {
     let plane: Arc<dyn Plane> = Arc::new(media.clone());
     let cues = Arc::new(cues::Cues::default());
     let (mut doors, mut threads) = (Vec::new(), Vec::new());
     for (number, taps) in media.taps(settings.workers.max(1))?.into_iter().enumerate() {
         let (orders, orders_in) = channel();
         doors.push(Door { orders, ringer: taps.ringer() });
-        let worker = Worker::new(plane.clone(), cues.clone(), reports.clone());
+        let worker = Worker::new(plane.clone(), cues.clone(), Box::new(say.clone()));
         let body = move || run(worker, taps, &orders_in, clock);
         threads.push(std::thread::Builder::new().name(format!("sound-{number}")).spawn(body)?);
     }

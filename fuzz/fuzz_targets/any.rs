@@ -9,6 +9,7 @@ type Seeds = fn() -> Vec<Vec<u8>>;
 
 fn targets() -> Vec<(&'static str, Run, Seeds, &'static [&'static str])> {
     let rooms = [
+        lull::audio::fuzzing::TARGETS,
         lull::billing::fuzzing::TARGETS,
         lull::bot::fuzzing::TARGETS,
         lull::call::fuzzing::TARGETS,

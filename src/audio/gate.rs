@@ -61,9 +61,9 @@ impl Activity {
     /// Looks at a packet; whether it is talk.
     pub fn is_talk(&mut self, level: Option<u8>, octets: usize) -> bool {
         let octets = octets as f32;
-        // Down at once, up within a minute: silence comes back sooner than that.
+        // Down at once, up within minutes: everybody pauses sooner than that.
         self.floor =
-            if octets < self.floor { self.floor + (octets - self.floor) * 0.2 } else { self.floor + (octets - self.floor) * 0.000_5 };
+            if octets < self.floor { self.floor + (octets - self.floor) * 0.2 } else { self.floor + (octets - self.floor) * 0.000_1 };
         match level {
             // The voice bit says so, but keyboards set it too.
             Some(level) => level & 0x80 != 0 && level & 0x7F <= LOUD,

@@ -2,6 +2,7 @@
 
 mod chiming;
 mod fading;
+mod hostile;
 mod listening;
 mod placing;
 

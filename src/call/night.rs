@@ -17,6 +17,9 @@ const BY_HER_WORD: Span = Span::from_s(30);
 /// Between two facts about what the client is taken for.
 const STEADY: Span = Span::from_s(10);
 
+/// For so long after she woke, a verdict that she had before is taken for a late one. If the ear still says the same then, it means it.
+const STALE: Span = Span::from_s(120);
+
 /// What is heard is known a little later: speech so long before a linger still speaks against it.
 const LATE: Span = Span::from_s(2);
 
@@ -116,9 +119,12 @@ impl Call {
     }
 
     fn due_linger(&self, live_since: Moment) -> Option<(Moment, Due)> {
-        let (at, verdict) = self.verdict?;
-        let begins = self.lingering.is_none() && verdict.state == sleep::State::Asleep;
-        begins.then_some((at.max(live_since), Due::Linger))
+        let (at, known) = self.verdict?;
+        let (heard_at, heard) = self.heard.unwrap_or((at, known));
+        // The companion's word counts when she says it, and not once more by the ear that was told of it.
+        let says = |verdict: &Verdict| verdict.state == sleep::State::Asleep && verdict.grounds.why != Why::Companion;
+        let begins = self.lingering.is_none() && known.state == sleep::State::Asleep && says(&heard);
+        begins.then_some((at.max(heard_at).max(live_since), Due::Linger))
     }
 
     fn due_landing(&self, live_since: Moment) -> Option<(Moment, Due)> {
@@ -142,7 +148,7 @@ impl Call {
     /// The ear has a verdict. One that tells of the time before she woke says nothing any more.
     pub(super) fn heed(&mut self, verdict: Verdict, now: Moment, out: &mut Vec<Effect>) {
         let is_on = matches!(self.state, State::Live { .. } | State::Paused { .. } | State::Landing { .. });
-        let is_stale = self.woken_at.is_some_and(|woken| verdict.since <= woken) && says_sleep(&verdict);
+        let is_stale = says_sleep(&verdict) && self.woken_at.is_some_and(|woken| verdict.since <= woken && now.since(woken) < STALE);
         if self.terms.night.is_none() || !is_on || is_stale {
             return;
         }

@@ -26,6 +26,9 @@ pub struct Media {
     /// `media.max_load_percent`: how much of its core a shard may be busy before it refuses new calls, those counted that were let in and are
     /// not heard yet. Default 75. Higher, and a peak makes all calls late; lower wastes the core.
     pub max_load_percent: u8,
+    /// `media.sound_workers`: threads that listen to sleepers, fade and record; one hears some hundred. Default 0: one for every two
+    /// processors. Too few, and sleep is noticed later; calls themselves are not delayed.
+    pub sound_workers: u16,
 }
 
 impl Media {
@@ -41,6 +44,7 @@ impl Media {
         let shards = reader.whole("media.shards", 1, 1..=64);
         let max_legs = reader.whole("media.max_legs", 2000, 2..=100_000);
         let max_load_percent = reader.whole("media.max_load_percent", 75, 5..=95);
+        let sound_workers = reader.whole("media.sound_workers", 0, 0..=64);
         let public_ips = reader.texts(
             "media.public_ips",
             "IP addresses of this machine as browsers reach it",
@@ -67,6 +71,7 @@ impl Media {
             shards: u16::try_from(shards).unwrap_or(1),
             max_legs: usize::try_from(max_legs).unwrap_or(2),
             max_load_percent: u8::try_from(max_load_percent).unwrap_or(5),
+            sound_workers: u16::try_from(sound_workers).unwrap_or(0),
         }
     }
 }

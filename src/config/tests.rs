@@ -147,6 +147,8 @@ fn a_bad_value_is_refused_by_name_value_and_what_is_accepted() {
         ("media.public_ips", "[1]"),
         ("media.shards", "0"),
         ("media.shards", "65"),
+        ("media.sound_workers", "65"),
+        ("media.sound_workers", "-1"),
         ("media.shards", "'2'"),
         ("store.db", "'lull.db'"),
         ("store.db", "'sqlite:'"),
@@ -297,6 +299,7 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         shards = 2 # flag --shards
         max_legs = 2000 # default
         max_load_percent = 75 # default
+        sound_workers = 0 # default
         public_ips = [] # default
 
         [store]

@@ -1,6 +1,7 @@
 //! Calls as text (`fixtures/calls`), and properties of random ones.
 
 mod booking;
+mod long_night;
 mod properties;
 mod script;
 

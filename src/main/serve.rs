@@ -10,6 +10,7 @@ use lull::config::{Config, Flags, KeySource, PublicUrl, Tls};
 use lull::media;
 use lull::recording::{self, MasterKey, Recorder};
 use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
+use lull::sound;
 use lull::store::{Role, Store};
 use lull::webhooks::{self, Webhooks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -82,6 +83,7 @@ pub(crate) struct Server {
     service: Service,
     webhooks: Webhooks,
     recorder: Option<Recorder>,
+    sound: sound::JoinGuard,
     media: media::JoinGuard,
     http: Handle<SocketAddr>,
     http_task: JoinHandle<std::io::Result<()>>,
@@ -105,6 +107,7 @@ impl Server {
         }
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (media, media_guard) = media::start(media_settings(config), clock, reports_in)?;
+        let (ear, sound) = Ear::start(sound_settings(config), clock, media.clone())?;
         let tokens = TokenKey::new(store.secret("join_token", rand::random())?);
         let public_url = config.http.public_url(bound);
         let (inbound_in, inbound) = mpsc::channel(config.signaling.inbound_queue as usize);
@@ -116,7 +119,7 @@ impl Server {
             store: store.clone(),
             media,
             reports,
-            ear: Ear::none(),
+            ear,
             recorder: recorder.clone(),
             inbound,
             tokens: tokens.clone(),
@@ -167,6 +170,7 @@ impl Server {
             service,
             webhooks,
             recorder,
+            sound,
             media: media_guard,
             http,
             http_task,
@@ -200,8 +204,9 @@ impl Server {
         // Pages' sockets are no connections of HTTP's any more; they have their last words still to say.
         let _ = tokio::time::timeout(GRACE, self.doors.closed()).await;
         self.webhooks.stop().await;
-        let (media, recorder, store) = (self.media, self.recorder, self.store);
+        let (sound, media, recorder, store) = (self.sound, self.media, self.recorder, self.store);
         tokio::task::spawn_blocking(move || {
+            drop(sound);
             drop(media);
             if let Some(recorder) = recorder {
                 recorder.stop();
@@ -212,6 +217,11 @@ impl Server {
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+fn sound_settings(config: &Config) -> sound::Settings {
+    let asked = usize::from(config.media.sound_workers);
+    if asked == 0 { sound::Settings::default() } else { sound::Settings { workers: asked } }
 }
 
 /// A connection that does not finish its request's header is closed.

@@ -18,7 +18,7 @@ pub enum Play {
     Once(Frames),
     /// Over and over, in place of what repeated before, until [`Play::Stop`] or the call's end.
     Repeat(Frames),
-    /// Nothing more: whatever plays or waits ends.
+    /// What repeats ends. What plays once is heard to its end.
     Stop,
 }
 
@@ -73,10 +73,7 @@ impl Player {
                 self.repeated = Some(frames).filter(|frames| !frames.is_empty());
                 self.repeat_at = 0;
             }
-            Play::Stop => {
-                self.line.clear();
-                (self.repeated, self.once_at) = (None, 0);
-            }
+            Play::Stop => self.repeated = None,
         }
     }
 
@@ -178,7 +175,9 @@ mod tests {
         scene.take(Play::Once(sound(3, 1)), 46);
         assert_eq!([scene.due(60), scene.due(80), scene.due(100)], [[(2, 0, true)], [(2, 1, true)], [(3, 0, true)]]);
         assert_eq!(scene.due(120), [(1, 1, true)]);
+        scene.take(Play::Once(sound(5, 1)), 125);
         scene.take(Play::Stop, 130);
+        assert_eq!(scene.due(140), [(5, 0, true)]);
         assert!(scene.player.is_idle() && scene.due(500).is_empty());
         scene.take(Play::Once(sound(4, 1)), 600);
         assert_eq!(scene.due(600), [(4, 0, false)]);

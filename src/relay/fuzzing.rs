@@ -1,11 +1,11 @@
 //! Fuzz targets of the relay: bytes of strangers, and absurd content behind a valid seal.
 
-use super::leg::LegMedia;
+use super::leg::{LegMedia, Stamp};
 use super::rtp::{Header, map_extensions, original_sequence};
 use super::srtp::{Ciphers, Keying, Profile};
-use super::streams::{Extension, Extensions, Lane, Stream, Streams};
+use super::streams::{Announcements, Extension, Extensions, Lane, Stream, Streams};
 use super::window::Window;
-use super::{Dropped, Received, SPARE, pass, rtcp};
+use super::{Dropped, Received, SPARE, pass, replace, rtcp};
 use crate::clock::Moment;
 use crate::fuzzing::{Input, piece};
 use crate::ids::LegId;
@@ -83,13 +83,15 @@ thread_local! {
 }
 
 /// Two pages that know their keys send each other anything; one of them is reloaded and the receiving leg restored. Whatever
-/// goes out opens at the other page, says only what was agreed, and no index of an SSRC goes out twice.
+/// goes out opens at the other page, says only what was agreed, and no index of an SSRC goes out twice, whether a packet is passed, held
+/// back and replaced, or our own.
 fn relay_media(data: &[u8]) {
     let mut input = Input::new(data);
     let kinds = input.u8();
     let mut now = 0;
     let mut pages = [Page::new(1, 1, profile(kinds)), Page::new(2, 2, profile(kinds >> 1))];
     let mut given: [BTreeSet<(u32, u64)>; 2] = Default::default();
+    let mut held: [Vec<Stamp>; 2] = Default::default();
     for turn in 0..48_u8 {
         if input.is_empty() {
             break;
@@ -103,6 +105,28 @@ fn relay_media(data: &[u8]) {
                 // The page is loaded again: a new leg and a new source. (In life it has new keys too.)
                 *from = Page::new(10 + turn, from.number, from.profile);
                 given[which].clear();
+                held[which].clear();
+                continue;
+            }
+            6 if op & 0x80 != 0 => {
+                let mut buffer = [0; 12 + 300 + SPARE];
+                let payload = input.piece();
+                if let Ok(len) = to.leg.announce(&payload[..payload.len().min(300)], op & 0x40 != 0, at(now), &mut buffer) {
+                    let out = to.open_rtp(&mut buffer[..len]);
+                    assert!(given[1 - which].insert((out.ssrc, out.index)), "index {} of {:#x} goes out twice", out.index, out.ssrc);
+                }
+                continue;
+            }
+            6 => {
+                // One that waits, more than once if it is asked for.
+                let waiting = &held[which];
+                let Some(stamp) = waiting.get(usize::from(op >> 4) % waiting.len().max(1)).copied() else { continue };
+                let mut buffer = [0; 12 + 40 + SPARE];
+                if let Ok(len) = replace(&from.leg, &mut to.leg, stamp, &[7; 40], &mut buffer) {
+                    let out = to.open_rtp(&mut buffer[..len]);
+                    assert!(given[1 - which].insert((out.ssrc, out.index)), "index {} of {:#x} goes out twice", out.index, out.ssrc);
+                    assert_eq!(out.clear[12..], [7; 40]);
+                }
                 continue;
             }
             1 => {
@@ -137,6 +161,12 @@ fn relay_media(data: &[u8]) {
             continue;
         };
         let Received::Rtp(packet) = received else { continue };
+        if op >> 1 & 7 == 7 {
+            held[which].push(packet.stamp(&wire, at(now)));
+            assert!(packet.content(&wire).is_none_or(|content| !content.is_empty() && content.len() <= packet.len - packet.header_len));
+            let _ = from.leg.audio_level(&packet, &wire); // Reads whatever the header says.
+            continue;
+        }
         let mut buffer = wire;
         let clear = buffer[..packet.len].to_vec();
         buffer.truncate(packet.len);
@@ -357,7 +387,8 @@ fn streams(number: u8) -> Streams {
         let payload_type = types[lane as usize];
         Some(Stream { peer_ssrc: Some(0x5000_0000 | name), our_ssrc: 0xA000_0000 | name, payload_type, extensions })
     };
-    Streams { audio: stream(Lane::Audio), video: stream(Lane::Video), video_rtx: stream(Lane::VideoRtx), announcements: None }
+    let announcements = Some(Announcements { our_ssrc: 0xA0A0_0000 | u32::from(number), payload_type: types[0] });
+    Streams { audio: stream(Lane::Audio), video: stream(Lane::Video), video_rtx: stream(Lane::VideoRtx), announcements }
 }
 
 /// The parts of a packet behind its fixed header: extensions, then a payload.
@@ -436,7 +467,12 @@ fn calls() -> Vec<Vec<u8>> {
     let again = [&[0xFF, 0xF1][..], &[5; 30]].concat();
     let talk: Vec<u8> = (0..20).flat_map(|n| send(n & 1, 0, 0x10, &[], &voice)).collect();
     let camera: Vec<u8> = (0..10).flat_map(|_| [send(0, 1, 0x10, &[], &picture), send(0, 2, 0, &[], &again)].concat()).collect();
+    let holding = |from: u8| [&[from | 7 << 1, 0x10, 0][..], &piece(&voice)].concat();
+    let landing: Vec<u8> =
+        (0..6).flat_map(|n| [holding(0), send(0, 0, 0x10, &[], &voice), vec![6 << 1 | n << 4, 6 << 1]].concat()).collect();
+    let played: Vec<u8> = [0x80, 0xC0, 0xC0].into_iter().flat_map(|how| [&[6 << 1 | how][..], &piece(&[3; 40])].concat()).collect();
+    let landing = [landing, played.clone(), vec![2], played, holding(0), vec![0, 6 << 1]].concat();
     let far = [send(0, 0, 0, &[], &voice), send(0, 0, 0x80, &[0x7F, 0xFF], &voice), send(0, 0, 0xC0, &[0, 1, 0xF0, 0], &voice)].concat();
     let reload = [talk.clone(), vec![0], talk.clone(), vec![2, 4, 1, 0], camera.clone()].concat();
-    [talk, camera, far, reload].into_iter().flat_map(|ops| (0..4).map(move |kinds| [&[kinds][..], &ops].concat())).collect()
+    [talk, camera, far, reload, landing].into_iter().flat_map(|ops| (0..4).map(move |kinds| [&[kinds][..], &ops].concat())).collect()
 }

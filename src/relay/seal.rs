@@ -14,8 +14,9 @@ use super::{Dropped, SPARE, srtp::Ciphers};
 pub(super) struct Sealed {
     /// Indexes by [`Lane`]; each lane has its own SSRC.
     rtp: [Window; 3],
-    /// The next index of our announcements; nobody else sends on their SSRC.
+    /// The index after the last of our announcements, and how many to leave out before the next; nobody else sends on their SSRC.
     announcement: u64,
+    announcement_gap: u64,
     /// The next SRTCP index; one count for all SSRCs of the leg keeps each pair of them unique.
     rtcp: u32,
 }
@@ -29,9 +30,9 @@ impl Sealed {
         self.rtcp = self.rtcp.saturating_add(count);
     }
 
-    /// Leaves out so many indexes of our announcements.
+    /// Leaves out so many indexes before the next announcement. Said twice it is as said once: a receiver can only follow so far.
     pub(super) fn skip_announcements(&mut self, count: u64) {
-        self.announcement = self.announcement.saturating_add(count);
+        self.announcement_gap = count;
     }
 }
 
@@ -75,11 +76,11 @@ impl Sealer {
         if out.len() < len + SPARE {
             return Err(Dropped::NoRoom);
         }
-        let index = sealed.announcement;
+        let index = sealed.announcement + sealed.announcement_gap;
         if index >= 1 << 48 {
             return Err(Dropped::Exhausted);
         }
-        sealed.announcement += 1;
+        (sealed.announcement, sealed.announcement_gap) = (index + 1, 0);
         let (header, rest) = out.split_first_chunk_mut::<FIXED_LEN>().ok_or(Dropped::NoRoom)?;
         // A sequence number is the low 16 bits of its index.
         let numbers = Numbers { payload_type: stream.payload_type, sequence: index as u16, timestamp, ssrc: stream.our_ssrc };

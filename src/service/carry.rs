@@ -65,7 +65,10 @@ impl House {
         let mut reserves = Vec::new();
         for effect in effects {
             match effect {
-                Effect::StopMedia { call } => self.media.stop(call),
+                Effect::StopMedia { call } => {
+                    self.media.stop(call);
+                    self.ear.over(call, now);
+                }
                 Effect::Audio { call, audio } => self.ear.audio(call, audio),
                 Effect::Record { call, entries, settle, requests } => {
                     log_life(call, &entries);

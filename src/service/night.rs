@@ -33,6 +33,8 @@ pub enum Hint {
 pub trait Hearing: Send + 'static {
     /// What the core wants.
     fn audio(&mut self, call: CallId, audio: Audio);
+    /// The call is over at this moment, and all that was wanted of it.
+    fn over(&mut self, call: CallId, at: Moment);
     /// What people say, at this moment.
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment);
     /// A party's sound goes there from now on, until it is stopped or the writer says that it has ended.
@@ -64,6 +66,7 @@ impl Ear {
         struct Deaf;
         impl Hearing for Deaf {
             fn audio(&mut self, _: CallId, _: Audio) {}
+            fn over(&mut self, _: CallId, _: Moment) {}
             fn hint(&mut self, _: CallId, _: Hint, _: Moment) {}
             fn record(&mut self, _: CallId, _: Side, _: Writer) {}
             fn stop_recording(&mut self, _: CallId, _: Moment) {}

@@ -3,8 +3,10 @@
 //! Evidence of sleep is gathered over minutes of quiet in which breathing keeps its pace, and lost by speech, movement and taps. It
 //! looks every five seconds; speech, movement and taps count at once. Invariant: a party of whom nothing is heard is never asleep.
 
-use super::history::{History, Mark};
-use super::rhythm::{Beat, Rhythm, STRETCH};
+use super::activity::{Act, Activity};
+use super::baseline::Baseline;
+use super::history::History;
+use super::rhythm::{Beat, Echo, LONG_STRETCH, Rhythm, STRETCH};
 use super::{Grounds, State, Verdict, Why};
 use crate::audio::Heard;
 use crate::audio::features::{Features, Measure};
@@ -13,38 +15,93 @@ use std::collections::VecDeque;
 
 /// Evidence that makes her asleep, in thousandths.
 pub const ENOUGH_MILLI: i32 = 1000;
-/// Evidence from which she is drowsy, in thousandths.
-const DROWSY_MILLI: i32 = 400;
-/// How long quiet lasts before she can be asleep.
-const QUIET: Span = Span::from_s(300);
+/// Evidence from which she is drowsy, and below which she is not asleep any more.
+const DROWSY: f32 = 0.4;
+/// Most evidence that is kept: what it takes to be asleep, and a little for a turn in bed.
+const MOST: f32 = 1.25;
+/// How long she has been quiet before she can be asleep.
+const QUIET: Span = Span::from_s(240);
 /// Tenths from look to look.
 const LOOK: u64 = 50;
-/// Looks over which constancy is taken.
-const LOOKS: usize = 18;
+/// The same in seconds.
+const LOOK_S: f32 = 5.0;
 /// A frame is voice from this on.
 const VOICE: f32 = 0.5;
-/// Frames of voice within a second that are speech.
-const SPEECH_FRAMES: u32 = 15;
 /// How long the client may take to answer before silence counts.
 const ANSWER: Span = Span::from_s(8);
+/// Pace at which evidence neither grows nor shrinks, and at which it grows fastest.
+const PACE_NONE: f32 = 0.18;
+const PACE_FULL: f32 = 0.38;
+/// Seconds of best pace that make her asleep, and of no pace that take that away.
+const GAIN_S: f32 = 260.0;
+const LOSE_S: f32 = 240.0;
+/// Pace while awake that is chance, and how much more of it counts against the pace now.
+const BASELINE_FREE: f32 = 0.15;
+const BASELINE_WEIGHT: f32 = 1.5;
+/// Looks that a baseline rests on; before it is known evidence grows by half.
+const BASELINE_LOOKS: u32 = 8;
+/// Steadiness of a machine.
+const MACHINE: f32 = 0.88;
+/// Part of its way to the newest that steadiness goes with each look: ten breaths may well be even by chance, thirty are not.
+const STEADIER: f32 = 0.12;
+/// Looks from one search for an echo to the next.
+const ECHO_EACH: u64 = 6;
+/// Evidence that there can be of somebody who never spoke: whether it is she who breathes is not known.
+const UNKNOWN_VOICE: f32 = 0.9;
+/// After this long she need not have spoken.
+const UNKNOWN_VOICE_FOR: Span = Span::from_s(1500);
+/// What a movement takes away.
+const MOVEMENT_COSTS: f32 = 0.08;
+/// Movements closer together are one.
+const ONE_MOVEMENT: Span = Span::from_s(4);
+/// Movements within [`MOVEMENTS_IN`] with which nobody falls asleep.
+const MOST_MOVEMENTS: usize = 8;
+const MOVEMENTS_IN: Span = Span::from_s(300);
+/// How long talk around her keeps evidence from growing.
+const TALK: Span = Span::from_s(15);
+/// What an unanswered question adds: the strongest published evidence (Scott, Lack, Lovato 2018: 3.2 min after onset on average).
+const UNANSWERED: f32 = 0.15;
 
 /// Decides whether one client sleeps.
 pub struct Detector {
     features: Features,
     history: History,
+    activity: Activity,
     rhythm: Rhythm,
-    beats: VecDeque<Option<Beat>>,
+    baseline: Baseline,
+    /// What comes again exactly, at the last search.
+    echo: Option<Echo>,
     began: Moment,
     heard_to: Moment,
+    /// Since when she has not spoken, tapped or been said to be awake.
     quiet_since: Moment,
+    /// The last sign that she is awake.
+    alive_at: Option<Moment>,
+    spoke_at: Option<Moment>,
+    stirred_at: Option<Moment>,
+    talked_at: Option<Moment>,
     movements: VecDeque<Moment>,
     evidence: f32,
     unanswered: u16,
     /// When an answer to the companion, or to a tone, would have been heard at the latest.
     answer_due: Option<Moment>,
-    spoke_at: Option<Moment>,
-    stirred_at: Option<Moment>,
+    seen: Seen,
     verdict: Verdict,
+}
+
+/// What the last look saw, for `lull sleep --explain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// How well what repeats keeps its pace, 0 to 1.
+    pub pace: f32,
+    /// The same while she was known to be awake.
+    pub baseline: f32,
+    /// How much it is like a machine: 1 is exact.
+    pub steadiness: f32,
+    /// How much of the last five minutes is an echo of what was before.
+    pub echo: f32,
+    /// Level of the last tenth of a second in dB of full scale.
+    pub level: f32,
 }
 
 impl Detector {
@@ -63,17 +120,22 @@ impl Detector {
         Self {
             features: Features::new(),
             history: History::default(),
+            activity: Activity::new(),
             rhythm: Rhythm::new(),
-            beats: VecDeque::new(),
+            baseline: Baseline::default(),
+            echo: None,
             began: now,
             heard_to: now,
             quiet_since: now,
+            alive_at: None,
+            spoke_at: None,
+            stirred_at: None,
+            talked_at: None,
             movements: VecDeque::new(),
             evidence: 0.0,
             unanswered: 0,
             answer_due: None,
-            spoke_at: None,
-            stirred_at: None,
+            seen: Seen::default(),
             verdict: Verdict { state: State::Awake, since: now, grounds },
         }
     }
@@ -88,97 +150,139 @@ impl Detector {
     pub fn measured(&mut self, at: Moment, measure: &Measure) -> Option<Verdict> {
         self.heard_to = at;
         let tenth = self.history.push(measure, |frame| frame.voice >= VOICE)?;
-        let voiced: u32 = self.history.last(10).map(|tenth| u32::from(tenth.voiced)).sum();
-        if voiced >= SPEECH_FRAMES {
-            self.history.mark(10, Mark::Speech);
-            self.spoke_at = Some(at);
-            self.responded(at);
-            return self.decide(at, State::Awake, Why::Speech);
-        }
-        let ceiling = self.ceiling();
-        if tenth.mark == Mark::Clear && tenth.level > ceiling + 8.0 && self.history.count() > 300 {
-            self.history.mark(2, Mark::Movement);
-            if self.movements.back().is_none_or(|last| at.since(*last) > Span::from_s(4)) {
-                self.movements.push_back(at);
-                self.evidence = (self.evidence - 0.06).max(0.0);
+        self.seen.level = tenth.level;
+        match self.activity.take(&tenth, &mut self.history) {
+            Some(Act::Speech) => {
+                self.spoke_at = Some(at);
+                self.responded(at);
+                return self.decide(at, State::Awake, Why::Speech);
             }
-            self.stirred_at = Some(at);
+            Some(Act::Talk) => self.talked_at = Some(at),
+            Some(Act::Movement) => self.moved(at),
+            None => {}
         }
         if self.history.count().is_multiple_of(LOOK) { self.look(at) } else { None }
     }
 
-    /// The loudest that breathing has been of late, in dB.
-    fn ceiling(&self) -> f32 {
-        let mut levels: Vec<f32> = self.history.last(900).filter(|tenth| tenth.mark == Mark::Clear).map(|tenth| tenth.level).collect();
-        if levels.is_empty() {
-            return 0.0;
+    fn moved(&mut self, at: Moment) {
+        let is_new = self.stirred_at.is_none_or(|last| at.since(last) > ONE_MOVEMENT);
+        self.stirred_at = Some(at);
+        if is_new {
+            self.movements.push_back(at);
+            self.evidence = (self.evidence - MOVEMENT_COSTS).max(0.0);
+            self.answer_due = None;
         }
-        let place = levels.len() * 9 / 10;
-        *levels.select_nth_unstable_by(place, f32::total_cmp).1
     }
 
     fn look(&mut self, at: Moment) -> Option<Verdict> {
-        while self.movements.front().is_some_and(|first| at.since(*first) > Span::from_s(300)) {
+        while self.movements.front().is_some_and(|first| at.since(*first) > MOVEMENTS_IN) {
             self.movements.pop_front();
         }
+        if let Some(why) = self.unheard() {
+            self.evidence = 0.0;
+            self.seen = Seen { level: self.seen.level, ..Seen::default() };
+            return self.decide(at, State::Unknown, why);
+        }
+        if (self.history.count() / LOOK).is_multiple_of(ECHO_EACH) {
+            self.echo = self.rhythm.echo(self.history.last(LONG_STRETCH));
+            self.seen.echo = self.echo.map_or(0.0, |echo| echo.strength);
+        }
+        let mut beat = self.rhythm.look(self.history.last(STRETCH), None);
+        if let Some(echo) = self.echo.filter(|echo| beat.is_some_and(|beat| echo.strength > beat.first)) {
+            beat = self.rhythm.look(self.history.last(STRETCH + echo.lag), Some(echo));
+        }
+        self.baseline.take(at, beat.map(|beat| beat.pace), self.alive_at);
+        let why = self.weigh(at, beat);
+        if self.answer_due.is_some_and(|due| at >= due) {
+            self.answer_due = None;
+            self.unanswered = self.unanswered.saturating_add(1);
+            if self.evidence > 0.0 {
+                self.evidence = (self.evidence + UNANSWERED).min(MOST);
+            }
+        }
+        let quiet = at.since(self.quiet_since);
+        let stays = self.verdict.state == State::Asleep && self.evidence >= DROWSY;
+        let falls = self.evidence >= 1.0 && quiet >= QUIET && self.movements.len() <= MOST_MOVEMENTS;
+        if stays || falls {
+            self.decide(at, State::Asleep, why)
+        } else if self.evidence >= DROWSY {
+            self.decide(at, State::Drowsy, why)
+        } else {
+            self.decide(at, State::Awake, why)
+        }
+    }
+
+    /// Why she is not heard, if she is not.
+    fn unheard(&mut self) -> Option<Why> {
         let minute = self.history.last(600);
+        let frames = 5 * u32::try_from(minute.len()).unwrap_or(u32::MAX);
         let (mut gone, mut silent, mut lost) = (0u32, 0u32, 0u32);
-        let frames = 5 * minute.len() as u32;
         for tenth in minute {
-            gone += u32::from(tenth.absent + tenth.lost + tenth.silent);
+            gone += u32::from(tenth.absent) + u32::from(tenth.lost) + u32::from(tenth.silent);
             silent += u32::from(tenth.silent);
             lost += u32::from(tenth.lost);
         }
         self.verdict.grounds.missing_bp = u16::try_from(10_000 * gone / frames.max(1)).unwrap_or(10_000);
-        if 2 * gone > frames {
-            self.evidence = 0.0;
-            let why = if 2 * silent > gone {
-                Why::Muted
-            } else if 2 * lost > gone {
-                Why::Lost
-            } else {
-                Why::Absent
-            };
-            return self.decide(at, State::Unknown, why);
+        if 2 * gone <= frames {
+            None
+        } else if 2 * silent > gone {
+            Some(Why::Muted)
+        } else if 2 * lost > gone {
+            Some(Why::Lost)
+        } else {
+            Some(Why::Absent)
         }
-        let beat = self.rhythm.look(self.history.last(STRETCH));
-        if self.beats.len() == LOOKS {
-            self.beats.pop_front();
+    }
+
+    /// Adds what five seconds of this beat say, or takes it away; says what decided.
+    fn weigh(&mut self, at: Moment, beat: Option<Beat>) -> Why {
+        let grounds = &mut self.verdict.grounds;
+        grounds.period_ms = beat.map(|beat| (beat.period_s * 1000.0) as u32);
+        let Some(beat) = beat else {
+            grounds.constancy_bp = 0;
+            self.seen = Seen { pace: 0.0, steadiness: 0.0, ..self.seen };
+            return if at.since(self.began) < Span::from_s(90) { Why::Starting } else { Why::Quiet };
+        };
+        grounds.constancy_bp = (beat.pace.clamp(0.0, 1.0) * 10_000.0) as u16;
+        let familiar = self.baseline.pace();
+        let steadiness = self.seen.steadiness + STEADIER * (beat.steadiness.min(1.0) - self.seen.steadiness);
+        self.seen = Seen { pace: beat.pace, baseline: familiar, steadiness, ..self.seen };
+        let new = beat.pace - BASELINE_WEIGHT * (familiar - BASELINE_FREE).max(0.0);
+        let is_machine = steadiness >= MACHINE && beat.pace > PACE_NONE;
+        let mut gain = if is_machine {
+            -LOOK_S / LOSE_S
+        } else if new >= PACE_NONE {
+            LOOK_S / GAIN_S * ((new - PACE_NONE) / (PACE_FULL - PACE_NONE)).min(1.0)
+        } else {
+            LOOK_S / LOSE_S * ((new - PACE_NONE) / PACE_NONE).max(-1.0)
+        };
+        if gain > 0.0 && self.baseline.looks() < BASELINE_LOOKS {
+            gain /= 2.0;
         }
-        self.beats.push_back(beat);
-        let mut periods: Vec<f32> = self.beats.iter().flatten().map(|beat| beat.period_s).collect();
-        periods.sort_by(f32::total_cmp);
-        let middle = periods.get(periods.len() / 2).copied();
-        let near = middle.map_or(0, |middle| periods.iter().filter(|period| (*period - middle).abs() < 0.15 * middle).count());
-        let constancy = near as f32 / LOOKS as f32;
-        self.verdict.grounds.period_ms = middle.map(|period| (period * 1000.0) as u32);
-        self.verdict.grounds.constancy_bp = (constancy * 10_000.0) as u16;
-        let strength = beat.map_or(0.0, |beat| beat.strength);
-        let rises = constancy >= 0.7 && strength > 0.2;
-        self.evidence = (self.evidence + if rises { 5.0 / 240.0 } else { -2.5 / 240.0 }).clamp(0.0, 1.2);
-        if self.answer_due.is_some_and(|due| at >= due) {
-            self.answer_due = None;
-            self.unanswered = self.unanswered.saturating_add(1);
-            self.evidence = (self.evidence + 0.1).min(1.2);
+        let is_talk = self.talked_at.is_some_and(|talked| at.since(talked) < TALK);
+        if is_talk {
+            gain = gain.min(gain / 2.0);
         }
-        let evidence = (self.evidence * 1000.0) as i32;
-        let quiet = at.since(self.quiet_since);
-        let why = if rises {
+        let is_unknown = self.alive_at.is_none() && at.since(self.began) < UNKNOWN_VOICE_FOR;
+        self.evidence = (self.evidence + gain).clamp(0.0, if is_unknown { UNKNOWN_VOICE } else { MOST });
+        if is_machine || (beat.pace > PACE_NONE && new <= PACE_NONE) {
+            Why::Machine
+        } else if is_talk {
+            Why::Background
+        } else if new > PACE_NONE {
             Why::Breathing
-        } else if beat.is_some() {
+        } else if self.stirred_at.is_some_and(|stirred| at.since(stirred) < Span::from_s(20)) {
+            Why::Movement
+        } else if beat.pace > PACE_NONE / 2.0 {
             Why::Irregular
         } else {
             Why::Quiet
-        };
-        let was_asleep = self.verdict.state == State::Asleep;
-        if evidence >= ENOUGH_MILLI && quiet >= QUIET && self.movements.len() <= 3 || was_asleep && evidence > ENOUGH_MILLI / 2 {
-            self.decide(at, State::Asleep, why)
-        } else if evidence >= DROWSY_MILLI {
-            self.decide(at, State::Drowsy, why)
-        } else {
-            let why = if at.since(self.began) < Span::from_s(90) { Why::Starting } else { why };
-            self.decide(at, State::Awake, why)
         }
+    }
+
+    /// What the last look saw.
+    pub fn seen(&self) -> Seen {
+        self.seen
     }
 
     fn decide(&mut self, at: Moment, state: State, why: Why) -> Option<Verdict> {
@@ -199,6 +303,7 @@ impl Detector {
     /// She answered, or spoke on her own account.
     fn responded(&mut self, at: Moment) {
         self.evidence = 0.0;
+        self.alive_at = Some(at);
         self.quiet_since = at;
         self.unanswered = 0;
         self.answer_due = None;

@@ -115,6 +115,7 @@ impl Landing {
         }
         self.held = self.held.max(Some(packet.index));
         if self.stage == Stage::Asked {
+            self.fader.take_over();
             self.fader.fade(self.length);
             self.stage = Stage::Falling;
         }

@@ -7,11 +7,13 @@ mod recording;
 use super::cues::Cues;
 use super::worker::Worker;
 use super::*;
+use crate::call::Cue;
 use crate::media::Tapped;
 use opus::{Bitrate, Channels, Encoder};
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::{Mutex, MutexGuard};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 fn at(ms: i64) -> Moment {
@@ -83,7 +85,7 @@ impl Scene {
     fn new(room: usize) -> Self {
         let plane = Arc::new(FakePlane::default());
         let (reports_in, reports) = mpsc::channel(room);
-        let worker = Worker::new(plane.clone(), Arc::new(Cues::default()), reports_in);
+        let worker = Worker::new(plane.clone(), Arc::new(Cues::default()), Box::new(move |report| reports_in.try_send(report).is_ok()));
         Self { worker, plane, reports, now: 0 }
     }
 

@@ -1,11 +1,11 @@
 //! What one worker does: orders, packets and time in; taps, processed packets and reports out. It reads no clock itself.
 
-use super::cues::{Cue, Cues};
+use super::cues::Cues;
 use super::ear::Ear;
 use super::landing::{BACK, Landing};
 use super::{Order, Plane, Report, Tape};
 use crate::audio::{AudioError, Packet, Placer};
-use crate::call::Side;
+use crate::call::{Cue, Side};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, LegId};
 use crate::media::{Purpose, Tapped};
@@ -13,7 +13,6 @@ use crate::sleep::{State, Verdict, Why};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// A packet that waited longer says that there is more to do than time.
 const SHORT: Span = Span::from_ms(300);
@@ -25,19 +24,22 @@ const LATE: Span = Span::from_s(2);
 const SILENT: Span = Span::from_s(5);
 const DAY: Span = Span::from_s(86_400);
 
+/// Takes a report, or is false where there is no room.
+pub(super) type Say = Box<dyn Fn(Report) -> bool + Send>;
+
 /// See above.
 pub(super) struct Worker {
     plane: Arc<dyn Plane>,
     cues: Arc<Cues>,
-    reports: mpsc::Sender<Report>,
+    say: Say,
     calls: BTreeMap<CallId, Call>,
     /// Until when load is shed.
     short_until: Option<Moment>,
 }
 
 impl Worker {
-    pub(super) fn new(plane: Arc<dyn Plane>, cues: Arc<Cues>, reports: mpsc::Sender<Report>) -> Self {
-        Self { plane, cues, reports, calls: BTreeMap::new(), short_until: None }
+    pub(super) fn new(plane: Arc<dyn Plane>, cues: Arc<Cues>, say: Say) -> Self {
+        Self { plane, cues, say, calls: BTreeMap::new(), short_until: None }
     }
 
     /// Carries an order out.
@@ -115,7 +117,7 @@ impl Worker {
     fn settle(&mut self, id: CallId, now: Moment) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.tell_plane(id, now, &*self.plane);
-        call.report(id, &self.reports);
+        call.report(id, &*self.say);
         if call.is_idle(now) {
             self.calls.remove(&id);
         }
@@ -296,8 +298,7 @@ impl Call {
         }
     }
 
-    fn report(&mut self, id: CallId, reports: &mpsc::Sender<Report>) {
-        let say = |report| reports.try_send(report).is_ok();
+    fn report(&mut self, id: CallId, say: &dyn Fn(Report) -> bool) {
         if let Some(verdict) = self.last_word
             && say(Report::Verdict { call: id, verdict })
         {

@@ -38,7 +38,7 @@ scene('a call by the minute shows what it costs, is topped up, and is billed by 
   assert.match(await client.spent(), /of CN¥6\.00/);
   const { id } = await vendor.onBoard('live');
   await until('a second is delivered: what is less is not charged', async () => (await server.call(id ?? '')).delivered_ms >= 1200);
-  assert.match(await vendor.tab.shown('[data-testid=call-spent]', /\d/), /of CN¥6\.00/);
+  await vendor.tab.shown('[data-testid=call-spent]', /of CN¥6\.00/);
   await vendor.tab.click('[data-testid=call] summary');
   assert.equal(await vendor.tab.text('[data-testid=call-extend]'), 'Top up CN¥3.00 from the balance');
 

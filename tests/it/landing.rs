@@ -1,56 +1,18 @@
 //! A landing and a chime with peers of the `webrtc` crate and a real plane on loopback: what the client's peer got is decoded and measured.
 
 use crate::peer::{PATIENCE, Peer, Recorded};
-use crate::voices::{FRAME, Fading, chime, decode_all, level, steepest};
-use lull::call::{Medium, Side};
+use crate::voices::{FRAME, decode_all, level, steepest};
+use lull::call::{Cue, Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
-use lull::media::{Media, OpenLeg, Play, Purpose, Settings, Taps, start};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use lull::media::{Media, OpenLeg, Settings, start};
+use lull::sound::{Order, Report as Said};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use webrtc::peer_connection::SrtpProtectionProfile;
 
-/// Packets the worker hears at the level they have before it asks for the switch.
-const WARM: u32 = 10;
-
-/// What the worker is told, and tells.
-#[derive(Default)]
-struct Told {
-    /// Up again rather than down.
-    cancelled: AtomicBool,
-    over: AtomicBool,
-    /// Packets that were held so far.
-    held: AtomicU32,
-}
-
-/// A worker's thread: warms its codecs, asks for the switch, fades 1 dB a frame, and when it is told back again, and gives the voice back.
-fn work(media: Media, mut taps: Taps, told: &Told) {
-    let mut fading = Fading::new();
-    let mut heard = 0;
-    while !told.over.load(Ordering::Relaxed) {
-        taps.wait(Duration::from_millis(100));
-        while let Some(tapped) = taps.take() {
-            heard += 1;
-            if heard == WARM {
-                media.tap(tapped.call, tapped.side, Purpose::Replace);
-            }
-            fading.step = match (tapped.held, told.cancelled.load(Ordering::Relaxed)) {
-                (false, _) => 0.0,
-                (true, false) => -0.5,
-                (true, true) => 1.0,
-            };
-            let Some(made) = fading.hear(&tapped) else { continue };
-            told.held.fetch_add(1, Ordering::Relaxed);
-            assert!(media.replace(tapped.call, tapped.leg, tapped.index, &made));
-            if told.cancelled.load(Ordering::Relaxed) && fading.gain == 0.0 {
-                media.untap(tapped.call, tapped.side);
-            }
-        }
-    }
-}
+const CHIME_DBFS: i8 = -30;
 
 async fn join(media: &Media, call: CallId, side: Side, peer: &Peer) -> String {
     let open = OpenLeg {
@@ -89,7 +51,7 @@ fn assert_without_gap(packets: &[Recorded]) {
     }
 }
 
-fn sound(packets: &[Recorded]) -> Vec<f32> {
+fn decoded(packets: &[Recorded]) -> Vec<f32> {
     decode_all((0..).zip(packets).map(|(index, packet)| (index, &packet.payload[..])))
 }
 
@@ -107,7 +69,11 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 async fn a_peer_hears_a_landing_that_is_cancelled_and_a_chime() {
     let (sender, _reports) = mpsc::channel(256);
     let settings = Settings { udp: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
-    let (media, _guard) = start(settings, Clock::start(), sender).unwrap();
+    let clock = Clock::start();
+    let (media, _guard) = start(settings, clock, sender).unwrap();
+    let (sender, mut said) = mpsc::channel(256);
+    let say = move |report| sender.try_send(report).is_ok();
+    let (sound, _workers) = lull::sound::start(lull::sound::Settings { workers: 1 }, clock, media.clone(), say).unwrap();
     let call = CallId::new(Uuid::now_v7());
     let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
     let (client, mut companion) = (Peer::new(gcm).await, Peer::new(gcm).await);
@@ -118,46 +84,41 @@ async fn a_peer_hears_a_landing_that_is_cancelled_and_a_chime() {
     companion.hum(220.0);
     until("heard", || track(&client, voice).len() >= 50).await;
 
-    let told = Arc::new(Told::default());
-    let taps = media.taps(1).unwrap().remove(0);
-    let ringer = taps.ringer();
-    let worker = std::thread::Builder::new().name("sound".to_owned()).spawn({
-        let (media, told) = (media.clone(), told.clone());
-        move || work(media, taps, &told)
-    });
-    let worker = worker.unwrap();
-    let before = track(&client, voice).len();
-    media.tap(call, Side::Companion, Purpose::Analyse);
-    until("silent", || told.held.load(Ordering::Relaxed) >= 120).await;
-    media.play(call, Side::Client, Play::Once(chime()));
-    told.cancelled.store(true, Ordering::Relaxed);
-    until("chimed", || track(&client, announcements).len() >= 50).await;
-    let held = told.held.load(Ordering::Relaxed) as usize;
-    until("given back", || track(&client, voice).len() >= before + held + 120).await;
+    sound.order(Order::Fade { call, length: Span::from_s(3) });
+    let faded = tokio::time::timeout(PATIENCE, said.recv()).await.expect("it fades").expect("the workers live");
+    assert_eq!(faded, Said::Faded { call });
+    sound.order(Order::Play { call, to: Side::Client, cue: Cue::Chime { dbfs: CHIME_DBFS } });
+    sound.order(Order::Unfade { call });
+    let chime = lull::audio::chime(CHIME_DBFS).unwrap();
+    until("chimed", || track(&client, announcements).len() >= chime.packets().len()).await;
+    let now = track(&client, voice).len();
+    until("given back", || track(&client, voice).len() >= now + 100).await;
     companion.hush();
-    told.over.store(true, Ordering::Relaxed);
-    ringer.ring();
-    worker.join().unwrap();
 
     let heard = track(&client, voice);
     assert_without_gap(&heard);
-    let sound = sound(&heard);
+    let sound = decoded(&heard);
     let levels: Vec<f32> = sound.chunks(FRAME * 10).map(level).collect();
     let full = levels[2];
-    let silent = levels.iter().position(|level| *level < full - 50.0).expect("it fades to silence");
-    let begins = levels.iter().position(|level| *level < full - 2.0).unwrap();
+    let silent = levels.iter().position(|level| *level < full - 55.0).expect("it fades to silence");
+    let begins = levels.iter().position(|level| *level < full - 1.5).unwrap();
     assert!(levels[begins..=silent].windows(2).all(|pair| pair[1] < pair[0]), "{levels:.1?}");
-    assert!(silent - begins < 15 && levels[silent + 9..].iter().any(|level| (level - full).abs() < 1.0), "{levels:.1?}");
-    assert!((levels[levels.len() - 2] - full).abs() < 0.5, "the voice is back: {levels:.1?}");
+    assert!((12..18).contains(&(silent - begins)), "three seconds: {levels:.1?}");
+    let back = silent + levels[silent..].iter().position(|level| (level - full).abs() < 1.0).expect("it comes back");
+    assert!(back - silent <= 11, "within two seconds: {levels:.1?}");
+    assert!(levels[back..levels.len() - 1].iter().all(|level| (level - full).abs() < 1.0), "{levels:.1?}");
     let steady = steepest(&sound[FRAME * 20..FRAME * 45]);
     assert!(steepest(&sound[FRAME * 20..]) < 1.6 * steady, "no click at either switch");
 
     let chimed = track(&client, announcements);
     assert_without_gap(&chimed);
-    let chimed = self::sound(&chimed);
-    let loud = level(&chimed[FRAME * 5..FRAME * 45]);
-    assert!((loud - -29.0).abs() < 1.0, "{loud} dB");
-    assert_eq!(chimed.len(), FRAME * 50, "a second");
+    assert_eq!(chimed.len(), chime.packets().len());
+    let chimed = decoded(&chimed);
+    // A sine of full scale has 0 dBFS.
+    let loudest = chimed.chunks(FRAME * 5).map(level).fold(f32::MIN, f32::max) + 3.01;
+    assert!((loudest - f32::from(CHIME_DBFS)).abs() < 2.0, "{loudest} dBFS");
+    let length = chimed.len() as f32 / 48_000.0;
+    assert!((1.0..4.0).contains(&length), "{length} s");
     let stats = media.stats().remove(0);
     let dropped = |cause| stats.dropped.iter().find(|(name, _)| *name == cause).map_or(0, |(_, count)| *count);
     assert_eq!([dropped("unasked"), dropped("tap_full"), dropped("number_spent")], [0; 3]);

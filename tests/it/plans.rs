@@ -7,17 +7,17 @@ use crate::server::{Booked, Server, Vendor, booked, fen, fresh, ms};
 use serde_json::{Value, json};
 
 /// A live call on this plan, for a client with 100.00 yuan, her page open.
-struct Line {
-    server: Server,
-    vendor: Vendor,
-    call: Booked,
-    page: Page,
-    client: Peer,
-    companion: Peer,
+pub(crate) struct Line {
+    pub(crate) server: Server,
+    pub(crate) vendor: Vendor,
+    pub(crate) call: Booked,
+    pub(crate) page: Page,
+    pub(crate) client: Peer,
+    pub(crate) companion: Peer,
 }
 
 impl Line {
-    async fn on(plan: Value) -> Self {
+    pub(crate) async fn on(plan: Value) -> Self {
         Self::with("", plan).await
     }
 
@@ -39,7 +39,7 @@ impl Line {
     }
 
     /// Waits for the end and checks that call, record, receipt and wallet say the same; the record.
-    fn settled(&self, reason: &str) -> Value {
+    pub(crate) fn settled(&self, reason: &str) -> Value {
         let call = self.vendor.until(&self.call, "settled");
         let record = self.vendor.record(&self.call);
         assert_eq!((&call["end_reason"], &record["end_reason"]), (&json!(reason), &json!(reason)));
@@ -179,12 +179,17 @@ fn plans_of_every_kind_are_made_listed_and_refused_with_the_field() {
         "windows": [window("day", "08:00", "23:00"), window("night", "23:00", "08:00")], "cap_minor": 60_000, "currency": "CNY",
         "grace_s": 20, "min_charge_minor": 100, "rounding": "half_even",
     });
+    let mut probed = night.clone();
+    let more = json!({ "linger_s": 0, "fade_s": 90, "probe": true, "chime_dbfs": -50, "waiting_sound": true });
+    probed.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let mut made = Vec::new();
     for body in [
         json!({ "name": "Block", "kind": "block", "block_s": 900, "price": fen(2000), "grade": "Gold" }),
         json!({ "name": "Flat", "kind": "flat", "price": fen(500), "grace_s": 30 }),
         metered.clone(),
         night.clone(),
+        json!({ "name": "Loud", "kind": "block", "block_s": 900, "price": fen(2000), "chime_dbfs": -12, "waiting_sound": false }),
+        probed,
     ] {
         let plan = vendor.post("/v1/plans", body.clone()).with(201);
         for (name, value) in body.as_object().unwrap() {
@@ -194,6 +199,9 @@ fn plans_of_every_kind_are_made_listed_and_refused_with_the_field() {
     }
     assert_eq!([&made[0]["rounding"], &made[0]["grace_s"], &made[0]["hold"]], [&json!("down"), &json!(0), &fen(2000)]);
     assert_eq!(made[3]["hold"], fen(60_000));
+    let of_its_kind = |plan: &Value| ["linger_s", "fade_s", "probe", "chime_dbfs", "waiting_sound"].map(|name| plan[name].clone());
+    assert_eq!(of_its_kind(&made[0]), [json!(null), json!(null), json!(null), json!(-30), json!(true)]);
+    assert_eq!(of_its_kind(&made[3]), [json!(300), json!(60), json!(false), json!(null), json!(false)]);
     assert_eq!(vendor.get("/v1/plans").with(200)["items"], json!(made));
     assert_eq!(vendor.get(&format!("/v1/plans/{}", made[3]["id"].as_str().unwrap())).with(200), made[3]);
 

@@ -1,6 +1,7 @@
 //! A landing and what the server plays, as a page hears it: pages of our own client at a shard without its socket, in virtual time. What
 //! is measured is the sound that comes out of the page's decoder.
 
+use lull::audio::Fader;
 use lull::call::{Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-pub(crate) const RATE: u32 = 48_000;
+const RATE: u32 = 48_000;
 pub(crate) const FRAME: usize = 960;
 const PACE: Duration = Duration::from_millis(20);
 
@@ -21,7 +22,7 @@ fn server() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 7700))
 }
 
-pub(crate) fn encoder() -> opus::Encoder {
+fn encoder() -> opus::Encoder {
     let mut encoder = opus::Encoder::new(RATE, opus::Channels::Mono, opus::Application::Voip).unwrap();
     encoder.set_bitrate(opus::Bitrate::Bits(32_000)).unwrap();
     encoder
@@ -194,6 +195,16 @@ impl Line {
         self.page(side).client.send(Track::Voice, timestamp, false, payload, now);
     }
 
+    /// A packet of the companion that was delayed.
+    fn arrives(&mut self, datagram: &[u8]) {
+        let mut buffer = [0; BUFFER];
+        buffer[..datagram.len()].copy_from_slice(datagram);
+        let (from, now) = (self.page(Side::Companion).address, self.now);
+        if let Some((length, to)) = self.plane.forward(&mut buffer, datagram.len(), from, now) {
+            self.deliver(to, &mut buffer[..length]);
+        }
+    }
+
     /// As if it was lost on the way: its sequence number is used up.
     fn loses(&mut self, side: Side, timestamp: u32, payload: &[u8]) {
         self.says(side, timestamp, payload);
@@ -218,44 +229,30 @@ impl Line {
     }
 }
 
-/// Packets after the switch that stand by themselves.
-const APART: u64 = 3;
-
-/// A worker as simple as can be: decodes all it gets, makes it quieter, encodes it again.
-pub(crate) struct Fading {
-    decoder: opus::Decoder,
-    encoder: opus::Encoder,
-    /// In dB, and by how much it changes in a frame.
-    pub(crate) gain: f32,
-    pub(crate) step: f32,
-    floor: f32,
+/// A worker as simple as can be, around the fader of the product.
+struct Fading {
+    fader: Fader,
+    leg: Option<LegId>,
     first_held: Option<u64>,
 }
 
 impl Fading {
-    pub(crate) fn new() -> Self {
-        let decoder = opus::Decoder::new(RATE, opus::Channels::Mono).unwrap();
-        Self { decoder, encoder: encoder(), gain: 0.0, step: 0.0, floor: -100.0, first_held: None }
+    fn new() -> Self {
+        Self { fader: Fader::new().unwrap(), leg: None, first_held: None }
     }
 
     /// What is to be sent in the packet's place.
-    pub(crate) fn hear(&mut self, tapped: &Tapped) -> Option<Vec<u8>> {
-        let mut sound = [0.0; FRAME];
-        self.decoder.decode_float(&tapped.payload, &mut sound, false).ok()?;
-        let before = self.gain;
-        self.gain = (self.gain + self.step).clamp(self.floor, 0.0);
-        let linear = |db: f32| if db <= -99.0 { 0.0 } else { 10_f32.powf(db / 20.0) };
-        let (from, to) = (linear(before), linear(self.gain));
-        for (n, sample) in sound.iter_mut().enumerate() {
-            *sample *= from + (to - from) * n as f32 / FRAME as f32;
+    fn hear(&mut self, tapped: &Tapped) -> Option<Vec<u8>> {
+        if self.leg.replace(tapped.leg).is_some_and(|leg| leg != tapped.leg) {
+            self.fader.renew();
         }
-        if tapped.held {
-            let first = *self.first_held.get_or_insert(tapped.index);
-            // The page's decoder has heard another encoder until now: nothing is predicted from that.
-            self.encoder.set_prediction_disabled(tapped.index < first + APART).ok()?;
+        if tapped.held && self.first_held.is_none() {
+            self.first_held = Some(tapped.index);
+            self.fader.take_over();
         }
-        let processed = self.encoder.encode_vec_float(&sound, 400).ok()?;
-        tapped.held.then_some(processed)
+        let packet = lull::audio::Packet { index: tapped.index, timestamp: tapped.timestamp, at: tapped.at, payload: &tapped.payload };
+        let made = self.fader.pass(&packet)?.to_vec();
+        tapped.held.then_some(made)
     }
 }
 
@@ -268,15 +265,17 @@ struct Landing {
     /// Each so many packets, one is lost between the companion and the server; 0 for none.
     loss: u32,
     sent: u32,
-    /// Until when each packet takes to come back from the worker, in frames.
+    /// So many packets wait before one comes back from the worker.
     lag: usize,
+    /// The worker sends back what it got.
+    echoes: bool,
     made: Vec<(Tapped, Vec<u8>)>,
 }
 
 impl Landing {
     fn new() -> Self {
         let line = Line::talking();
-        Self { line, hum: Hum::new(), fading: Fading::new(), timestamp: 77_000, loss: 0, sent: 0, lag: 0, made: Vec::new() }
+        Self { line, hum: Hum::new(), fading: Fading::new(), timestamp: 77_000, loss: 0, sent: 0, lag: 0, echoes: false, made: Vec::new() }
     }
 
     fn run(&mut self, frames: usize) {
@@ -291,7 +290,8 @@ impl Landing {
             }
             self.line.pass(PACE.as_millis() as u64);
             for tapped in self.line.tapped() {
-                if let Some(made) = self.fading.hear(&tapped) {
+                let echo = (self.echoes && tapped.held).then(|| tapped.payload.to_vec());
+                if let Some(made) = echo.or_else(|| self.fading.hear(&tapped)) {
                     self.made.push((tapped, made));
                 }
             }
@@ -300,6 +300,16 @@ impl Landing {
                 assert!(self.line.replace(&tapped, &made));
             }
         }
+    }
+
+    /// A packet of hers that is still on its way.
+    fn delayed(&mut self) -> Vec<u8> {
+        let payload = self.hum.next();
+        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
+        let (now, timestamp) = (self.line.now, self.timestamp);
+        let page = self.line.page(Side::Companion);
+        page.client.send(Track::Voice, timestamp, false, &payload, now);
+        page.client.poll_transmit().unwrap().payload
     }
 
     fn tap(&mut self, purpose: Option<Purpose>) {
@@ -361,7 +371,7 @@ fn a_landing_fades_to_silence_without_a_gap_or_a_click() {
     landing.run(1);
     let first = landing.fading.first_held.expect("held from the very next packet on");
     // 10 s down to silence, and a second of it.
-    (landing.fading.step, landing.fading.floor) = (-0.2, -100.0);
+    landing.fading.fader.fade(Span::from_s(10));
     landing.run(550);
     let heard = landing.heard();
     assert_eq!(heard.len(), 661);
@@ -386,25 +396,26 @@ fn a_landing_that_is_cancelled_gives_the_voice_back_as_it_is() {
     landing.tap(Some(Purpose::Analyse));
     landing.run(50);
     landing.tap(Some(Purpose::Replace));
-    landing.fading.step = -0.5;
+    landing.fading.fader.fade(Span::from_s(2));
     landing.run(100);
-    assert!(landing.fading.gain < -45.0);
-    landing.fading.step = 1.0;
-    landing.run(60);
+    assert!(landing.fading.fader.is_silent());
+    landing.fading.fader.rise();
+    landing.run(80);
+    assert!(landing.fading.fader.is_level());
     landing.tap(None);
     landing.run(100);
     let heard = landing.heard();
     assert_without_gap(&heard);
     // The same voice in the same packets, byte for byte.
     let mut again = Hum::new();
-    let raw: Vec<Vec<u8>> = (0..310).map(|_| again.next()).collect();
+    let raw: Vec<Vec<u8>> = (0..330).map(|_| again.next()).collect();
     let same: Vec<bool> = heard.iter().zip(&raw).map(|(packet, raw)| packet.payload == *raw).collect();
-    assert!(same[..50].iter().all(|same| *same) && same[210..].iter().all(|same| *same), "{same:?}");
-    assert!(same[50..210].iter().filter(|same| **same).count() < 5, "all others were made by the worker");
+    assert!(same[..50].iter().all(|same| *same) && same[230..].iter().all(|same| *same), "{same:?}");
+    assert!(same[50..230].iter().filter(|same| **same).count() < 5, "all others were made by the worker");
     let sound = decode(&heard);
     let levels: Vec<f32> = sound.chunks(FRAME * 10).map(level).collect();
-    assert!(levels[14] < levels[4] - 40.0 && (levels[22] - levels[4]).abs() < 0.5, "{levels:?}");
-    let (steady, switch) = (steepest(&sound[FRAME * 20..FRAME * 50]), steepest(&sound[FRAME * 205..FRAME * 225]));
+    assert!(levels[14] < levels[4] - 40.0 && (levels[24] - levels[4]).abs() < 0.5, "{levels:?}");
+    let (steady, switch) = (steepest(&sound[FRAME * 20..FRAME * 50]), steepest(&sound[FRAME * 225..FRAME * 245]));
     assert!(switch < 1.5 * steady, "{switch} after {steady}");
 }
 
@@ -415,7 +426,7 @@ fn a_landing_over_a_lossy_line_loses_what_the_line_lost_and_no_more() {
     landing.tap(Some(Purpose::Analyse));
     landing.run(60);
     landing.tap(Some(Purpose::Replace));
-    landing.fading.step = -0.3;
+    landing.fading.fader.fade(Span::from_s(3));
     landing.lag = 3;
     landing.run(200);
     landing.tap(Some(Purpose::Analyse));
@@ -434,18 +445,19 @@ fn a_landing_over_a_lossy_line_loses_what_the_line_lost_and_no_more() {
 fn a_landing_goes_on_over_a_reload_of_either_page() {
     let mut landing = Landing::new();
     landing.tap(Some(Purpose::Replace));
-    landing.fading.step = -0.2;
+    landing.fading.fader.fade(Span::from_s(20));
     landing.run(50);
     // The companion's new page is a new source; not a packet of it is forwarded as it is.
     landing.line.join(Side::Companion);
+    landing.hum = Hum::new();
     landing.run(50);
     // The client's new page hears the fade where it is.
     landing.line.join(Side::Client);
     landing.run(50);
     let heard = landing.heard();
     assert_eq!(heard.len(), 150);
-    let levels: Vec<f32> = [&heard[..100], &heard[100..]].into_iter().flat_map(|part| decode_anew(part)).collect();
-    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 0.5), "{levels:?}");
+    let levels: Vec<f32> = [&heard[..100], &heard[100..]].into_iter().flat_map(decode_anew).collect();
+    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 0.8), "{levels:?}");
     let indexes: Vec<u64> = heard[..100].iter().map(|packet| packet.index).collect();
     assert!(indexes.windows(2).all(|pair| pair[1] == pair[0] + 1), "the numbers go on over the companion's reload: {indexes:?}");
     assert_eq!(landing.line.plane.dropped("number_spent") + landing.line.plane.dropped("unasked"), 0);
@@ -454,6 +466,37 @@ fn a_landing_goes_on_over_a_reload_of_either_page() {
 /// Levels by 200 ms, the first left out: decoder and page have just begun.
 fn decode_anew(packets: &[Packet]) -> Vec<f32> {
     decode(packets).chunks(FRAME * 10).skip(1).map(level).collect()
+}
+
+#[test]
+fn what_comes_late_belongs_to_the_side_of_the_switch_it_was_sent_on() {
+    let mut landing = Landing::new();
+    landing.echoes = true;
+    landing.tap(Some(Purpose::Analyse));
+    landing.run(3);
+    let early = landing.delayed();
+    landing.run(1);
+    landing.tap(Some(Purpose::Replace));
+    landing.line.arrives(&early);
+    landing.lag = usize::MAX;
+    landing.run(2);
+    let later = landing.delayed();
+    landing.run(1);
+    landing.tap(Some(Purpose::Analyse));
+    landing.line.arrives(&later);
+    landing.run(2);
+    let heard = landing.heard();
+    let first = heard[0].index;
+    // Of packets 0 to 9: 3 came after 4, and 7 after the second switch.
+    assert_eq!(heard.iter().map(|packet| packet.index - first).collect::<Vec<_>>(), [0, 1, 2, 4, 3, 9, 10]);
+    let held: Vec<u64> = landing.made.iter().map(|(tapped, _)| tapped.index - landing.made[0].0.index).collect();
+    assert_eq!(held, [0, 1, 3, 2]);
+    for (tapped, made) in std::mem::take(&mut landing.made) {
+        assert!(landing.line.replace(&tapped, &made));
+    }
+    let mut indexes: Vec<u64> = landing.heard().iter().map(|packet| packet.index - first).collect();
+    indexes.sort();
+    assert_eq!(indexes, (0..11).collect::<Vec<_>>());
 }
 
 #[test]
@@ -592,7 +635,7 @@ fn a_full_queue_drops_copies_and_the_call_goes_on() {
 }
 
 /// A second of a tone.
-pub(crate) fn chime() -> Frames {
+fn chime() -> Frames {
     let mut encoder = encoder();
     let tone = |n: usize| 0.05 * (std::f32::consts::TAU * 660.0 * n as f32 / RATE as f32).sin();
     let frames = (0..50).map(|frame| {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use signaling::inbound::{Caller, Inbound};
 use signaling::message::Amount;
 use signaling::rest::{
-    AdjustCall, CallFilter, CreateCall, CreateCompanion, CreatePlan, Credit, Direction, Extend, Media, Page, PlanKind, PlanRounding,
-    RateWindow, RefundBearer, RefundCall, RefundClient, Request, SetSettlement,
+    AdjustCall, CallFilter, ChimeLevel, CreateCall, CreateCompanion, CreatePlan, Credit, Direction, Extend, Media, Page, PlanKind,
+    PlanRounding, RateWindow, RefundBearer, RefundCall, RefundClient, Request, SetSettlement,
 };
 
 fn plan() -> Value {
@@ -118,6 +118,12 @@ async fn every_field_of_every_body_is_checked_and_named() {
         ("/v1/plans", &night, "tz", vec![json!(null), json!(8)], true),
         ("/v1/plans", &night, "cap_s", whole(vec![json!(86_401)]), false),
         ("/v1/plans", &night, "currency", vec![json!(null), json!("cny")], true),
+        ("/v1/plans", &night, "linger_s", vec![json!(-1), json!(3601), json!("1"), json!(1.5)], false),
+        ("/v1/plans", &night, "fade_s", vec![json!(9), json!(301), json!(60.0)], false),
+        ("/v1/plans", &night, "probe", vec![json!(1), json!("true"), json!([])], false),
+        ("/v1/plans", &night, "chime_dbfs", vec![json!(-61), json!(-9), json!(0), json!("off"), json!(false)], false),
+        ("/v1/plans", &plan, "waiting_sound", vec![json!(1), json!("yes")], false),
+        ("/v1/plans", &plan, "linger_s", vec![json!(60)], false),
         ("/v1/companions", &companion, "name", none(texts(100)), true),
         ("/v1/companions", &companion, "grade", texts(40), false),
         ("/v1/companions", &companion, "garde", vec![json!("x")], false),
@@ -202,6 +208,38 @@ async fn good_requests_arrive_as_values() {
                 kind: PlanKind::Flat,
                 price: Some(money()),
                 grace_s: Some(30),
+                ..CreatePlan::default()
+            })),
+        ),
+        (
+            "/v1/plans",
+            json!({"name": "n", "kind": "flat", "price": largest, "chime_dbfs": null, "waiting_sound": false}),
+            Request::CreatePlan(Box::new(CreatePlan {
+                name: "n".into(),
+                kind: PlanKind::Flat,
+                price: Some(money()),
+                chime_dbfs: ChimeLevel::Off,
+                waiting_sound: Some(false),
+                ..CreatePlan::default()
+            })),
+        ),
+        (
+            "/v1/plans",
+            json!({"name": "n", "kind": "until_asleep", "first_increment_s": 60, "increment_s": 6, "rate_minor_per_min": 5, "cap_s": 60, "hold": largest,
+                "linger_s": 0, "fade_s": 300, "probe": true, "chime_dbfs": -60, "waiting_sound": true}),
+            Request::CreatePlan(Box::new(CreatePlan {
+                name: "n".into(),
+                kind: PlanKind::UntilAsleep,
+                first_increment_s: Some(60),
+                increment_s: Some(6),
+                rate_minor_per_min: Some(5),
+                cap_s: Some(60),
+                hold: Some(money()),
+                linger_s: Some(0),
+                fade_s: Some(300),
+                probe: Some(true),
+                chime_dbfs: ChimeLevel::At(-60),
+                waiting_sound: Some(true),
                 ..CreatePlan::default()
             })),
         ),

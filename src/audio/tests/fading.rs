@@ -34,6 +34,9 @@ fn through(fader: &mut Fader, packets: &[Sent], processed: Range<usize>, mut ord
     let mut out = Vec::new();
     for (number, sent) in packets.iter().enumerate() {
         order(number, fader);
+        if number == processed.start {
+            fader.take_over();
+        }
         let ours = fader.pass(&sent.packet()).expect("it is a good packet").to_vec();
         assert_eq!(Shape::read(&ours).map(|shape| shape.ticks()), Shape::read(&sent.payload).map(|shape| shape.ticks()));
         out.push(if processed.contains(&number) { ours } else { sent.payload.clone() });
@@ -64,7 +67,8 @@ fn the_switch_is_not_heard_either_way() {
             let usual = most(&raw, 200..790).max(most(&heard, 420..590));
             for (way, switch) in [("in", 400), ("out", 600)] {
                 let there = most(&heard, switch - 4..switch + 10);
-                assert!(there <= 1.5 * usual, "{name} {what} {way}: {there:.5} against {usual:.5}");
+                // A step of -75 dBFS (fourth differences make six of one) is no click, however clean the sound is otherwise.
+                assert!(there <= (1.5 * usual).max(1e-3), "{name} {what} {way}: {there:.5} against {usual:.5}");
             }
             // And no hole: 10 ms of a tone are never much quieter than it is. The worst is where prediction (SILK's by pitch) starts from
             // another phase.
@@ -103,7 +107,9 @@ fn a_voice_falls_evenly_to_nothing() {
             if number > 1 && expected > -64.0 {
                 assert!((level - expected).abs() < 1.5, "{name}: {level:.1} instead of {expected:.1} at {number}");
             }
-            assert!(level < last + 0.5, "{name}: {level:.1} after {last:.1} at {number}");
+            // Down there a codec counts in steps.
+            let steps = if last < -70.0 { 1.5 } else { 0.5 };
+            assert!(level < last + steps, "{name}: {level:.1} after {last:.1} at {number}");
             last = level;
         }
         assert!(heard[48_000 * 11 + 2_400..].iter().all(|sample| sample.abs() < 1e-4), "{name}");

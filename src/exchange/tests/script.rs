@@ -401,7 +401,18 @@ fn sleep_of(text: &str) -> Outcome<sleep::State> {
 }
 
 fn why_of(text: &str) -> Outcome<Why> {
-    let all = [Why::Starting, Why::Speech, Why::Movement, Why::Tap, Why::Quiet, Why::Breathing, Why::Muted, Why::Absent, Why::Lost];
+    let all = [
+        Why::Starting,
+        Why::Speech,
+        Why::Movement,
+        Why::Tap,
+        Why::Quiet,
+        Why::Breathing,
+        Why::Muted,
+        Why::Absent,
+        Why::Lost,
+        Why::Companion,
+    ];
     all.into_iter().find(|why| why_word(*why) == text).ok_or_else(|| format!("no ear says {text}"))
 }
 

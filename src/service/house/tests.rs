@@ -1,5 +1,7 @@
 //! The house without a door and without packets: reports are made by hand, the disk is real and fails when told to.
 
+mod nights;
+
 use super::*;
 use crate::billing::{Conditions, Plan};
 use crate::call::{Fact, Journal, Limits, Medium, Policy, Shares, Sounds, State, Terms};
@@ -69,8 +71,11 @@ impl Bench {
 
     /// A call on disk, of one block of this length.
     fn call(&self, block: Span) -> CallId {
-        let (id, hold, at) = (CallId::new(fresh()), HoldId::new(fresh()), self.clock.now());
-        let terms = Terms {
+        self.book(self.terms(block))
+    }
+
+    fn terms(&self, block: Span) -> Terms {
+        Terms {
             vendor: self.vendor,
             plan: PlanId::new(fresh()),
             plan_name: "a while".into(),
@@ -92,10 +97,15 @@ impl Bench {
             night: None,
             sounds: Sounds::default(),
             recording: None,
-        };
+        }
+    }
+
+    fn book(&self, terms: Terms) -> CallId {
+        let (id, hold, at) = (CallId::new(fresh()), HoldId::new(fresh()), self.clock.now());
+        let amount = terms.hold;
         let (_, entry) = exchange::book(id, terms, hold, at).unwrap();
         let facts = Write::Facts { call: id, entries: vec![entry] };
-        let (vendor, client, amount) = (self.vendor, "wei".parse().unwrap(), cny(2000));
+        let (vendor, client) = (self.vendor, "wei".parse().unwrap());
         self.store.commit(of(vec![facts, Write::Hold { hold, call: id, vendor, client, amount, at }])).unwrap();
         id
     }

@@ -103,7 +103,7 @@ fn plans_of_version_1_are_read() {
         hold: cny(2000),
         grade: Some("gold".to_owned()),
         night: None,
-        sounds: Sounds::default(),
+        sounds: Sounds { chime: Some(-30), waiting: true },
         recording: None,
         created_at: Moment::from_unix_ms(5),
     };

@@ -1,0 +1,85 @@
+//! The server's real ear: what the core wants heard, in the words of the sound workers, and back.
+
+use super::night::{Ear, Heard, Hearing, Hint};
+use crate::call::{Audio, Side};
+use crate::clock::{Clock, Moment};
+use crate::ids::CallId;
+use crate::media::Media;
+use crate::recording::Writer;
+use crate::sound::{self, JoinGuard, Order, Report, Sound, StartError, Tape};
+use tokio::sync::mpsc;
+
+/// Reports that wait for the service; beyond that workers keep them.
+const REPORTS: usize = 1024;
+
+impl Ear {
+    /// Starts the sound workers of a media plane, which has no others.
+    ///
+    /// # Errors
+    /// The machine has no more threads or descriptors.
+    pub fn start(settings: sound::Settings, clock: Clock, media: Media) -> Result<(Self, JoinGuard), StartError> {
+        let (heard, reports) = mpsc::channel(REPORTS);
+        let say = move |report| match report {
+            Report::Verdict { call, verdict } => heard.try_send(Heard::Verdict { call, verdict }).is_ok(),
+            Report::Spoke { call, at } => heard.try_send(Heard::Spoke { call, at }).is_ok(),
+            // The core knows when a landing ends.
+            Report::Faded { .. } => true,
+        };
+        let (sound, guard) = sound::start(settings, clock, media, say)?;
+        Ok((Self { orders: Box::new(Told { sound, clock }), reports }, guard))
+    }
+}
+
+struct Told {
+    sound: Sound,
+    clock: Clock,
+}
+
+impl Hearing for Told {
+    fn audio(&mut self, call: CallId, audio: Audio) {
+        self.sound.order(match audio {
+            Audio::Listen => Order::Listen { call, at: self.clock.now() },
+            Audio::Deaf => Order::Deaf { call },
+            Audio::Fade { length } => Order::Fade { call, length },
+            Audio::Unfade => Order::Unfade { call },
+            Audio::Play { to, cue } => Order::Play { call, to, cue },
+        });
+    }
+
+    fn over(&mut self, call: CallId, at: Moment) {
+        self.sound.order(Order::Forget { call, at });
+    }
+
+    fn hint(&mut self, call: CallId, hint: Hint, at: Moment) {
+        self.sound.order(match hint {
+            Hint::Tapped => Order::Tapped { call, at },
+            Hint::SaidAsleep => Order::SaidAsleep { call, at },
+            Hint::SaidAwake => Order::SaidAwake { call, at },
+            Hint::Muted(muted) => Order::Muted { call, muted },
+        });
+    }
+
+    fn record(&mut self, call: CallId, side: Side, writer: Writer) {
+        self.sound.order(Order::Record { call, side, tape: Box::new(writer) });
+    }
+
+    fn stop_recording(&mut self, call: CallId, at: Moment) {
+        for side in Side::ALL {
+            self.sound.order(Order::StopRecording { call, side: *side, at });
+        }
+    }
+}
+
+impl Tape for Writer {
+    fn started(&self) -> Moment {
+        Writer::started(self)
+    }
+
+    fn write(&mut self, samples: &[i16]) -> bool {
+        Writer::write(self, samples).is_ok()
+    }
+
+    fn finish(self: Box<Self>, at: Moment) {
+        Writer::finish(*self, at);
+    }
+}
