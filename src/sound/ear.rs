@@ -4,7 +4,7 @@ use super::talk::Talk;
 use crate::audio::{AudioError, FRAME_SAMPLES, Gate, Heard, Listener, Packet};
 use crate::clock::{Moment, Span};
 use crate::media::Tapped;
-use crate::sleep::{Detector, State, Verdict};
+use crate::sleep::{Detector, Verdict};
 
 /// A verdict whose state stays is told again with other grounds after so long.
 const RETOLD: Span = Span::from_s(10);
@@ -183,12 +183,11 @@ impl<'a> Frames<'a> {
     fn take(&mut self, at: Moment, heard: Heard<'_>) {
         // What a muted microphone sends, also where a page sends nothing.
         let heard = if self.is_muted { Heard::Sound(&[0; FRAME_SAMPLES]) } else { heard };
-        let was = self.detector.verdict().state;
         if let Some(verdict) = self.detector.hear(at, heard) {
             self.found.verdict = Some((verdict, at));
         }
-        // What she says while she is taken for awake changes nothing.
-        if was != State::Awake && (self.detector.speaks() || self.detector.stirs()) {
+        // Also while the ear itself takes her for awake: a landing may go on though its own verdict fell back, or began anew.
+        if self.detector.speaks() || self.detector.stirs() {
             self.found.spoke = Some(at);
         }
     }

@@ -101,3 +101,28 @@ fn who_falls_asleep_is_found_asleep_and_heard_when_she_wakes() {
     assert!(spoke.is_some_and(|spoke| spoke < WAKES + 2.0), "{spoke:?}: a landing would be cancelled");
     assert_eq!(verdicts.last().map(|(_, state)| *state), Some(State::Awake));
 }
+
+/// As after a crash in a landing: the new ear knows nothing of it.
+#[test]
+fn who_speaks_is_reported_whatever_the_ear_takes_her_for() {
+    let mut scene = Scene::new(1_000);
+    scene.order(Order::Listen { call: call(1), at: at(0) });
+    let mut bed = Bed { seed: 5, place: 0, phase: 0.0, breath: (0.0, 1.0, 1.0), low: [0.0; 3] };
+    let mut page = Page::new(100, -20.0);
+    let mut spoke = Vec::new();
+    for _ in 0..10 * 50 {
+        let frame: Vec<f32> = (0..960).map(|_| bed.sample()).collect();
+        page.says(&frame);
+        scene.send(Side::Client, leg(1), &mut page, &mut None);
+        scene.pass(20);
+        for report in scene.reports() {
+            match report {
+                Report::Verdict { verdict, .. } => assert_eq!(verdict.state, State::Awake),
+                Report::Spoke { at, .. } => spoke.push(at),
+                _ => (),
+            }
+        }
+    }
+    assert!(spoke.first().is_some_and(|first| *first < at(2_000)), "{spoke:?}");
+    assert!(spoke.windows(2).all(|two| two[1].since(two[0]) >= Span::from_s(1)), "at most one a second: {spoke:?}");
+}
