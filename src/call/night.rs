@@ -23,6 +23,15 @@ const STALE: Span = Span::from_s(120);
 /// What is heard is known a little later: speech so long before a linger still speaks against it.
 const LATE: Span = Span::from_s(2);
 
+/// So often the companion's word begins a linger, and a party says yes to a recording, before some time must pass in between.
+const AT_ONCE: usize = 8;
+
+/// Between two such words then.
+const BETWEEN_WORDS: Span = Span::from_s(5);
+
+/// Such words of one call, or one party, at most: a page cannot fill the journal.
+const MOST_WORDS: usize = 64;
+
 /// The fade is over by so much before the landing is, so that the end finds silence.
 const SILENCE: Span = Span::from_s(1);
 
@@ -207,10 +216,24 @@ impl Call {
         }
     }
 
+    /// Whether a word of this kind counts, after those that the facts have.
+    pub(super) fn has_a_word_left(&self, now: Moment, is_one: impl Fn(&Fact) -> bool) -> bool {
+        let mut words = self.entries.iter().rev().filter(|entry| is_one(&entry.fact));
+        let Some(last) = words.next() else { return true };
+        let said = 1 + words.take(MOST_WORDS).count();
+        said < AT_ONCE || (said < MOST_WORDS && now.since(last.at) >= BETWEEN_WORDS)
+    }
+
+    /// Whether the companion's word that the client sleeps counts now, and was not said too often.
+    pub fn hears_asleep(&self, now: Moment) -> bool {
+        self.lingering.is_some() || self.has_a_word_left(now, |fact| matches!(fact, Fact::Lingers { by: Witness::Companion, .. }))
+    }
+
     /// The companion says that she sleeps: that cuts a linger short, or begins a short one.
     pub(super) fn says_asleep(&mut self, now: Moment, out: &mut Vec<Effect>) {
         let Some(night) = self.terms.night.filter(|_| matches!(self.state, State::Live { .. })) else { return };
         match self.lingering {
+            None if !self.hears_asleep(now) => {}
             None => {
                 self.record(now, Fact::Lingers { by: Witness::Companion, length: BY_HER_WORD.min(night.linger), verdict: self.verdict() });
                 out.push(Effect::Tell { to: None, notice: Notice::Changed });

@@ -88,11 +88,17 @@ impl Call {
         &self.recording
     }
 
+    /// Whether this party's yes counts now, and was not said too often. A no always does.
+    pub fn hears_yes(&self, from: Side, now: Moment) -> bool {
+        self.recording.consents[from as usize]
+            || self.has_a_word_left(now, |fact| matches!(fact, Fact::Consented { side, yes: true } if *side == from))
+    }
+
     /// A party says yes or no. Said twice it counts once; where the terms allow no recording it is nothing.
     pub(super) fn consent(&mut self, side: Side, yes: bool, now: Moment, out: &mut Vec<Effect>) {
         let Recording { consents, .. } = self.recording;
         let is_news = if yes { !consents[side as usize] } else { consents != [false; 2] };
-        if self.terms.recording.is_none() || !is_news {
+        if self.terms.recording.is_none() || !is_news || (yes && !self.hears_yes(side, now)) {
             return;
         }
         self.record(now, Fact::Consented { side, yes });

@@ -109,6 +109,15 @@ impl House {
             return self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, why, None));
         }
         let now = self.clock.now();
+        if hint == Hint::SaidAsleep && !call_now.is_some_and(|call| call.hears_asleep(now)) {
+            return self.refuse_page(
+                call,
+                side,
+                place,
+                seq,
+                wire::refused(Code::RateLimited, "this was said too often in this call", None),
+            );
+        }
         self.ear.hint(call, hint, now);
         self.tell_core(call, event);
     }

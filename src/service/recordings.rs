@@ -116,6 +116,15 @@ impl House {
         let why = match (now.terms().recording, can_record(self.recorder.as_ref())) {
             (None, _) => "calls of this plan are not recorded",
             (Some(_), false) if yes => "this server keeps no recordings at present",
+            (Some(_), _) if yes && !now.hears_yes(side, self.clock.now()) => {
+                return self.refuse_page(
+                    call,
+                    side,
+                    place,
+                    seq,
+                    wire::refused(Code::RateLimited, "this was said too often in this call", None),
+                );
+            }
             (Some(_), _) => return self.tell_core(call, Event::Consents { side, yes }),
         };
         self.refuse_page(call, side, place, seq, wire::refused(Code::CallState, why, None));
