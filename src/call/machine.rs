@@ -103,8 +103,8 @@ impl Call {
                 self.own_up(now, out);
                 self.handle_open(event, now, out);
             }
-            // In a landing she has nothing more to do.
-            Event::HangUp { side: Side::Companion } if matches!(self.state, State::Landing { .. }) => {
+            // Late in a landing she has nothing more to do.
+            Event::HangUp { side: Side::Companion } if self.may_be_left(now) => {
                 self.end(EndReason::Asleep, Fault::None, now, out);
             }
             Event::HangUp { side: Side::Client } => self.end(EndReason::ClientLeft, Fault::Client, now, out),

@@ -32,6 +32,9 @@ const BETWEEN_WORDS: Span = Span::from_s(5);
 /// Such words of one call, or one party, at most: a page cannot fill the journal.
 const MOST_WORDS: usize = 64;
 
+/// A client has so much of a landing to say that she is awake, before the companion may go.
+const TIME_TO_WAKE: Span = Span::from_s(30);
+
 /// The fade is over by so much before the landing is, so that the end finds silence.
 const SILENCE: Span = Span::from_s(1);
 
@@ -152,6 +155,14 @@ impl Call {
         let State::Landing { since, .. } = self.state else { return None };
         let fade = self.terms.night?.fade;
         Some((Some(since).max(self.stood_until).unwrap_or(since) + fade, Due::Landed))
+    }
+
+    /// Whether a companion who hangs up now leaves somebody asleep: so the ear found, and the client had time to say otherwise. Her own
+    /// word is not enough, or it would be a cheaper way to leave.
+    pub(super) fn may_be_left(&self, now: Moment) -> bool {
+        let State::Landing { since, .. } = self.state else { return false };
+        let since = Some(since).max(self.stood_until).unwrap_or(since);
+        self.lingering.is_some_and(|linger| linger.by == Witness::Ear) && now.since(since) >= TIME_TO_WAKE
     }
 
     /// The ear has a verdict. One that tells of the time before she woke says nothing any more.

@@ -194,11 +194,11 @@ async fn a_landing_goes_on_after_a_crash_and_is_never_billed() {
     }
     let silent = Told::Audio(Audio::Fade { length: Span::ZERO });
     assert_eq!(ear.read().into_iter().filter(|told| *told != Told::Audio(Audio::Listen)).collect::<Vec<_>>(), [silent]);
-    // The companion has nothing more to do.
+    // The client had no time to come back and say that she is awake.
     turned.house.tell_core(call, Event::HangUp { side: Side::Companion });
     turned.settle().await;
     let State::Settled { reason, .. } = turned.state(call) else { panic!("{:?}", turned.state(call)) };
-    assert_eq!(reason, crate::call::EndReason::Asleep);
+    assert_eq!(reason, crate::call::EndReason::CompanionLeft);
     assert!(
         turned.house.exchange.call(call).unwrap().delivered(at) <= since.since(live) + Span::from_ms(50),
         "up to the landing and no further"
