@@ -220,10 +220,11 @@ impl Call {
                     Some(_) | None => Some(end),
                 }
             }
-            // Nobody could return while the server was away.
-            State::Paused { .. } => {
-                self.away().map(|(_, first)| (Some(first).max(self.stood_until).unwrap_or(first) + limits.pause_limit, Due::MediaTimeout))
-            }
+            // Nobody could return while the server was away, and nobody had to in a landing.
+            State::Paused { .. } => self.away().map(|(_, first)| {
+                let from = Some(first).max(self.stood_until).max(self.landed_until()).unwrap_or(first);
+                (from + limits.pause_limit, Due::MediaTimeout)
+            }),
             State::Landing { .. } | State::Ended { .. } | State::Settled { .. } => None,
         }
     }

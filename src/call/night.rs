@@ -240,6 +240,18 @@ impl Call {
         self.lingering.is_some() || self.has_a_word_left(now, |fact| matches!(fact, Fact::Lingers { by: Witness::Companion, .. }))
     }
 
+    /// When the last landing was called off: in a landing nobody who is away is told to hurry.
+    pub(super) fn landed_until(&self) -> Option<Moment> {
+        let woken = self.woken_at?;
+        let mut naps = self.entries.iter().rev().skip_while(|entry| !matches!(entry.fact, Fact::Woken { .. })).skip(1);
+        let before = naps.find_map(|entry| match entry.fact {
+            Fact::Lands { .. } => Some(true),
+            Fact::Lingers { .. } => Some(false),
+            _ => None,
+        });
+        (before == Some(true)).then_some(woken)
+    }
+
     /// The companion says that she sleeps: that cuts a linger short, or begins a short one.
     pub(super) fn says_asleep(&mut self, now: Moment, out: &mut Vec<Effect>) {
         let Some(night) = self.terms.night.filter(|_| matches!(self.state, State::Live { .. })) else { return };
