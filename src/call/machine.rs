@@ -112,7 +112,7 @@ impl Call {
             Event::LinkAsked { side, token, request } => {
                 // The same token again is the same renewal.
                 if self.token(side) != token {
-                    self.record(now, Fact::LinkRenewed { side, token });
+                    self.renew_link(side, token, now, out);
                 }
                 out.push(Effect::Answer { request, result: Ok(Answered::LinkRenewed) });
             }

@@ -73,6 +73,7 @@ names!(RecordingEnd, "end of a recording", {
     DiskFull => "disk_full",
     Failed => "failed",
     ServerStopped => "server_stopped",
+    LinkRenewed => "link_renewed",
 });
 
 names!(Witness, "witness", { Ear => "ear", Companion => "companion" });

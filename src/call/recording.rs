@@ -2,10 +2,11 @@
 //!
 //! Nothing is recorded unless the terms allow it, both parties have said yes and the call has been live. A no by either, also one that
 //! follows a yes, ends it at once and takes both consents back: a further part begins only when both say yes anew. So it is after
-//! a failure of ours, for then nobody can be sure what was kept.
+//! a failure of ours, for then nobody can be sure what was kept. A renewed link ends it too: whoever comes by it is asked.
 
 use super::{Call, Effect, Fact, Notice, Side, State};
 use crate::clock::{Moment, Span};
+use crate::ids::TokenId;
 
 /// What a vendor allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum RecordingEnd {
     Failed,
     /// The server was away.
     ServerStopped,
+    /// A party's link was renewed: somebody else may come by it, who was not asked.
+    LinkRenewed,
 }
 
 /// How a call's recording stands, as the facts have it.
@@ -77,6 +80,8 @@ impl Recording {
             }
             // Whoever comes back is asked again.
             Fact::Recovered { .. } => self.consents = [false; 2],
+            // Who comes by the new link may be somebody else.
+            Fact::LinkRenewed { side, .. } => self.consents[*side as usize] = false,
             _ => {}
         }
     }
@@ -127,6 +132,16 @@ impl Call {
     pub(super) fn stop_recording(&mut self, why: RecordingEnd, at: Moment) {
         if let Some((part, _)) = self.recording.running {
             self.record(at, Fact::RecordingStopped { part, why });
+        }
+    }
+
+    /// This party's link is renewed: her yes goes with the old one.
+    pub(super) fn renew_link(&mut self, side: Side, token: TokenId, now: Moment, out: &mut Vec<Effect>) {
+        let had_agreed = self.recording.consents[side as usize];
+        self.stop_recording(RecordingEnd::LinkRenewed, now);
+        self.record(now, Fact::LinkRenewed { side, token });
+        if had_agreed {
+            out.push(Effect::Tell { to: None, notice: Notice::Changed });
         }
     }
 

@@ -246,7 +246,7 @@ words!(SideRow = Side { Client, Companion });
 words!(MediumRow = Medium { Audio, Video });
 words!(FaultRow = Fault { Client, Companion, Platform, None });
 words!(AskerRow = Asker { Client, Companion, Vendor });
-words!(RecordingEndRow = RecordingEnd { ClientStopped, CompanionStopped, CallEnded, DiskFull, Failed, ServerStopped });
+words!(RecordingEndRow = RecordingEnd { ClientStopped, CompanionStopped, CallEnded, DiskFull, Failed, ServerStopped, LinkRenewed });
 words!(
     ReasonRow = EndReason {
         TimeExpired,

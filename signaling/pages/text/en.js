@@ -220,6 +220,7 @@ export const en = {
   recording_companion_stopped: 'The companion stopped it. The call goes on.',
   recording_disk_full: 'There was no more room for it. The call goes on.',
   recording_server_stopped: 'The server was away for a moment. The call goes on.',
+  recording_link_renewed: 'A link was renewed, so you are both asked anew. The call goes on.',
   recording_failed: 'It could not go on. The call does.',
 
   end_title: 'The call is over',
@@ -492,6 +493,7 @@ export const en = {
   recording_ended_call_ended: 'It ended with the call.',
   recording_ended_disk_full: 'It ended for lack of room on the disk.',
   recording_ended_server_stopped: 'It ended when the server was away.',
+  recording_ended_link_renewed: "It ended when a party's link was renewed.",
   recording_ended_failed: 'It could not go on.',
   export_title: 'Records of a month',
   export_hint: 'Every call settled in that month of your calendar. The signed records can be checked with “lull verify”.',

@@ -221,6 +221,7 @@ export const zh = {
   recording_companion_stopped: '陪伴师停止了录音，通话继续。',
   recording_disk_full: '存储空间已满，录音停止，通话继续。',
   recording_server_stopped: '服务器中断了片刻，录音停止，通话继续。',
+  recording_link_renewed: '通话链接已更换，录音停止，需要双方重新同意。通话继续。',
   recording_failed: '录音无法继续，通话不受影响。',
 
   end_title: '通话已结束',
@@ -493,6 +494,7 @@ export const zh = {
   recording_ended_call_ended: '随通话结束。',
   recording_ended_disk_full: '因存储空间不足而结束。',
   recording_ended_server_stopped: '因服务器中断而结束。',
+  recording_ended_link_renewed: '因一方的链接已更换而结束。',
   recording_ended_failed: '无法继续。',
   export_title: '导出一个月的记录',
   export_hint: '包含当月（按您的时区）结算的每一次通话。签名的记录可用“lull verify”验证。',
