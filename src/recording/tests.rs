@@ -236,6 +236,30 @@ fn what_a_crash_left_open_is_closed_with_what_can_be_read() {
 }
 
 #[test]
+fn what_was_left_open_and_cannot_be_opened_is_deleted_all_the_same() {
+    let house = House::new();
+    let recorder = house.recorder();
+    let (id, _) = house.row(&recorder, 1, Side::Client);
+    recorder.stop();
+    fs::write(house.file(id), "no recording any more").unwrap();
+    let delete = || {
+        let by = Deleter::Vendor(house.vendor, Actor::ApiKey);
+        let writes = vec![Write::Recording(RecordingWrite::Delete { id, by, at: at(30) })];
+        house.store.commit(Transaction { idempotency: None, writes }).unwrap()
+    };
+    house.stop(1, 20);
+    assert_eq!(delete(), Outcome::Refused(Refusal::RecordingOpen), "somebody may still be writing");
+    let keeper = house.keeper();
+    assert_eq!(keeper.sweep(at(21)).unwrap(), Swept::default());
+    assert!(house.shown(id).fault.is_some());
+    assert_eq!(delete(), Outcome::Committed);
+    assert_eq!(keeper.sweep(at(31)).unwrap(), Swept { deleted: 1, ..Swept::default() });
+    assert!(!house.file(id).exists());
+    let row = house.shown(id);
+    assert_eq!((row.samples, row.wrapped_key, row.fault, row.deleted_at), (Some(0), None, None, Some(at(31))));
+}
+
+#[test]
 fn a_wrong_key_is_refused_and_touches_nothing() {
     let house = House::new();
     let recorder = house.recorder();

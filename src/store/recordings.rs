@@ -68,7 +68,7 @@ pub struct Recording {
 pub enum Deleter {
     /// Its retention date has passed.
     Retention,
-    /// Its vendor. Condition: it is hers, and whole.
+    /// Its vendor. Condition: it is hers, and whole or left open and not to be opened.
     Vendor(VendorId, Actor),
 }
 
@@ -125,8 +125,9 @@ pub(super) fn apply(connection: &Connection, write: &RecordingWrite) -> Result<(
                 Deleter::Retention => (None, "retention"),
                 Deleter::Vendor(vendor, actor) => (Some(vendor.to_string()), actor.name()),
             };
-            let set = "deleting_at = max(?1, started_at), deleted_by = ?2, wrapped_key = NULL
-                 WHERE id = ?3 AND deleting_at IS NULL AND ended_at IS NOT NULL AND samples IS NOT NULL
+            // With a fault and without a length it was left open, and nobody can say what it holds: it goes all the same.
+            let set = "deleting_at = max(?1, started_at), deleted_by = ?2, wrapped_key = NULL, samples = coalesce(samples, 0)
+                 WHERE id = ?3 AND deleting_at IS NULL AND ended_at IS NOT NULL AND (samples IS NOT NULL OR fault IS NOT NULL)
                  AND (?4 IS NULL OR (SELECT vendor FROM call WHERE call.id = recording.call) = ?4)";
             if change(connection, set, params![at.unix_ms(), word, id.to_string(), vendor])? == 0
                 && let Some(vendor) = vendor
