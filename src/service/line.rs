@@ -225,6 +225,13 @@ impl House {
         });
     }
 
+    /// As if the media plane had answered a program's offer.
+    #[cfg(test)]
+    pub(super) fn joins_by_program(&mut self, call: CallId, side: Side, leg: LegId, reply: Reply<Joined>) {
+        let withdrawn = self.withdrawn(call, side);
+        self.offered(Offered { call, side, leg, answer: Ok(String::new()), asked: Asked::Http { reply }, withdrawn });
+    }
+
     /// The media plane answered an offer: the join becomes a fact, and then the answer goes out.
     pub(super) fn offered(&mut self, offered: Offered) {
         let Offered { call, side, leg, answer, asked, withdrawn } = offered;
@@ -256,6 +263,7 @@ impl House {
                 party.add_leg(leg, leg.to_string());
                 // A program says nothing of its devices: what it sends is shown.
                 party.devices = super::parties::Devices { audio: true, video: true };
+                self.muted(call, side, false);
                 self.tell_core(call, Event::Joined { side, leg });
                 Said::Joined { reply, joined: Joined { leg: leg.to_string(), answer } }
             }

@@ -6,6 +6,7 @@ use crate::call::{Audio, Cue, Night, Waker};
 use crate::recording::Writer;
 use crate::service::{Heard, Hearing, Hint};
 use crate::sleep::{self, Grounds, Verdict, Why};
+use signaling::inbound::{Joined, Refused};
 use signaling::message::{CallView, NightView};
 use std::sync::{Arc, Mutex};
 
@@ -77,6 +78,12 @@ impl Turned {
         self.house.take_heard(Heard::Verdict { call, verdict: Verdict { state, since, grounds } });
     }
 
+    fn joins_by_program(&mut self, call: CallId, side: Side) -> tokio::sync::oneshot::Receiver<Result<Joined, Refused>> {
+        let (reply, answers) = tokio::sync::oneshot::channel();
+        self.house.joins_by_program(call, side, LegId::new(fresh()), reply);
+        answers
+    }
+
     fn page(&self, call: CallId, side: Side) -> (CallView, NightView) {
         let view = self.house.view_for(call, side).unwrap();
         let night = view.night.clone().unwrap();
@@ -134,6 +141,25 @@ async fn a_night_goes_its_way_through_the_house() {
     turned.settle().await;
     assert_eq!(ear.read(), [Told::Over, Told::Audio(Audio::Deaf)]);
     bench.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_in_place_of_a_muted_page_is_heard() {
+    let bench = Bench::new();
+    let call = bench.night(Span::from_s(600));
+    let mut turned = bench.open(None).await;
+    let ear = turned.notebook();
+    turned.arrive(call).await;
+    turned.page_says(call, Side::Client, r#""type":"devices","audio":false,"video":false"#);
+    ear.read();
+    let mut answers = turned.joins_by_program(call, Side::Companion);
+    assert_eq!(ear.read(), [], "it is the client who is listened to");
+    turned.settle().await;
+    answers.try_recv().unwrap().unwrap();
+    let mut answers = turned.joins_by_program(call, Side::Client);
+    assert_eq!(ear.read(), [Told::Hint(Hint::Muted(false))]);
+    turned.settle().await;
+    answers.try_recv().unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
