@@ -340,6 +340,7 @@ impl House {
             PageBody::Extend { key } if side == Side::Client => {
                 let hold = self.hold_of(call, &key);
                 if let Some(request) = self.page_request(call, side, place, seq, key) {
+                    self.touched(call, side);
                     self.tell_core(call, Event::ExtendAsked { by: Asker::Client, hold, amount: None, order_ref: None, request });
                 }
             }
@@ -367,7 +368,10 @@ impl House {
             PageBody::Hello { .. } => {
                 self.refuse_page(call, side, place, seq, wire::refused(Code::InvalidMessage, "hello was said already", None));
             }
-            PageBody::Record { consent } => self.page_consents(call, side, place, seq, consent),
+            PageBody::Record { consent } => {
+                self.touched(call, side);
+                self.page_consents(call, side, place, seq, consent);
+            }
             PageBody::Ping { .. } => {}
         }
     }

@@ -122,6 +122,15 @@ impl House {
         self.tell_core(call, event);
     }
 
+    /// A party tapped on something else: whoever does that is awake.
+    pub(super) fn touched(&mut self, call: CallId, side: Side) {
+        let listens = self.exchange.call(call).is_some_and(|call| call.terms().night.is_some() && !call.is_over());
+        if listens && side == Side::Client {
+            let now = self.clock.now();
+            self.ear.hint(call, Hint::Tapped, now);
+        }
+    }
+
     /// The client's microphone is muted, or no longer: her ear must not take that for sleep.
     pub(super) fn muted(&mut self, call: CallId, side: Side, muted: bool) {
         let listens = self.exchange.call(call).is_some_and(|call| call.terms().night.is_some());

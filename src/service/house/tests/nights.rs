@@ -137,6 +137,12 @@ async fn a_night_goes_its_way_through_the_house() {
     turned.page_says(call, Side::Companion, muted);
     turned.page_says(call, Side::Client, r#""type":"devices","audio":true,"video":false"#);
     assert_eq!(ear.read(), [Told::Hint(Hint::Muted(true)), Told::Hint(Hint::Muted(false))]);
+    // Whoever extends, or answers what she is asked, is awake.
+    turned.page_says(call, Side::Client, r#""type":"extend","key":"a-tap-of-hers""#);
+    turned.page_says(call, Side::Client, r#""type":"record","consent":false"#);
+    turned.page_says(call, Side::Companion, r#""type":"record","consent":false"#);
+    assert_eq!(ear.read(), [Told::Hint(Hint::Tapped); 2]);
+    turned.settle().await;
     turned.house.tell_core(call, Event::HangUp { side: Side::Client });
     turned.settle().await;
     assert_eq!(ear.read(), [Told::Over, Told::Audio(Audio::Deaf)]);
