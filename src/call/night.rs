@@ -133,8 +133,10 @@ impl Call {
     fn due_linger(&self, live_since: Moment) -> Option<(Moment, Due)> {
         let (at, known) = self.verdict?;
         let (heard_at, heard) = self.heard.unwrap_or((at, known));
-        // The companion's word counts when she says it, and not once more by the ear that was told of it.
-        let says = |verdict: &Verdict| verdict.state == sleep::State::Asleep && verdict.grounds.why != Why::Companion;
+        // The companion's word counts when she says it, and not once more by the ear that was told of it, whatever it names later.
+        let is_told =
+            |verdict: &Verdict| verdict.grounds.why == Why::Companion || self.told_asleep.is_some_and(|told| near(told, verdict.since));
+        let says = |verdict: &Verdict| verdict.state == sleep::State::Asleep && !is_told(verdict);
         let begins = self.lingering.is_none() && known.state == sleep::State::Asleep && says(&heard);
         begins.then_some((at.max(heard_at).max(live_since), Due::Linger))
     }
@@ -168,6 +170,9 @@ impl Call {
     /// The ear has a verdict. One that tells of the time before she woke says nothing any more.
     pub(super) fn heed(&mut self, verdict: Verdict, now: Moment, out: &mut Vec<Effect>) {
         let is_on = matches!(self.state, State::Live { .. } | State::Paused { .. } | State::Landing { .. });
+        if verdict.state == sleep::State::Asleep && verdict.grounds.why == Why::Companion {
+            self.told_asleep = Some(verdict.since);
+        }
         let is_stale = says_sleep(&verdict) && self.woken_at.is_some_and(|woken| verdict.since <= woken && now.since(woken) < STALE);
         if self.terms.night.is_none() || !is_on || is_stale {
             return;
@@ -258,6 +263,7 @@ impl Call {
         match self.lingering {
             None if !self.hears_asleep(now) => {}
             None => {
+                self.told_asleep = Some(now);
                 self.record(now, Fact::Lingers { by: Witness::Companion, length: BY_HER_WORD.min(night.linger), verdict: self.verdict() });
                 out.push(Effect::Tell { to: None, notice: Notice::Changed });
             }
@@ -395,6 +401,11 @@ impl Call {
 
 fn says_sleep(verdict: &Verdict) -> bool {
     matches!(verdict.state, sleep::State::Asleep | sleep::State::Drowsy)
+}
+
+/// Whether what the ear decided then follows from what it was told.
+fn near(told: Moment, decided: Moment) -> bool {
+    told.max(decided).since(told.min(decided)) <= LATE
 }
 
 /// What she is taken for when somebody says or shows that she is awake.

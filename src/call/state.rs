@@ -173,6 +173,8 @@ pub struct Call {
     /// In flight: the ear's last verdict and when it came, the last tone that was played, whom the waiting sound is on for, whether the ear listens and
     /// whether the companion's voice is faded.
     pub(super) heard: Option<(Moment, Verdict)>,
+    /// In flight: since when the ear takes her for asleep because the companion said so.
+    pub(super) told_asleep: Option<Moment>,
     pub(super) probed_at: Option<Moment>,
     pub(super) waiting: Option<LegId>,
     pub(super) listens: bool,
@@ -242,6 +244,7 @@ impl Call {
             lingering: None,
             woken_at: None,
             heard: None,
+            told_asleep: None,
             probed_at: None,
             waiting: None,
             listens: false,
