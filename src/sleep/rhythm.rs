@@ -101,7 +101,9 @@ impl Rhythm {
         // The stretch, and the one of the same length that is a loop earlier.
         let (now, before) = (whole.len() - length, whole.len() - length - back);
         let without = |values: &[f32], mix: fn(f32, f32) -> f32| -> Vec<f32> {
-            (0..length).map(|place| if back == 0 { values[now + place] } else { mix(values[now + place], values[before + place]) }).collect()
+            (0..length)
+                .map(|place| if back == 0 { values[now + place] } else { mix(values[now + place], values[before + place]) })
+                .collect()
         };
         let heard = without(&whole, |new, old| new * old);
         let clear = heard.iter().sum::<f32>() / length as f32;
