@@ -113,6 +113,9 @@ pub struct Settings {
     pub longest: Span,
     /// Everything is checked once more after so many steps; 0: only at the end.
     pub checkpoint_every: u64,
+    /// The process dies at these points, counted from 0: there are three in each step, behind what happens in it, behind what is said of
+    /// that, and behind what the disk takes of it. With each: whether the disk has the group that was under way.
+    pub deaths: Vec<(u64, bool)>,
 }
 
 impl Settings {
@@ -130,6 +133,7 @@ impl Settings {
             rest: Span::from_s(45),
             longest: Span::from_s(12 * 3600),
             checkpoint_every: 0,
+            deaths: Vec::new(),
         }
     }
 }
@@ -167,6 +171,8 @@ pub struct Count {
     pub transactions: u64,
     /// Steps of the agenda.
     pub steps: u64,
+    /// Points at which the process may die, see [`Settings::deaths`].
+    pub points: u64,
     /// Virtual time, in milliseconds.
     pub virtual_ms: i64,
 }
@@ -189,6 +195,7 @@ impl Count {
         self.groups += other.groups;
         self.transactions += other.transactions;
         self.steps += other.steps;
+        self.points += other.points;
         self.virtual_ms += other.virtual_ms;
     }
 

@@ -25,6 +25,6 @@ pub enum Missing {
     Withheld,
     /// Packets were lost, came too late or could not be decoded.
     Lost,
-    /// Nothing came at all for longer than DTX explains, or the party muted her microphone.
+    /// Nothing came at all for longer than DTX explains.
     Absent,
 }

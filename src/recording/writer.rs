@@ -27,7 +27,7 @@ const MOST_WAITING: usize = 512;
 const SYNC_EVERY: Span = Span::from_s(5);
 
 /// A second of nothing.
-const SILENCE: [i16; CHUNK] = [0; CHUNK];
+static SILENCE: [i16; CHUNK] = [0; CHUNK];
 
 /// The recording has ended by itself: its call has been told why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

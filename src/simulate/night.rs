@@ -317,8 +317,11 @@ impl<'a> Night<'a> {
                 (_, None) => break,
             }
             self.trace.steps += 1;
+            self.point()?;
             self.listen()?;
+            self.point()?;
             self.feed_disk();
+            self.point()?;
             if self.settings.checkpoint_every > 0 && self.trace.steps.is_multiple_of(self.settings.checkpoint_every) {
                 self.books.audit()?;
             }
@@ -327,6 +330,16 @@ impl<'a> Night<'a> {
             }
         }
         self.finish()
+    }
+
+    /// A point at which the process dies, if it is one of those asked for.
+    fn point(&mut self) -> Done {
+        let point = self.count.points;
+        self.count.points += 1;
+        match self.settings.deaths.iter().find(|(at, _)| *at == point) {
+            Some((_, has_group)) => self.die_with(Death::Process, Some(*has_group)),
+            None => Ok(()),
+        }
     }
 
     fn is_done(&self) -> bool {

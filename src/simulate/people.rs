@@ -358,7 +358,10 @@ impl Night<'_> {
 
     fn reload(&mut self, line: usize, side: Side, call: CallId, is_said: bool) -> Done {
         self.stops(line, side, call, None)?;
-        let since = self.server_now();
+        // The media plane says when it saw her last, not when she said that she goes.
+        let now = self.now;
+        let seen = self.person(line, side).silent_since.unwrap_or(now);
+        let since = self.server_time(seen);
         let person = self.person(line, side);
         if let (true, Some(leg), true) = (is_said, person.leg, person.is_up) {
             person.life = Life::Lost;

@@ -4,6 +4,7 @@
 //! any number of calls, hours and seeds.
 
 mod bugs;
+mod points;
 mod power;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! One client's ear: her packets to the detector, and what is to be said of it.
 
 use super::talk::Talk;
-use crate::audio::{AudioError, Gate, Heard, Listener, Missing, Packet};
+use crate::audio::{AudioError, FRAME_SAMPLES, Gate, Heard, Listener, Packet};
 use crate::clock::{Moment, Span};
 use crate::media::Tapped;
 use crate::sleep::{Detector, State, Verdict};
@@ -181,7 +181,8 @@ impl<'a> Frames<'a> {
     }
 
     fn take(&mut self, at: Moment, heard: Heard<'_>) {
-        let heard = if self.is_muted { Heard::Missing(Missing::Absent) } else { heard };
+        // What a muted microphone sends, also where a page sends nothing.
+        let heard = if self.is_muted { Heard::Sound(&[0; FRAME_SAMPLES]) } else { heard };
         let was = self.detector.verdict().state;
         if let Some(verdict) = self.detector.hear(at, heard) {
             self.found.verdict = Some((verdict, at));

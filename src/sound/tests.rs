@@ -3,6 +3,7 @@
 mod fading;
 mod listening;
 mod recording;
+mod sleeping;
 
 use super::cues::Cues;
 use super::worker::Worker;
@@ -140,19 +141,26 @@ struct Page {
     sent: u64,
     begin: u64,
     amplitude: f64,
+    /// What it sends next instead of the tone.
+    next: Option<Vec<f32>>,
 }
 
 impl Page {
     fn new(begin: u64, dbfs: f64) -> Self {
         let mut encoder = Encoder::new(48_000, Channels::Mono, opus::Application::Voip).expect("an encoder");
         encoder.set_bitrate(Bitrate::Bits(32_000)).expect("a rate");
-        Self { encoder, sent: 0, begin, amplitude: 10.0_f64.powf(dbfs / 20.0) }
+        Self { encoder, sent: 0, begin, amplitude: 10.0_f64.powf(dbfs / 20.0), next: None }
+    }
+
+    /// Its next 20 ms.
+    fn says(&mut self, samples: &[f32]) {
+        self.next = Some(samples.to_vec());
     }
 
     fn next_packet(&mut self) -> (u64, u32, Vec<u8>) {
         let start = self.sent * 960;
-        let samples: Vec<f32> =
-            (start..start + 960).map(|place| (self.amplitude * (TAU * 330.0 * place as f64 / 48_000.0).sin()) as f32).collect();
+        let tone = |place| (self.amplitude * (TAU * 330.0 * place as f64 / 48_000.0).sin()) as f32;
+        let samples = self.next.take().unwrap_or_else(|| (start..start + 960).map(tone).collect());
         let payload = self.encoder.encode_vec_float(&samples, 1_000).expect("it is coded");
         self.sent += 1;
         (self.begin + self.sent, (self.begin as u32).wrapping_mul(7_777).wrapping_add((self.sent * 960) as u32), payload)

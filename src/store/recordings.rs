@@ -4,12 +4,13 @@
 //! deleted; it says deleted only when whoever looked found no file any more.
 
 use super::apply::Halt;
+use super::row_hash::{self, Table};
 use super::rows::{moment, text};
 use super::{Actor, Page, Refusal, Store, StoreError};
 use crate::call::Side;
 use crate::clock::Moment;
 use crate::ids::{CallId, RecordingId, VendorId};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 use std::fmt;
 
 /// A data key, sealed by the key of the configuration: 12 bytes of nonce, 32 of key, 16 of tag. Shows nothing of itself.
@@ -110,26 +111,24 @@ pub(super) fn apply(connection: &Connection, write: &RecordingWrite) -> Result<(
             let WrappedKey(wrapped) = new.wrapped_key;
             let (id, call, side) = (new.id.to_string(), new.call.to_string(), new.side.name());
             insert.execute(params![id, call, new.part, side, new.started_at.unix_ms(), new.delete_at.unix_ms(), new.key_id, wrapped])?;
+            row_hash::keep(connection, Table::Recording, &[&id])?;
         }
         RecordingWrite::Stop { call, part, at, why } => {
-            let sql = "UPDATE recording SET ended_at = ?, why = ? WHERE call = ? AND part = ? AND ended_at IS NULL";
-            connection.prepare_cached(sql)?.execute(params![at.unix_ms(), why, call.to_string(), part])?;
+            let set = "ended_at = ?, why = ? WHERE call = ? AND part = ? AND ended_at IS NULL";
+            change(connection, set, params![at.unix_ms(), why, call.to_string(), part])?;
         }
         RecordingWrite::Close { id, samples } => {
-            let sql = "UPDATE recording SET samples = ? WHERE id = ? AND samples IS NULL";
-            connection.prepare_cached(sql)?.execute(params![samples.cast_signed(), id.to_string()])?;
+            change(connection, "samples = ? WHERE id = ? AND samples IS NULL", params![samples.cast_signed(), id.to_string()])?;
         }
         RecordingWrite::Delete { id, by, at } => {
             let (vendor, word) = match by {
                 Deleter::Retention => (None, "retention"),
                 Deleter::Vendor(vendor, actor) => (Some(vendor.to_string()), actor.name()),
             };
-            let mut delete = connection.prepare_cached(
-                "UPDATE recording SET deleting_at = max(?1, started_at), deleted_by = ?2, wrapped_key = NULL
+            let set = "deleting_at = max(?1, started_at), deleted_by = ?2, wrapped_key = NULL
                  WHERE id = ?3 AND deleting_at IS NULL AND ended_at IS NOT NULL AND samples IS NOT NULL
-                 AND (?4 IS NULL OR (SELECT vendor FROM call WHERE call.id = recording.call) = ?4)",
-            )?;
-            if delete.execute(params![at.unix_ms(), word, id.to_string(), vendor])? == 0
+                 AND (?4 IS NULL OR (SELECT vendor FROM call WHERE call.id = recording.call) = ?4)";
+            if change(connection, set, params![at.unix_ms(), word, id.to_string(), vendor])? == 0
                 && let Some(vendor) = vendor
             {
                 // Deleting it twice is deleting it once.
@@ -142,16 +141,23 @@ pub(super) fn apply(connection: &Connection, write: &RecordingWrite) -> Result<(
             }
         }
         RecordingWrite::Gone { id, at } => {
-            let sql = "UPDATE recording SET deleted_at = max(?, deleting_at), fault = NULL
-                       WHERE id = ? AND deleting_at IS NOT NULL AND deleted_at IS NULL";
-            connection.prepare_cached(sql)?.execute(params![at.unix_ms(), id.to_string()])?;
+            let set = "deleted_at = max(?, deleting_at), fault = NULL WHERE id = ? AND deleting_at IS NOT NULL AND deleted_at IS NULL";
+            change(connection, set, params![at.unix_ms(), id.to_string()])?;
         }
         RecordingWrite::Fault { id, fault } => {
-            let sql = "UPDATE recording SET fault = ? WHERE id = ? AND deleted_at IS NULL";
-            connection.prepare_cached(sql)?.execute(params![fault, id.to_string()])?;
+            change(connection, "fault = ? WHERE id = ? AND deleted_at IS NULL", params![fault, id.to_string()])?;
         }
     }
     Ok(())
+}
+
+/// Changes rows, and hashes them anew. How many there were.
+fn change(connection: &Connection, set: &str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+    let mut update = connection.prepare_cached(&format!("UPDATE recording SET row_hash = NULL, {set} RETURNING id"))?;
+    // Read to its end, or the rows would stay.
+    let changed = update.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    changed.iter().try_for_each(|id| row_hash::keep(connection, Table::Recording, &[id]))?;
+    Ok(changed.len())
 }
 
 const COLUMNS: &str = "recording.id, call, part, side, started_at, delete_at, key_id, wrapped_key, ended_at, why, samples, deleting_at,

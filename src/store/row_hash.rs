@@ -16,10 +16,11 @@ pub(super) enum Table {
     Account,
     Reply,
     Policy,
+    Recording,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 5] = [Self::Plan, Self::Hold, Self::Account, Self::Reply, Self::Policy];
+    pub(super) const ALL: [Self; 6] = [Self::Plan, Self::Hold, Self::Account, Self::Reply, Self::Policy, Self::Recording];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -28,12 +29,13 @@ impl Table {
             Self::Account => "account",
             Self::Reply => "idempotency",
             Self::Policy => "settlement_policy",
+            Self::Recording => "recording",
         }
     }
 
     const fn key(self) -> &'static str {
         match self {
-            Self::Plan | Self::Hold | Self::Account => "id = ?",
+            Self::Plan | Self::Hold | Self::Account | Self::Recording => "id = ?",
             Self::Reply => "vendor = ? AND key = ?",
             Self::Policy => "vendor = ?",
         }
@@ -43,7 +45,7 @@ impl Table {
     const fn derived(self) -> &'static [&'static str] {
         match self {
             Self::Account => &["posted", "held"],
-            Self::Plan | Self::Hold | Self::Reply | Self::Policy => &[],
+            Self::Plan | Self::Hold | Self::Reply | Self::Policy | Self::Recording => &[],
         }
     }
 }
@@ -69,7 +71,7 @@ pub(super) fn keep_rest(connection: &Connection, table: Table) -> rusqlite::Resu
     let name = table.name();
     let keys = match table {
         Table::Reply => "vendor, key",
-        Table::Plan | Table::Hold | Table::Account => "id, 0",
+        Table::Plan | Table::Hold | Table::Account | Table::Recording => "id, 0",
         Table::Policy => "vendor, 0",
     };
     let mut select = connection.prepare(&format!("SELECT {keys} FROM {name} WHERE row_hash IS NULL"))?;

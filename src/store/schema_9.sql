@@ -20,6 +20,7 @@ CREATE TABLE recording (
     deleted_by  TEXT CHECK (deleted_by IN ('retention', 'api_key', 'page')),
     fault       TEXT,
     deleted_at  INTEGER CHECK (deleted_at >= deleting_at),
+    row_hash    BLOB CHECK (length(row_hash) = 32),
     UNIQUE (call, part, side),
     CHECK ((ended_at IS NULL) = (why IS NULL)),
     CHECK ((wrapped_key IS NULL) = (deleting_at IS NOT NULL)),
@@ -39,7 +40,8 @@ CREATE TRIGGER recording_keeps BEFORE UPDATE ON recording
       OR NEW.deleting_at IS NOT coalesce(OLD.deleting_at, NEW.deleting_at)
       OR (NEW.wrapped_key IS NOT NULL AND NEW.wrapped_key IS NOT OLD.wrapped_key)
     BEGIN SELECT RAISE(ABORT, 'what is known of a recording never changes'); END;
-CREATE TRIGGER recording_deleted_once BEFORE UPDATE ON recording WHEN OLD.deleted_at IS NOT NULL
+-- Each change empties the hash, which is then made anew.
+CREATE TRIGGER recording_deleted_once BEFORE UPDATE ON recording WHEN OLD.deleted_at IS NOT NULL AND OLD.row_hash IS NOT NULL
     BEGIN SELECT RAISE(ABORT, 'a deleted recording never changes'); END;
 CREATE TRIGGER recording_delete BEFORE DELETE ON recording BEGIN SELECT RAISE(ABORT, 'the row of a recording stays'); END;
 

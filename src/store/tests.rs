@@ -12,6 +12,7 @@ mod money_events;
 mod nights;
 mod opening;
 mod outbox;
+mod recordings;
 mod recovery;
 mod refunds;
 mod signatures;
@@ -19,7 +20,7 @@ mod trap;
 
 use super::*;
 use crate::billing::{Bearer, Conditions, Kind, Returned};
-use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, Shares, Sounds, Terms};
+use crate::call::{EndReason, Fact, Fault, Journal, Limits, Policy, RecordingTerms, Shares, Sounds, Terms};
 use crate::clock::Span;
 use crate::ids::TokenId;
 use serde_json::json;
@@ -215,7 +216,7 @@ impl Shop {
             zones: Some("2026a".to_owned()),
             night: None,
             sounds: Sounds::default(),
-            recording: None,
+            recording: Some(RecordingTerms { keep: Span::from_s(30 * 86_400) }),
         }
     }
 

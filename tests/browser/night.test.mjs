@@ -173,7 +173,7 @@ scene('a companion says that she sleeps: a touch keeps the call, and without one
   assert.ok(sdp.length >= 2 && sdp.every((text) => !/usedtx=1/.test(text)), 'breath is not left out as silence');
   // Her test voice never ceases, which would keep her awake; muted, only the companion can tell.
   await client.tab.click('#mute');
-  await companion.tab.shown('#line', /muted/);
+  await companion.tab.shown('#sleep-why', /microphone is muted/);
 
   await companion.tab.click('#says-asleep');
   await client.tab.body('phase', 'landing');

@@ -2,11 +2,11 @@
 
 use crate::peer::{PATIENCE, Peer, Recorded};
 use crate::voices::{FRAME, decode_all, level, steepest};
-use lull::call::{Medium, Side};
+use lull::call::{Cue, Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
 use lull::media::{Media, OpenLeg, Settings, start};
-use lull::sound::{Cue, Order, Report as Said};
+use lull::sound::{Order, Report as Said};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -72,7 +72,8 @@ async fn a_peer_hears_a_landing_that_is_cancelled_and_a_chime() {
     let clock = Clock::start();
     let (media, _guard) = start(settings, clock, sender).unwrap();
     let (sender, mut said) = mpsc::channel(256);
-    let (sound, _workers) = lull::sound::start(lull::sound::Settings { workers: 1 }, clock, media.clone(), sender).unwrap();
+    let say = move |report| sender.try_send(report).is_ok();
+    let (sound, _workers) = lull::sound::start(lull::sound::Settings { workers: 1 }, clock, media.clone(), say).unwrap();
     let call = CallId::new(Uuid::now_v7());
     let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
     let (client, mut companion) = (Peer::new(gcm).await, Peer::new(gcm).await);

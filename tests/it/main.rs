@@ -8,6 +8,7 @@ mod damage;
 mod landing;
 mod media;
 mod money;
+mod night;
 mod opening;
 mod overload;
 mod page;

@@ -7,17 +7,17 @@ use crate::server::{Booked, Server, Vendor, booked, fen, fresh, ms};
 use serde_json::{Value, json};
 
 /// A live call on this plan, for a client with 100.00 yuan, her page open.
-struct Line {
-    server: Server,
-    vendor: Vendor,
-    call: Booked,
-    page: Page,
-    client: Peer,
-    companion: Peer,
+pub(crate) struct Line {
+    pub(crate) server: Server,
+    pub(crate) vendor: Vendor,
+    pub(crate) call: Booked,
+    pub(crate) page: Page,
+    pub(crate) client: Peer,
+    pub(crate) companion: Peer,
 }
 
 impl Line {
-    async fn on(plan: Value) -> Self {
+    pub(crate) async fn on(plan: Value) -> Self {
         Self::with("", plan).await
     }
 
@@ -39,7 +39,7 @@ impl Line {
     }
 
     /// Waits for the end and checks that call, record, receipt and wallet say the same; the record.
-    fn settled(&self, reason: &str) -> Value {
+    pub(crate) fn settled(&self, reason: &str) -> Value {
         let call = self.vendor.until(&self.call, "settled");
         let record = self.vendor.record(&self.call);
         assert_eq!((&call["end_reason"], &record["end_reason"]), (&json!(reason), &json!(reason)));

@@ -36,6 +36,7 @@ async fn every_route_of_the_source_is_described() {
         include_str!("../../src/rest/companions.rs"),
         include_str!("../../src/rest/plans.rs"),
         include_str!("../../src/rest/refunds.rs"),
+        include_str!("../../src/rest/recordings.rs"),
         include_str!("../../src/rest/records.rs"),
         include_str!("../../src/rest/session.rs"),
         include_str!("../../src/rest/webhooks.rs"),

@@ -59,7 +59,7 @@ impl Bedroom {
             self.into += 1.0 / 16_000.0;
             if self.into >= self.period {
                 self.into = 0.0;
-                let (least, most) = if evenly { (4.1, 4.3) } else { (2.2, 7.0) };
+                let (least, most) = if evenly { (3.8, 4.6) } else { (2.2, 7.0) };
                 self.period = self.dice.between(least, most);
                 self.depth = if evenly { self.dice.between(0.9, 1.1) } else { self.dice.between(0.3, 1.2) };
             }

@@ -108,13 +108,26 @@ impl Night<'_> {
 
     /// The server is gone, whatever it did; somebody starts it again.
     pub(super) fn die(&mut self, death: Death) -> Done {
+        self.die_with(death, None)
+    }
+
+    /// The same; `has_group`: whether the disk has what was under way, if that is not left to chance.
+    pub(super) fn die_with(&mut self, death: Death, has_group: Option<bool>) -> Done {
         let Some(house) = self.house.take() else { return Ok(()) };
         self.count.beats += house.beats;
         self.is_open = false;
         self.heard.clear();
         self.count.crashes += 1;
         let under_way: Vec<Transaction> = self.under_way.take().into_iter().flatten().map(|(_, transaction)| transaction).collect();
-        self.books.crash(&under_way, death, &mut self.dice)?;
+        match has_group {
+            // As a group that came through, and of which nobody heard; or one that was not begun.
+            Some(true) if !under_way.is_empty() => {
+                self.books.commit(&under_way)?;
+                self.books.crash(&[], death, &mut self.dice)?;
+            }
+            Some(_) => self.books.crash(&[], death, &mut self.dice)?,
+            None => self.books.crash(&under_way, death, &mut self.dice)?,
+        }
         if death == Death::Process && self.dice.in_1000(300) {
             let until = self.server_now() + Span::from_s(30);
             let beats = self.seats.keys().map(|call| Beat { call: *call, until, delivered: Span::ZERO }).collect();

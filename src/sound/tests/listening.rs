@@ -50,7 +50,7 @@ fn who_sends_nothing_or_is_muted_is_unknown() {
     let mut scene = Scene::new(100);
     scene.order(Order::Listen { call: call(1), at: at(0) });
     scene.pass(180_000);
-    assert_eq!(states(&scene.reports()).last().map(|(state, _)| *state), Some(State::Unknown));
+    assert_eq!(states(&scene.reports()).last(), Some(&(State::Unknown, Why::Absent)));
     let mut scene = Scene::new(100);
     scene.order(Order::Muted { call: call(1), muted: true });
     scene.pass(1_000);
@@ -60,7 +60,7 @@ fn who_sends_nothing_or_is_muted_is_unknown() {
         scene.send(Side::Client, leg(1), &mut page, &mut None);
         scene.pass(20);
     }
-    assert_eq!(states(&scene.reports()).last().map(|(state, _)| *state), Some(State::Unknown));
+    assert_eq!(states(&scene.reports()).last(), Some(&(State::Unknown, Why::Muted)));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn check_rows(connection: &Connection, table: Table, findings: &mut Findings) ->
             };
             let place = match table {
                 Table::Reply => format!("key {:?} of {}", shown(1), shown(0)),
-                Table::Plan | Table::Hold | Table::Account | Table::Policy => format!("{} {}", table.name(), shown(0)),
+                Table::Plan | Table::Hold | Table::Account | Table::Policy | Table::Recording => format!("{} {}", table.name(), shown(0)),
             };
             findings.add("row_hash", place, "it was changed");
         }

@@ -9,7 +9,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, ErrorCode, params_from_iter};
 
 /// Tables, and what names a row of each.
-const TABLES: [(&str, &[&str]); 10] = [
+const TABLES: [(&str, &[&str]); 11] = [
     ("journal", &["call", "seq"]),
     ("posting", &["transfer", "account"]),
     ("transfer", &["id"]),
@@ -19,6 +19,7 @@ const TABLES: [(&str, &[&str]); 10] = [
     ("idempotency", &["vendor", "key"]),
     ("plan", &["id"]),
     ("account", &["id"]),
+    ("recording", &["id"]),
     ("call", &["id"]),
 ];
 
@@ -112,7 +113,10 @@ fn pristine(folder: &std::path::Path) -> Vec<u8> {
         let started = shop.start_now("c", 2000);
         shop.commit(shop.settle(&started, &[captured]));
     }
-    shop.start_now("d", 700);
+    let talk = shop.start_now("d", 700);
+    shop.commit(recordings::facts(&talk));
+    shop.commit(recordings::begin(&talk));
+    recordings::whole_and_one_deleted(&shop);
     shop.store.close();
     let path = folder.join("pristine.db");
     Connection::open(shop.path()).unwrap().execute("VACUUM INTO ?", [path.to_str().unwrap()]).unwrap();

@@ -506,7 +506,11 @@ fn calls_from_before_the_outbox_are_told_from_where_it_began() {
     shop.store.close();
     let connection = Connection::open(shop.path()).unwrap();
     connection.execute_batch("DROP TABLE delivery; DROP TABLE event; DROP TABLE before_outbox; DROP TABLE webhook_endpoint").unwrap();
-    connection.execute_batch("DROP TABLE before_money_events; ALTER TABLE settlement_policy DROP COLUMN row_hash").unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE before_money_events; ALTER TABLE settlement_policy DROP COLUMN row_hash; ALTER TABLE boot DROP COLUMN wall_at",
+        )
+        .unwrap();
     connection.execute_batch(include_str!("../schema_3.sql")).unwrap();
     connection.execute_batch(include_str!("../schema_10.sql")).unwrap();
     drop(connection);
