@@ -5,11 +5,11 @@
 
 use super::activity::{Act, Activity};
 use super::baseline::Baseline;
-use super::history::History;
+use super::history::{self, History};
 use super::rhythm::{Beat, Echo, LONG_STRETCH, Rhythm, STRETCH};
 use super::{Grounds, State, Verdict, Why};
-use crate::audio::Heard;
-use crate::audio::features::{Features, Measure};
+use crate::audio::features::{BANDS, Features, LOWEST_DB, Measure, Sound};
+use crate::audio::{FRAME_MS, Heard, Missing};
 use crate::clock::{Moment, Span};
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ const ANSWER: Span = Span::from_s(8);
 const PACE_NONE: f32 = 0.18;
 const PACE_FULL: f32 = 0.38;
 /// Seconds of best pace that make her asleep, and of no pace that take that away.
-const GAIN_S: f32 = 260.0;
+const GAIN_S: f32 = 270.0;
 const LOSE_S: f32 = 240.0;
 /// Pace while awake that is chance, and how much more of it counts against the pace now.
 const BASELINE_FREE: f32 = 0.15;
@@ -59,6 +59,8 @@ const MOST_MOVEMENTS: usize = 8;
 const MOVEMENTS_IN: Span = Span::from_s(300);
 /// How long talk around her keeps evidence from growing.
 const TALK: Span = Span::from_s(15);
+/// Frames that may be left out between two without being an absence: a second.
+const UNTOLD: i64 = 50;
 /// What an unanswered question adds: the strongest published evidence (Scott, Lack, Lovato 2018: 3.2 min after onset on average).
 const UNANSWERED: f32 = 0.15;
 
@@ -148,6 +150,7 @@ impl Detector {
 
     /// The same with a frame that was measured elsewhere.
     pub fn measured(&mut self, at: Moment, measure: &Measure) -> Option<Verdict> {
+        self.pass_over(at);
         self.heard_to = at;
         let tenth = self.history.push(measure, |frame| frame.voice >= VOICE)?;
         self.seen.level = tenth.level;
@@ -162,6 +165,17 @@ impl Detector {
             None => {}
         }
         if self.history.count().is_multiple_of(LOOK) { self.look(at) } else { None }
+    }
+
+    /// Nothing is told of long absences: what was kept is then of long ago.
+    fn pass_over(&mut self, at: Moment) {
+        let frames = at.since(self.heard_to).ms() / i64::from(FRAME_MS);
+        if frames > UNTOLD {
+            let absent = Measure { sound: Sound::None(Missing::Absent), bands: [LOWEST_DB; BANDS], level: LOWEST_DB, voice: 0.0 };
+            for _ in 0..frames.min(history::KEPT_FRAMES) {
+                self.history.push(&absent, |_| false);
+            }
+        }
     }
 
     fn moved(&mut self, at: Moment) {
