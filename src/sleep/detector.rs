@@ -137,7 +137,7 @@ impl Detector {
             evidence: 0.0,
             unanswered: 0,
             answer_due: None,
-            seen: Seen::default(),
+            seen: Seen { level: LOWEST_DB, ..Seen::default() },
             verdict: Verdict { state: State::Awake, since: now, grounds },
         }
     }
