@@ -124,6 +124,8 @@ struct Night {
     next_line_s: f64,
     next_point_s: f64,
     spoke: bool,
+    /// The loudest and the quietest since the last point, in dB.
+    level_db: (f32, f32),
     points: Vec<Point>,
     last_s: f64,
     out: std::io::StdoutLock<'static>,
@@ -132,6 +134,8 @@ struct Night {
 impl Night {
     /// Any moment would do.
     const BEGINS: Moment = Moment::from_unix_ms(0);
+    /// No level yet.
+    const NOTHING: (f32, f32) = (f32::MIN, f32::MAX);
 
     fn new(explains: bool) -> Self {
         Self {
@@ -141,6 +145,7 @@ impl Night {
             next_line_s: 0.0,
             next_point_s: 0.0,
             spoke: false,
+            level_db: Self::NOTHING,
             points: Vec::new(),
             last_s: 0.0,
             out: std::io::stdout().lock(),
@@ -152,6 +157,8 @@ impl Night {
         let time = at.since(Self::BEGINS).ms() as f64 / 1000.0;
         self.last_s = time;
         self.spoke |= self.detector.speaks();
+        let level = self.detector.seen().level;
+        self.level_db = (self.level_db.0.max(level), self.level_db.1.min(level));
         let state = self.detector.verdict().state;
         if time >= self.next_line_s || self.said != Some(state) {
             while self.next_line_s <= time {
@@ -164,7 +171,7 @@ impl Night {
                 self.next_point_s += POINT_S;
             }
             self.points.push(self.point(time));
-            self.spoke = false;
+            (self.spoke, self.level_db) = (false, Self::NOTHING);
         }
         Ok(())
     }
@@ -205,7 +212,7 @@ impl Night {
         let (verdict, seen) = (self.detector.verdict(), self.detector.seen());
         Point {
             minutes: time / 60.0,
-            level_db: f64::from(seen.level),
+            level_db: (f64::from(self.level_db.0), f64::from(self.level_db.1)),
             period_s: verdict.grounds.period_ms.map(|period| f64::from(period) / 1000.0),
             pace: f64::from(seen.pace),
             pace_awake: f64::from(seen.baseline),

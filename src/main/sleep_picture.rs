@@ -10,7 +10,8 @@ use std::ops::Range;
 /// What is drawn of one instant.
 pub(crate) struct Point {
     pub(crate) minutes: f64,
-    pub(crate) level_db: f64,
+    /// The loudest and the quietest tenth of a second since the last point.
+    pub(crate) level_db: (f64, f64),
     pub(crate) period_s: Option<f64>,
     /// How well the period is kept, now and while she was known to be awake.
     pub(crate) pace: f64,
@@ -44,10 +45,12 @@ pub(crate) fn svg(points: &[Point]) -> Result<String> {
         let [level, period, pace, evidence] = &panels[..] else { unreachable!("four rows and one column") };
 
         let mut chart = panel(level, "level (dB of full scale), speech in red", end, -100.0..0.0)?;
-        chart.draw_series(line(points, LEVEL, |point| point.level_db.max(-100.0)))?;
+        chart.draw_series(points.iter().map(|point| {
+            let (loudest, quietest) = point.level_db;
+            PathElement::new(vec![(point.minutes, quietest.max(-100.0)), (point.minutes, loudest.max(-100.0))], LEVEL.stroke_width(2))
+        }))?;
         let words = points.iter().filter(|point| point.spoke);
         chart.draw_series(words.map(|point| Rectangle::new([(point.minutes, -8.0), (point.minutes + 0.08, -1.0)], SPEECH.filled())))?;
-        level.present()?;
 
         let mut chart = panel(period, "breathing: period (s)", end, 2.0..8.0)?;
         let found = points.iter().filter(|point| point.pace >= CHANCE);
@@ -58,7 +61,7 @@ pub(crate) fn svg(points: &[Point]) -> Result<String> {
         chart.draw_series(line(points, BREATH, |point| point.pace))?;
         chart.draw_series(line(points, BASELINE, |point| point.pace_awake))?;
 
-        let title = "evidence (asleep at 1) and state: grey awake, light drowsy, dark asleep, pink unknown";
+        let title = "evidence (asleep at 1) and state: grey awake, light drowsy, dark asleep, pink unknown; by the minute";
         let mut chart = panel(evidence, title, end, 0.0..1.3)?;
         chart.draw_series(points.windows(2).map(|pair| {
             let colour = match pair[0].state {

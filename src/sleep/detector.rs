@@ -41,7 +41,7 @@ const BASELINE_WEIGHT: f32 = 1.5;
 /// Looks that a baseline rests on; before it is known evidence grows by half.
 const BASELINE_LOOKS: u32 = 8;
 /// Steadiness of a machine.
-const MACHINE: f32 = 0.88;
+const MACHINE: f32 = 0.90;
 /// Part of its way to the newest that steadiness goes with each look: ten breaths may well be even by chance, thirty are not.
 const STEADIER: f32 = 0.12;
 /// Looks from one search for an echo to the next.
@@ -137,7 +137,7 @@ impl Detector {
             evidence: 0.0,
             unanswered: 0,
             answer_due: None,
-            seen: Seen::default(),
+            seen: Seen { level: LOWEST_DB, ..Seen::default() },
             verdict: Verdict { state: State::Awake, since: now, grounds },
         }
     }
@@ -202,6 +202,9 @@ impl Detector {
             self.seen.echo = self.echo.map_or(0.0, |echo| echo.strength);
         }
         let mut beat = self.rhythm.look(self.history.last(STRETCH), None);
+        // As it sounds, with a loop in it: what is left when that is taken off is never steady.
+        let steadiness = beat.map_or(0.0, |beat| beat.steadiness.min(1.0));
+        self.seen.steadiness += STEADIER * (steadiness - self.seen.steadiness);
         if let Some(echo) = self.echo.filter(|echo| beat.is_some_and(|beat| echo.strength > beat.first)) {
             beat = self.rhythm.look(self.history.last(STRETCH + echo.lag), Some(echo));
         }
@@ -254,15 +257,14 @@ impl Detector {
         grounds.period_ms = beat.map(|beat| (beat.period_s * 1000.0) as u32);
         let Some(beat) = beat else {
             grounds.constancy_bp = 0;
-            self.seen = Seen { pace: 0.0, steadiness: 0.0, ..self.seen };
+            self.seen.pace = 0.0;
             return if at.since(self.began) < Span::from_s(90) { Why::Starting } else { Why::Quiet };
         };
         grounds.constancy_bp = (beat.pace.clamp(0.0, 1.0) * 10_000.0) as u16;
         let familiar = self.baseline.pace();
-        let steadiness = self.seen.steadiness + STEADIER * (beat.steadiness.min(1.0) - self.seen.steadiness);
-        self.seen = Seen { pace: beat.pace, baseline: familiar, steadiness, ..self.seen };
+        self.seen = Seen { pace: beat.pace, baseline: familiar, ..self.seen };
         let new = beat.pace - BASELINE_WEIGHT * (familiar - BASELINE_FREE).max(0.0);
-        let is_machine = steadiness >= MACHINE && beat.pace > PACE_NONE;
+        let is_machine = self.seen.steadiness >= MACHINE && beat.pace > PACE_NONE;
         let mut gain = if is_machine {
             -LOOK_S / LOSE_S
         } else if new >= PACE_NONE {

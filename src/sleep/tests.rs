@@ -147,8 +147,8 @@ fn an_absence_of_which_nothing_is_told_is_an_absence() {
     }
     assert_eq!(detector.verdict().state, State::Asleep);
     let later = at(sleeper.len()) + Span::from_s(3600);
-    for frame in 0..6 * FRAMES as usize {
-        detector.measured(later + Span::from_ms(20 * frame as i64), &sleeper[frame]);
+    for (frame, measure) in sleeper.iter().enumerate().take(6 * FRAMES as usize) {
+        detector.measured(later + Span::from_ms(20 * frame as i64), measure);
     }
     assert_eq!(detector.verdict().state, State::Unknown, "{:?}", detector.verdict());
 }
