@@ -15,9 +15,11 @@ mod listener;
 mod packet;
 mod placer;
 mod reorder;
+mod resample;
 mod timeline;
 mod track;
 mod voice;
+pub mod wav;
 
 pub use chime::{CLIP_TICKS, Clip, chime, comfort, extended, probe};
 pub use fader::{FLOOR_DB, Fader, RISE, WARM_UP};

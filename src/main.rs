@@ -1,4 +1,4 @@
-//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `simulate`, `verify`, `export`, `keys`, `config`.
+//! The command line: `lull serve`, `demo`, `bench`, `vendor`, `audit`, `rate`, `simulate`, `sleep`, `verify`, `export`, `keys`, `config`.
 //!
 //! Everything is composed here and nothing is decided. What goes wrong is one line on standard error and exit status 1.
 
@@ -14,6 +14,10 @@ mod records;
 mod serve;
 #[path = "main/simulate.rs"]
 mod simulate;
+#[path = "main/sleep.rs"]
+mod sleep;
+#[path = "main/sleep_picture.rs"]
+mod sleep_picture;
 #[path = "main/tools.rs"]
 mod tools;
 
@@ -83,6 +87,14 @@ enum Command {
         #[command(flatten)]
         flags: simulate::SimulateFlags,
     },
+    /// Listen to a recording as to a live call, and say when she slept
+    ///
+    /// Prints a JSON line every 10 seconds and at each change: seconds, state (awake, drowsy, asleep, unknown) and why. docs/ear.md says what
+    /// is measured.
+    Sleep {
+        #[command(flatten)]
+        flags: sleep::SleepFlags,
+    },
     /// Check that records are what was signed, without a database; each is reported on a line
     Verify {
         #[command(flatten)]
@@ -114,6 +126,7 @@ fn main() -> ExitCode {
         Command::Audit { flags } => tools::audit(flags),
         Command::Rate { file } => rate::run(&file),
         Command::Simulate { flags } => simulate::run(&flags),
+        Command::Sleep { flags } => sleep::run(&flags),
         Command::Verify { flags } => records::verify(&flags),
         Command::Export { flags } => records::export(flags),
         Command::Keys { command } => records::keys(command),

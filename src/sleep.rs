@@ -88,3 +88,6 @@ pub enum Why {
     /// The companion says so.
     Companion,
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,7 +196,7 @@ pub fn start(
     for (number, taps) in media.taps(settings.workers.max(1))?.into_iter().enumerate() {
         let (orders, orders_in) = channel();
         doors.push(Door { orders, ringer: taps.ringer() });
-        let worker = Worker::new(plane.clone(), cues.clone(), Box::new(say.clone()));
+        let worker = Worker::new(number, plane.clone(), cues.clone(), Box::new(say.clone()));
         let body = move || run(worker, taps, &orders_in, clock);
         threads.push(std::thread::Builder::new().name(format!("sound-{number}")).spawn(body)?);
     }

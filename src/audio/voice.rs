@@ -89,3 +89,39 @@ impl Voice {
         self.said = 0.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise of an amplitude.
+    fn noise(seed: &mut u32, amplitude: i32) -> [i16; FRAME_SAMPLES] {
+        std::array::from_fn(|_| {
+            *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((((*seed >> 16) as i32 - 32_768) * amplitude) >> 15) as i16
+        })
+    }
+
+    #[test]
+    fn the_network_is_asked_only_of_what_is_louder_than_the_room() {
+        let (mut voice, mut seed) = (Voice::new(), 1);
+        for _ in 0..100 {
+            assert_eq!(voice.hear(&noise(&mut seed, 20), -70.0), 0.0);
+        }
+        assert_eq!((voice.open, voice.lead.len()), (0, LEAD * CHUNK), "it keeps what leads in");
+        voice.hear(&noise(&mut seed, 400), -40.0);
+        assert!(voice.open > 0 && voice.waiting < CHUNK, "it is asked of all that it has");
+        for _ in 0..HANGOVER {
+            voice.hear(&noise(&mut seed, 20), -70.0);
+        }
+        assert_eq!(voice.open, 0);
+    }
+
+    #[test]
+    fn noise_as_loud_as_a_voice_is_none() {
+        let (mut voice, mut seed) = (Voice::new(), 2);
+        voice.hear(&noise(&mut seed, 20), -70.0);
+        let most = (0..100).map(|_| voice.hear(&noise(&mut seed, 3000), -25.0)).fold(0.0, f32::max);
+        assert!(most < 0.5, "{most}");
+    }
+}

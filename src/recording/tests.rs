@@ -179,6 +179,19 @@ fn what_is_written_is_read_back_as_wav_and_lies_nowhere_in_clear() {
 }
 
 #[test]
+fn what_lies_behind_the_stop_is_cut() {
+    let house = House::new();
+    let recorder = house.recorder();
+    let mut writer = house.begin(&recorder, 1, Side::Client);
+    let id = writer.id();
+    writer.write(&tone(CHUNK + 8000, 3)).unwrap();
+    writer.finish(at(10) + Span::from_ms(1200));
+    house.stop(1, 12);
+    recorder.stop();
+    assert_eq!(house.shown(id).samples, Some(CHUNK as u64 + 3200));
+}
+
+#[test]
 fn a_torn_end_is_dropped_and_what_is_whole_is_read() {
     let house = House::new();
     let recorder = house.recorder();

@@ -93,10 +93,12 @@ impl Writer {
         self.buffer.resize(length, 0);
     }
 
-    /// Ends it at `at`: silence up to there, and nothing behind.
+    /// Ends it at `at`: silence up to there, and of the last second nothing behind. A source whose clock runs ahead is cut there.
     pub fn finish(mut self, at: Moment) {
         let until = at.since(self.started).ms().unsigned_abs() * u64::from(RATE) / 1000;
         self.fill(until);
+        let ahead = usize::try_from(self.position().saturating_sub(until)).unwrap_or(usize::MAX);
+        self.buffer.truncate(self.buffer.len().saturating_sub(ahead));
     }
 
     /// As if so many seconds had found no room.

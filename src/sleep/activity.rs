@@ -10,11 +10,14 @@ use super::history::{History, Mark, Tenth};
 const SPEECH_FRAMES: u32 = 15;
 /// Speech is this far above the room, in dB.
 const ABOVE_ROOM_DB: f32 = 8.0;
-/// Talk whose loudest frame is this far below the client's own level is somebody else's, in dB: a television, or the companion from a loudspeaker. A murmur is
-/// 8 to 10 below her usual voice.
-const OTHERS_DB: f32 = 11.0;
-/// By how much her level is forgotten with each second of quieter talk, in dB, so that one shout is not kept for ever.
-const FORGET_DB: f32 = 0.02;
+/// Talk whose loudest frame is this far below the client's own level is somebody else's, in dB: a television, or the companion from a
+/// loudspeaker. A murmur is 8 below her usual voice.
+const OTHERS_DB: f32 = 10.0;
+/// Part of the way to louder and to quieter speech that her level goes in a tenth: a shout or a laugh is not taken for how she speaks.
+const RISE: f32 = 0.05;
+const FALL: f32 = 0.01;
+/// By how much her level is forgotten in a tenth of others' talk, in dB.
+const FORGET_DB: f32 = 0.002;
 /// A movement is this far above the loudest breathing, in dB.
 const MOVEMENT_DB: f32 = 7.0;
 /// Tenths over which the loudest breathing is taken.
@@ -64,11 +67,10 @@ impl Activity {
             self.loud = 0;
             let own = *self.own.get_or_insert(level);
             if level < own - OTHERS_DB {
-                self.own = Some(own - FORGET_DB / 10.0);
+                self.own = Some(own - FORGET_DB);
                 return Some(Act::Talk);
             }
-            // Up at once, down slowly.
-            self.own = Some(level.max(own - FORGET_DB / 10.0));
+            self.own = Some(own + (level - own) * if level > own { RISE } else { FALL });
             return Some(Act::Speech);
         }
         if tenth.mark != Mark::Clear || tenth.level < self.breathing + MOVEMENT_DB || history.count() < FIRST_MOVEMENT {

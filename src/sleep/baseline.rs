@@ -60,3 +60,27 @@ impl Baseline {
         self.looks
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The baseline after five minutes of this pace, with a sign of life each `every` seconds, or none.
+    fn after(pace: f32, every: Option<i64>) -> Baseline {
+        let begin = Moment::from_unix_ms(0);
+        let mut baseline = Baseline::default();
+        for second in (0..300).step_by(5) {
+            let alive = every.map(|every| begin + Span::from_s(second - second % every));
+            baseline.take(begin + Span::from_s(second), Some(pace), alive);
+        }
+        baseline
+    }
+
+    #[test]
+    fn what_repeats_around_her_words_is_known_and_what_repeats_without_them_is_not() {
+        assert!(after(0.7, Some(40)).pace() > 0.6);
+        assert_eq!((after(0.7, None).pace(), after(0.7, None).looks()), (CHANCE, 0));
+        // Alive in the first seconds only: what came more than 45 s later may be sleep.
+        assert!(after(0.7, Some(1000)).looks() <= 10);
+    }
+}

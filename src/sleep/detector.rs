@@ -5,11 +5,11 @@
 
 use super::activity::{Act, Activity};
 use super::baseline::Baseline;
-use super::history::History;
+use super::history::{self, History};
 use super::rhythm::{Beat, Echo, LONG_STRETCH, Rhythm, STRETCH};
 use super::{Grounds, State, Verdict, Why};
-use crate::audio::Heard;
-use crate::audio::features::{Features, Measure};
+use crate::audio::features::{BANDS, Features, LOWEST_DB, Measure, Sound};
+use crate::audio::{FRAME_MS, Heard, Missing};
 use crate::clock::{Moment, Span};
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ const ANSWER: Span = Span::from_s(8);
 const PACE_NONE: f32 = 0.18;
 const PACE_FULL: f32 = 0.38;
 /// Seconds of best pace that make her asleep, and of no pace that take that away.
-const GAIN_S: f32 = 260.0;
+const GAIN_S: f32 = 270.0;
 const LOSE_S: f32 = 240.0;
 /// Pace while awake that is chance, and how much more of it counts against the pace now.
 const BASELINE_FREE: f32 = 0.15;
@@ -41,7 +41,7 @@ const BASELINE_WEIGHT: f32 = 1.5;
 /// Looks that a baseline rests on; before it is known evidence grows by half.
 const BASELINE_LOOKS: u32 = 8;
 /// Steadiness of a machine.
-const MACHINE: f32 = 0.88;
+const MACHINE: f32 = 0.90;
 /// Part of its way to the newest that steadiness goes with each look: ten breaths may well be even by chance, thirty are not.
 const STEADIER: f32 = 0.12;
 /// Looks from one search for an echo to the next.
@@ -59,6 +59,8 @@ const MOST_MOVEMENTS: usize = 8;
 const MOVEMENTS_IN: Span = Span::from_s(300);
 /// How long talk around her keeps evidence from growing.
 const TALK: Span = Span::from_s(15);
+/// Frames that may be left out between two without being an absence: a second.
+const UNTOLD: i64 = 50;
 /// What an unanswered question adds: the strongest published evidence (Scott, Lack, Lovato 2018: 3.2 min after onset on average).
 const UNANSWERED: f32 = 0.15;
 
@@ -135,7 +137,7 @@ impl Detector {
             evidence: 0.0,
             unanswered: 0,
             answer_due: None,
-            seen: Seen::default(),
+            seen: Seen { level: LOWEST_DB, ..Seen::default() },
             verdict: Verdict { state: State::Awake, since: now, grounds },
         }
     }
@@ -148,6 +150,7 @@ impl Detector {
 
     /// The same with a frame that was measured elsewhere.
     pub fn measured(&mut self, at: Moment, measure: &Measure) -> Option<Verdict> {
+        self.pass_over(at);
         self.heard_to = at;
         let tenth = self.history.push(measure, |frame| frame.voice >= VOICE)?;
         self.seen.level = tenth.level;
@@ -162,6 +165,17 @@ impl Detector {
             None => {}
         }
         if self.history.count().is_multiple_of(LOOK) { self.look(at) } else { None }
+    }
+
+    /// Nothing is told of long absences: what was kept is then of long ago.
+    fn pass_over(&mut self, at: Moment) {
+        let frames = at.since(self.heard_to).ms() / i64::from(FRAME_MS);
+        if frames > UNTOLD {
+            let absent = Measure { sound: Sound::None(Missing::Absent), bands: [LOWEST_DB; BANDS], level: LOWEST_DB, voice: 0.0 };
+            for _ in 0..frames.min(history::KEPT_FRAMES) {
+                self.history.push(&absent, |_| false);
+            }
+        }
     }
 
     fn moved(&mut self, at: Moment) {
@@ -188,6 +202,9 @@ impl Detector {
             self.seen.echo = self.echo.map_or(0.0, |echo| echo.strength);
         }
         let mut beat = self.rhythm.look(self.history.last(STRETCH), None);
+        // As it sounds, with a loop in it: what is left when that is taken off is never steady.
+        let steadiness = beat.map_or(0.0, |beat| beat.steadiness.min(1.0));
+        self.seen.steadiness += STEADIER * (steadiness - self.seen.steadiness);
         if let Some(echo) = self.echo.filter(|echo| beat.is_some_and(|beat| echo.strength > beat.first)) {
             beat = self.rhythm.look(self.history.last(STRETCH + echo.lag), Some(echo));
         }
@@ -240,15 +257,14 @@ impl Detector {
         grounds.period_ms = beat.map(|beat| (beat.period_s * 1000.0) as u32);
         let Some(beat) = beat else {
             grounds.constancy_bp = 0;
-            self.seen = Seen { pace: 0.0, steadiness: 0.0, ..self.seen };
+            self.seen.pace = 0.0;
             return if at.since(self.began) < Span::from_s(90) { Why::Starting } else { Why::Quiet };
         };
         grounds.constancy_bp = (beat.pace.clamp(0.0, 1.0) * 10_000.0) as u16;
         let familiar = self.baseline.pace();
-        let steadiness = self.seen.steadiness + STEADIER * (beat.steadiness.min(1.0) - self.seen.steadiness);
-        self.seen = Seen { pace: beat.pace, baseline: familiar, steadiness, ..self.seen };
+        self.seen = Seen { pace: beat.pace, baseline: familiar, ..self.seen };
         let new = beat.pace - BASELINE_WEIGHT * (familiar - BASELINE_FREE).max(0.0);
-        let is_machine = steadiness >= MACHINE && beat.pace > PACE_NONE;
+        let is_machine = self.seen.steadiness >= MACHINE && beat.pace > PACE_NONE;
         let mut gain = if is_machine {
             -LOOK_S / LOSE_S
         } else if new >= PACE_NONE {

@@ -13,6 +13,9 @@ pub(super) const KEPT: usize = 3600;
 /// Frames of a tenth.
 const FRAMES: usize = 100 / FRAME_MS as usize;
 
+/// The same in frames.
+pub(super) const KEPT_FRAMES: i64 = (KEPT * FRAMES) as i64;
+
 /// What a tenth is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {

@@ -265,3 +265,117 @@ fn moving_mean(values: &[f32], weights: &[f32], reach: usize) -> Vec<f32> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::History;
+    use super::*;
+    use crate::audio::features::{Features, Measure, Sound};
+    use crate::audio::{FRAME_SAMPLES, Heard, SAMPLE_RATE};
+    use std::f32::consts::TAU;
+
+    /// A history of so many seconds; `level` gives the level in dB at a time.
+    fn history(seconds: usize, mut level: impl FnMut(f32) -> f32) -> History {
+        let mut history = History::default();
+        for frame in 0..seconds * 50 {
+            let level = level(frame as f32 / 50.0);
+            history.push(&Measure { sound: Sound::Live, bands: [level - 8.0; BANDS], level, voice: 0.0 }, |_| false);
+        }
+        history
+    }
+
+    /// Chance between -1 and 1 that repeats.
+    fn dice(mut seed: u32) -> impl FnMut() -> f32 {
+        move || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+        }
+    }
+
+    #[test]
+    fn a_sine_of_a_period_has_that_period_and_is_a_machine() {
+        for period in [2.5, 3.3, 4.0, 5.7, 7.0] {
+            let history = history(120, |time| -60.0 + 5.0 * (TAU * time / period).sin());
+            let beat = Rhythm::new().look(history.last(STRETCH), None).expect("it repeats");
+            assert!((beat.period_s - period).abs() <= 0.1, "{period}: {beat:?}");
+            assert!(beat.pace > 0.9 && beat.steadiness > 0.95, "{period}: {beat:?}");
+        }
+    }
+
+    #[test]
+    fn a_tone_that_swells_every_four_seconds_has_that_period() {
+        let mut features = Features::new();
+        let mut history = History::default();
+        for frame in 0..100 * 50 {
+            let samples = std::array::from_fn(|place| {
+                let time = (frame * FRAME_SAMPLES + place) as f32 / SAMPLE_RATE as f32;
+                (300.0 * (1.0 + 0.5 * (TAU * 0.25 * time).sin()) * (TAU * 900.0 * time).sin()) as i16
+            });
+            history.push(&features.measure(Heard::Sound(&samples)), |_| false);
+        }
+        let beat = Rhythm::new().look(history.last(STRETCH), None).expect("it repeats");
+        assert!((beat.period_s - 4.0).abs() <= 0.1 && beat.pace > 0.9, "{beat:?}");
+    }
+
+    #[test]
+    fn the_more_a_period_varies_the_worse_its_pace() {
+        let with = |varies: f32| {
+            let (mut chance, mut begun, mut length) = (dice(3), 0.0, 4.0);
+            let history = history(120, |time| {
+                if time >= begun + length {
+                    begun += length;
+                    // The standard deviation of chance between -1 and 1 is 0.58.
+                    length = 4.0 * (varies * chance() / 0.58).exp();
+                }
+                -60.0 + 10.0 * (TAU / 2.0 * (time - begun) / length).sin()
+            });
+            Rhythm::new().look(history.last(STRETCH), None).expect("it repeats")
+        };
+        let (machine, asleep, awake) = (with(0.0), with(0.06), with(0.3));
+        assert!(machine.pace > asleep.pace && asleep.pace > 0.5 && awake.pace < 0.35, "{machine:?} {asleep:?} {awake:?}");
+        assert!(machine.steadiness > 0.95 && asleep.steadiness < 0.88, "{machine:?} {asleep:?}");
+    }
+
+    #[test]
+    fn noise_has_neither_pace_nor_echo() {
+        let mut chance = dice(5);
+        let history = history(300, |_| -60.0 + 2.0 * chance());
+        let rhythm = Rhythm::new();
+        assert!(rhythm.look(history.last(STRETCH), None).is_none_or(|beat| beat.pace < 0.2));
+        assert_eq!(rhythm.echo(history.last(LONG_STRETCH)), None);
+    }
+
+    #[test]
+    fn a_loop_is_found_at_its_length_and_can_be_heard_through() {
+        let mut chance = dice(7);
+        let steps: Vec<f32> = (0..317).map(|_| 4.0 * chance()).collect();
+        let smooth = |time: f32| {
+            let place = (time * 10.0) as usize;
+            (0..12).map(|near| steps[(place + near) % steps.len()]).sum::<f32>() / 3.5
+        };
+        let rhythm = Rhythm::new();
+        let alone = history(300, |time| -60.0 + smooth(time));
+        let echo = rhythm.echo(alone.last(LONG_STRETCH)).expect("a loop");
+        assert!(echo.lag.is_multiple_of(317) && echo.strength > 0.9, "{echo:?}");
+
+        let (mut chance, mut begun, mut length) = (dice(9), 0.0, 4.1);
+        let both = history(300, |time| {
+            if time >= begun + length {
+                (begun, length) = (begun + length, 4.1 * (0.08 * chance()).exp());
+            }
+            -60.0 + smooth(time) + 5.0 * (TAU * (time - begun) / length).sin()
+        });
+        let echo = Echo { lag: 317, strength: 0.5 };
+        let beat = rhythm.look(both.last(STRETCH + echo.lag), Some(echo)).expect("breath");
+        assert!((beat.period_s - 4.1).abs() < 0.3 && beat.pace > 0.3, "{beat:?}");
+        let beat = rhythm.look(alone.last(STRETCH + 317), Some(Echo { lag: 317, strength: 0.98 }));
+        assert!(beat.is_none_or(|beat| beat.pace < 0.1), "nothing is left: {beat:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_was_hardly_heard() {
+        let mut history = history(120, |time| -60.0 + 5.0 * (TAU * time / 4.0).sin());
+        history.mark(900, Mark::Speech);
+        assert_eq!(Rhythm::new().look(history.last(STRETCH), None), None);
+    }
+}

@@ -86,7 +86,7 @@ impl Scene {
     fn new(room: usize) -> Self {
         let plane = Arc::new(FakePlane::default());
         let (reports_in, reports) = mpsc::channel(room);
-        let worker = Worker::new(plane.clone(), Arc::new(Cues::default()), Box::new(move |report| reports_in.try_send(report).is_ok()));
+        let worker = Worker::new(0, plane.clone(), Arc::new(Cues::default()), Box::new(move |report| reports_in.try_send(report).is_ok()));
         Self { worker, plane, reports, now: 0 }
     }
 

@@ -29,6 +29,7 @@ pub(super) type Say = Box<dyn Fn(Report) -> bool + Send>;
 
 /// See above.
 pub(super) struct Worker {
+    number: usize,
     plane: Arc<dyn Plane>,
     cues: Arc<Cues>,
     say: Say,
@@ -38,8 +39,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(plane: Arc<dyn Plane>, cues: Arc<Cues>, say: Say) -> Self {
-        Self { plane, cues, say, calls: BTreeMap::new(), short_until: None }
+    pub(super) fn new(number: usize, plane: Arc<dyn Plane>, cues: Arc<Cues>, say: Say) -> Self {
+        Self { number, plane, cues, say, calls: BTreeMap::new(), short_until: None }
     }
 
     /// Carries an order out.
@@ -97,7 +98,8 @@ impl Worker {
             }
             self.settle(id, now);
         }
-        metrics::gauge!("lull_ears").set(self.calls.values().filter(|call| call.ear.is_some()).count() as f64);
+        let ears = self.calls.values().filter(|call| call.ear.is_some()).count();
+        metrics::gauge!("lull_ears", "worker" => self.number.to_string()).set(ears as f64);
     }
 
     /// Finishes what is recorded; the worker ends.

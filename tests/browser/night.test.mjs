@@ -167,12 +167,15 @@ scene('a companion says that she sleeps: a touch keeps the call, and without one
   const server = await scene.server();
   const sold = { kind: 'until_asleep', first_increment_s: 1, increment_s: 1, rate_minor_per_min: 600, cap_minor: 6000, currency: 'CNY', linger_s: 2, fade_s: 10 };
   const call = await server.sell({ sold, credit: 6000, media: 'audio', plan: '陪到睡着' });
-  const { client, companion } = await scene.live(call, { prepare: (tab) => tap(tab) });
+  const { client, companion } = await scene.parties(call, { prepare: (tab) => tap(tab) });
+  await client.join();
   await client.tab.body('night', 'dark');
-  const { sdp } = await tapped(client.tab);
-  assert.ok(sdp.length >= 2 && sdp.every((text) => !/usedtx=1/.test(text)), 'breath is not left out as silence');
   // Her test voice never ceases, which would keep her awake; muted, only the companion can tell.
   await client.tab.click('#mute');
+  await companion.accept();
+  await client.tab.body('state', 'live');
+  const { sdp } = await tapped(client.tab);
+  assert.ok(sdp.length >= 2 && sdp.every((text) => !/usedtx=1/.test(text)), 'breath is not left out as silence');
   await companion.tab.shown('#sleep-why', /microphone is muted/);
 
   await companion.tab.click('#says-asleep');

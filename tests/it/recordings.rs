@@ -67,7 +67,7 @@ async fn talk(server: &Server, vendor: &Vendor) -> Talk {
     peers[0].hears_tone(LOW).await;
     peers[1].hears_tone(HIGH).await;
     vendor.until(&call, "live");
-    Talk { call, client, companion, peers: peers }
+    Talk { call, client, companion, peers }
 }
 
 impl Talk {

@@ -52,12 +52,12 @@ fn die_everywhere(on_disk: bool, seeds: std::ops::Range<u64>, stride: usize, twi
 #[test]
 fn a_server_may_die_at_any_point_and_again_while_it_recovers() {
     // Behind a death the next thing that is done is the start: its first commit, its first words, what it takes up.
-    let nights = die_everywhere(false, 1..1 + 3 * factor(), 1, &[1, 2, 3, 4, 6, 9]);
-    assert!(nights > 2_000, "{nights}");
+    let nights = die_everywhere(false, 1..1 + factor(), 1, &[1, 2, 4]);
+    assert!(nights > 500, "{nights}");
 }
 
 #[test]
 fn a_server_on_the_real_store_may_die_at_any_point() {
-    let nights = die_everywhere(true, 1..1 + factor(), 3, &[3]);
-    assert!(nights > 100, "{nights}");
+    let nights = die_everywhere(true, 1..1 + factor(), 6, &[3]);
+    assert!(nights > 50, "{nights}");
 }
