@@ -23,6 +23,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use worker::Worker;
 
+pub use landing::BACK;
+
 /// What a worker is told. Orders of a call are taken in the order in which they were given.
 pub enum Order {
     /// Listen from `at` on whether the client sleeps.

@@ -25,18 +25,23 @@ impl Ear {
             // The core knows when a landing ends.
             Report::Faded { .. } => true,
         };
-        let (sound, guard) = sound::start(settings, clock, media, say)?;
-        Ok((Self { orders: Box::new(Told { sound, clock }), reports }, guard))
+        let (sound, guard) = sound::start(settings, clock, media.clone(), say)?;
+        Ok((Self { orders: Box::new(Told { sound, media, clock }), reports }, guard))
     }
 }
 
 struct Told {
     sound: Sound,
+    media: Media,
     clock: Clock,
 }
 
 impl Hearing for Told {
     fn audio(&mut self, call: CallId, audio: Audio) {
+        if audio == Audio::Unfade {
+            // The worker brings her back softly. Should it be dead or late, the plane does so all the same.
+            self.media.release(call, Side::Companion, sound::BACK);
+        }
         self.sound.order(match audio {
             Audio::Listen => Order::Listen { call, at: self.clock.now() },
             Audio::Deaf => Order::Deaf { call },

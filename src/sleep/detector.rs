@@ -63,6 +63,10 @@ const TALK: Span = Span::from_s(15);
 const UNTOLD: i64 = 50;
 /// What an unanswered question adds: the strongest published evidence (Scott, Lack, Lovato 2018: 3.2 min after onset on average).
 const UNANSWERED: f32 = 0.15;
+/// Questions that count have at least this much between them: somebody who listens does not answer each sentence.
+const UNANSWERED_EACH: Span = Span::from_s(60);
+/// Questions that count between two signs of life.
+const UNANSWERED_MOST: u8 = 2;
 
 /// Decides whether one client sleeps.
 pub struct Detector {
@@ -85,6 +89,9 @@ pub struct Detector {
     movements: VecDeque<Moment>,
     evidence: f32,
     unanswered: u16,
+    /// Of those, how many added to the evidence, and the last that did.
+    unanswered_counted: u8,
+    unanswered_at: Option<Moment>,
     /// When an answer to the companion, or to a tone, would have been heard at the latest.
     answer_due: Option<Moment>,
     seen: Seen,
@@ -136,6 +143,8 @@ impl Detector {
             movements: VecDeque::new(),
             evidence: 0.0,
             unanswered: 0,
+            unanswered_counted: 0,
+            unanswered_at: None,
             answer_due: None,
             seen: Seen { level: LOWEST_DB, ..Seen::default() },
             verdict: Verdict { state: State::Awake, since: now, grounds },
@@ -213,8 +222,11 @@ impl Detector {
         if self.answer_due.is_some_and(|due| at >= due) {
             self.answer_due = None;
             self.unanswered = self.unanswered.saturating_add(1);
-            if self.evidence > 0.0 {
-                self.evidence = (self.evidence + UNANSWERED).min(MOST);
+            let is_new = self.unanswered_at.is_none_or(|last| at.since(last) >= UNANSWERED_EACH);
+            if self.evidence > 0.0 && is_new && self.unanswered_counted < UNANSWERED_MOST {
+                self.unanswered_at = Some(at);
+                self.unanswered_counted += 1;
+                self.evidence = (self.evidence + UNANSWERED).min(self.most(at));
             }
         }
         let quiet = at.since(self.quiet_since);
@@ -279,8 +291,7 @@ impl Detector {
         if is_talk {
             gain = gain.min(gain / 2.0);
         }
-        let is_unknown = self.alive_at.is_none() && at.since(self.began) < UNKNOWN_VOICE_FOR;
-        self.evidence = (self.evidence + gain).clamp(0.0, if is_unknown { UNKNOWN_VOICE } else { MOST });
+        self.evidence = (self.evidence + gain).clamp(0.0, self.most(at));
         if is_machine || (beat.pace > PACE_NONE && new <= PACE_NONE) {
             Why::Machine
         } else if is_talk {
@@ -294,6 +305,12 @@ impl Detector {
         } else {
             Why::Quiet
         }
+    }
+
+    /// The most evidence there can be: without a word of hers nobody knows whose breath it is.
+    fn most(&self, at: Moment) -> f32 {
+        let is_unknown = self.alive_at.is_none() && at.since(self.began) < UNKNOWN_VOICE_FOR;
+        if is_unknown { UNKNOWN_VOICE } else { MOST }
     }
 
     /// What the last look saw.
@@ -322,6 +339,8 @@ impl Detector {
         self.alive_at = Some(at);
         self.quiet_since = at;
         self.unanswered = 0;
+        self.unanswered_counted = 0;
+        self.unanswered_at = None;
         self.answer_due = None;
     }
 

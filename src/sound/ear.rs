@@ -4,7 +4,7 @@ use super::talk::Talk;
 use crate::audio::{AudioError, FRAME_SAMPLES, Gate, Heard, Listener, Packet};
 use crate::clock::{Moment, Span};
 use crate::media::Tapped;
-use crate::sleep::{Detector, Verdict};
+use crate::sleep::{Detector, State, Verdict};
 
 /// A verdict whose state stays is told again with other grounds after so long.
 const RETOLD: Span = Span::from_s(10);
@@ -47,18 +47,27 @@ impl Ear {
     /// Her packet. `is_short`: there is more to do than time.
     pub(super) fn hear(&mut self, tapped: &Tapped, packet: &Packet<'_>, is_renewed: bool, is_short: bool) -> bool {
         self.gate.look(tapped.at, tapped.level, tapped.payload.len());
-        if is_short && self.gate.may_be_skipped(tapped.at) {
+        if is_renewed {
+            self.renew();
+        }
+        // Who is thought to sleep is heard whatever it costs: she may wake.
+        let is_awake = self.detector.verdict().state == State::Awake;
+        if is_short && is_awake && self.gate.may_be_skipped(tapped.at) {
             return false;
         }
-        let (mut frames, renewed) = (Frames::of(&mut self.detector, self.is_muted), is_renewed);
-        let mut out = |at: Moment, heard: Heard<'_>| frames.take(at, heard);
-        if renewed {
-            self.listener.renew(&mut out);
-        }
-        self.listener.hear(packet, &mut out);
+        let mut frames = Frames::of(&mut self.detector, self.is_muted);
+        self.listener.hear(packet, &mut |at, heard| frames.take(at, heard));
         let frames = frames.found;
         self.note(frames);
         true
+    }
+
+    /// Her page was loaded again: its packets are counted anew.
+    pub(super) fn renew(&mut self) {
+        let mut frames = Frames::of(&mut self.detector, self.is_muted);
+        self.listener.renew(&mut |at, heard| frames.take(at, heard));
+        let found = frames.found;
+        self.note(found);
     }
 
     /// The companion's packet.

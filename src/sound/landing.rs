@@ -11,7 +11,7 @@ use crate::media::{Purpose, Tapped};
 /// So long the codecs may warm up: with DTX ten packets take their time.
 const WARM_UP: Span = Span::from_ms(500);
 /// After a cancel her own voice is back by then, whatever happened to the fade.
-pub(super) const BACK: Span = Span::from_ms(1_900);
+pub const BACK: Span = Span::from_ms(1_900);
 /// Where nothing comes from her, the fade is over so long after its time.
 const OVERDUE: Span = Span::from_s(3);
 /// Below this she is not heard by somebody half asleep, in dB.

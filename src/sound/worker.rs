@@ -181,7 +181,11 @@ impl Call {
             }
             Order::Deaf { .. } => self.ear = None,
             Order::Fade { length, .. } => match &mut self.landing {
-                Some(landing) => landing.fade(now, length),
+                Some(landing) => {
+                    landing.fade(now, length);
+                    // It may have been told to release her meanwhile: only a new tap takes that back.
+                    self.companion.told = None;
+                }
                 None => self.landing = Some(Landing::new(now, length)?),
             },
             Order::Unfade { .. } => {
@@ -236,7 +240,14 @@ impl Call {
         match tapped.side {
             Side::Client => {
                 if let Some(ear) = &mut self.ear {
-                    let is_heard = load != Load::Late && ear.hear(tapped, &packet, is_renewed, load == Load::Short);
+                    let is_heard = if load == Load::Late {
+                        if is_renewed {
+                            ear.renew();
+                        }
+                        false
+                    } else {
+                        ear.hear(tapped, &packet, is_renewed, load == Load::Short)
+                    };
                     if !is_heard {
                         metrics::counter!("lull_ear_left_out_total").increment(1);
                     }
