@@ -99,6 +99,9 @@ export class Lab {
     await connect(this.nat ? 'router' : 'client', 'eth0', this.address('client'));
     if (this.nat) {
       await run('ip', ['link', 'add', 'name', 'home0', 'netns', 'router', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'client']);
+      // No link-local addresses: one that comes up a second later makes a browser drop what it is loading (ERR_NETWORK_CHANGED).
+      await run('ip', ['-n', 'router', 'link', 'set', 'home0', 'addrgenmode', 'none']);
+      await run('ip', ['-n', 'client', 'link', 'set', 'eth0', 'addrgenmode', 'none']);
       await run('ip', ['-n', 'router', 'addr', 'add', '192.168.7.1/24', 'dev', 'home0']);
       await run('ip', ['-n', 'client', 'addr', 'add', '192.168.7.2/24', 'dev', 'eth0']);
       await run('ip', ['-n', 'router', 'link', 'set', 'home0', 'up']);
