@@ -241,19 +241,23 @@ fn run(mut worker: Worker, mut taps: Taps, orders: &Receiver<Said>, clock: Clock
                 Ok(Said::Leave) | Err(TryRecvError::Disconnected) => return worker.end(now),
             }
         }
-        let mut taken = 0;
+        let (mut taken, mut last) = (0, None);
         while taken < TURN
             && let Some(tapped) = taps.take()
         {
             taken += 1;
+            last = Some(tapped.at);
             worker.hear(&tapped, now);
         }
+        // What still waits here is late, not absent: silence is put in its place only once it is known not to come.
+        let mut heard_until = now;
         if taken == TURN {
+            heard_until = last.unwrap_or(now).min(now);
             now = clock.now();
         }
         if now.since(ticked) >= TICK {
             ticked = now;
-            worker.tick(now);
+            worker.tick(now, heard_until);
         }
         if taken == 0 {
             let next = TICK.saturating_sub(now.since(ticked));

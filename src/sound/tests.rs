@@ -80,6 +80,8 @@ struct Scene {
     plane: Arc<FakePlane>,
     reports: mpsc::Receiver<Report>,
     now: i64,
+    /// So many milliseconds packets have waited when they are handed over.
+    late: i64,
 }
 
 impl Scene {
@@ -87,7 +89,7 @@ impl Scene {
         let plane = Arc::new(FakePlane::default());
         let (reports_in, reports) = mpsc::channel(room);
         let worker = Worker::new(0, plane.clone(), Arc::new(Cues::default()), Box::new(move |report| reports_in.try_send(report).is_ok()));
-        Self { worker, plane, reports, now: 0 }
+        Self { worker, plane, reports, now: 0, late: 0 }
     }
 
     fn order(&mut self, order: Order) {
@@ -99,7 +101,7 @@ impl Scene {
         let until = self.now + ms;
         while self.now / 100 < until / 100 {
             self.now = (self.now / 100 + 1) * 100;
-            self.worker.tick(at(self.now));
+            self.worker.tick(at(self.now), at(self.now - self.late));
         }
         self.now = until;
     }
@@ -119,7 +121,7 @@ impl Scene {
             index,
             timestamp,
             marker: false,
-            at: at(self.now),
+            at: at(self.now - self.late),
             level: None,
             held: held_from.is_some(),
             payload: payload[..].into(),

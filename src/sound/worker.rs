@@ -87,12 +87,12 @@ impl Worker {
         }
     }
 
-    /// What time made due.
-    pub(super) fn tick(&mut self, now: Moment) {
+    /// What time made due. All that came until `heard_until` was handed over; later packets may still wait.
+    pub(super) fn tick(&mut self, now: Moment, heard_until: Moment) {
         let ids: Vec<CallId> = self.calls.keys().copied().collect();
         for id in ids {
             if let Some(call) = self.calls.get_mut(&id)
-                && guarded(|| call.tick(now)).is_none()
+                && guarded(|| call.tick(now, heard_until)).is_none()
             {
                 call.broke(now);
             }
@@ -267,14 +267,14 @@ impl Call {
         }
     }
 
-    fn tick(&mut self, now: Moment) {
+    fn tick(&mut self, now: Moment, heard_until: Moment) {
         if let Some(landing) = &mut self.landing {
             landing.tick(now);
         }
         let is_companion_heard = self.landing.as_ref().is_none_or(Landing::is_heard);
-        self.with_ear(|ear| ear.tick(now, is_companion_heard));
+        self.with_ear(|ear| ear.tick(heard_until, is_companion_heard));
         for voice in [&mut self.client, &mut self.companion] {
-            voice.tick(now);
+            voice.tick(heard_until);
         }
         if self.landing.as_ref().is_some_and(|landing| landing.purpose().is_none()) {
             self.landing = None;

@@ -77,6 +77,21 @@ fn both_sides_are_recorded_from_beginning_to_end() {
 }
 
 #[test]
+fn what_waits_for_a_late_worker_is_not_taken_for_silence() {
+    let mut scene = Scene::new(100);
+    scene.now = 500;
+    let kept = record(&mut scene, Side::Client, usize::MAX, false);
+    scene.late = 1_500;
+    scene.pass(1_500);
+    talk(&mut scene, Side::Client, leg(1), &mut Page::new(7, -12.0), 5_000);
+    scene.order(Order::StopRecording { call: call(1), side: Side::Client, at: at(scene.now - scene.late) });
+    let kept = kept.lock().expect("whole");
+    assert!((kept.samples.len() as i64 - 5 * 16_000).abs() <= 1_600, "{}", kept.samples.len());
+    let quiet = kept.samples[3_200..76_800].chunks(1_600).filter(|tenth| tenth.iter().all(|sample| sample.abs() < 4_000)).count();
+    assert_eq!(quiet, 0, "nothing of hers is missing");
+}
+
+#[test]
 fn a_tape_that_takes_no_more_ends_alone() {
     let mut scene = Scene::new(100);
     scene.now = 500;
