@@ -137,6 +137,7 @@ async fn ten_thousand_events_reach_receivers_of_chance_in_order() {
                 house.commit(vec![Write::Webhook(WebhookWrite::Enable { vendor: house.vendor, endpoint: *endpoint })]);
                 were_gone += 1;
             }
+            // Receivers are looked at now and then: what they have taken is told to nobody else.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
