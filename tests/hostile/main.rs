@@ -358,6 +358,13 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     let answers = || Fate::Limited(&["too_many"], 100.0, 50.0);
     // Records wait in line, a leg's own in a short one.
     let texts = || Fate::Limited(&["too_many", "crowded"], 400.0, 200.0);
+    // Its nominations as somebody recorded them, before other requests of its own push them out of mind.
+    let mut nominations = live.recorded(0);
+    nominations.drain(..nominations.len().saturating_sub(16));
+    scene.flood("copies of its nominations, stranger", answers(), |number, _| from_stranger(&nominations[number % nominations.len()]));
+    scene.flood("copies of its nominations from 100,000 addresses", answers(), |number, _| {
+        from(&somebody(number), &nominations[number % nominations.len()]);
+    });
     let signed: Vec<Vec<u8>> = (0..100).map(|_| live.request(&live.password, &[])).collect();
     scene.flood("signed requests from 100,000 addresses", answers(), |number, _| {
         from(&somebody(number), &signed[number % 100]);

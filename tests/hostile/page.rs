@@ -229,7 +229,9 @@ impl Page {
             }
             if now >= consent {
                 consent += Duration::from_secs(1);
-                self.send(&self.request(&self.password, &[0x0025]));
+                let request = self.request(&self.password, &[0x0025]);
+                self.send(&request);
+                self.sent.lock().unwrap().entry(0).or_default().push(request);
             }
             while let Ok((length, _)) = self.socket.recv_from(&mut buffer) {
                 match buffer[0] {

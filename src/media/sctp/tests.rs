@@ -158,6 +158,7 @@ fn the_page_is_told_that_its_channel_is_given_up() {
     while scene.control.association.is_some() {
         let octets = scene.data(60, 1, |_| (UNORDERED | BEGINS, 1, 0));
         last = scene.send(&octets);
+        assert!(scene.next.wrapping_sub(FIRST) <= 600, "it is never given up");
     }
     assert_eq!(last, [6], "ABORT");
 }
