@@ -503,6 +503,9 @@ impl<'a> Night<'a> {
         if answers.iter().any(|answer| matches!(answer, Err(StoreError::Full | StoreError::Busy))) {
             return self.disk_refuses(tickets, transactions, answers);
         }
+        if let Some(house) = &mut self.house {
+            house.take_room(transactions);
+        }
         for (ticket, answer) in tickets.into_iter().zip(answers) {
             self.with_house(|house, around| house.stored(ticket, answer, around))?;
         }
