@@ -16,6 +16,8 @@ mod serve;
 mod simulate;
 #[path = "main/sleep.rs"]
 mod sleep;
+#[path = "main/sleep_ogg.rs"]
+mod sleep_ogg;
 #[path = "main/sleep_picture.rs"]
 mod sleep_picture;
 #[path = "main/tools.rs"]
