@@ -143,6 +143,13 @@ fn show(flags: &SimulateFlags, count: &Count, took: Span) {
         count.boots
     );
     println!("commands           {}; heartbeats {}", count.asks, count.beats);
+    println!(
+        "money back         {} refunds, {} adjustments, {} out of wallets; policies changed {}, top-ups {}",
+        count.refunds, count.adjustments, count.wallet_refunds, count.policies, count.top_ups
+    );
+    let delivered =
+        if flags.store == StoreKind::Sqlite { format!("; {} deliveries in {} tries", count.delivered, count.tries) } else { String::new() };
+    println!("events             {}{delivered}", count.events);
     println!("commits            {} with {} transactions", count.groups, count.transactions);
     println!("steps              {}", count.steps);
     println!(
@@ -163,7 +170,9 @@ fn show_json(flags: &SimulateFlags, count: &Count, took: Span) {
             "faults_on": flags.faults, "call_hours": count.call_hours(), "delivered_ms": count.delivered_ms, "calls": count.calls,
             "settled": count.settled, "charged_minor": count.charged.to_string(), "ends": count.ends, "faults": count.faults,
             "legs_dropped": count.drops, "crashes": count.crashes, "boots": count.boots, "commands": count.asks, "beats": count.beats,
-            "commits": count.groups, "transactions": count.transactions, "steps": count.steps, "virtual_ms": count.virtual_ms,
+            "refunds": count.refunds, "adjustments": count.adjustments, "wallet_refunds": count.wallet_refunds,
+            "policy_changes": count.policies, "top_ups": count.top_ups, "events": count.events, "delivery_tries": count.tries,
+            "deliveries": count.delivered, "commits": count.groups, "transactions": count.transactions, "steps": count.steps, "virtual_ms": count.virtual_ms,
             "took_ms": took.ms(), "speed": speed(count, took), "breaches": 0,
         })
     );

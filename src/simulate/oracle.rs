@@ -2,8 +2,9 @@
 //!
 //! Rates are looked up once for each minute of UTC: windows and offsets from UTC change only at whole minutes (since 1972).
 
-use crate::billing::{Conditions, Increments, Kind, Plan, Rounding, Settlement};
-use crate::call::{EndReason, Entry, Fact, Fault, Terms};
+use super::vendors::Change;
+use crate::billing::{Conditions, Increments, Kind, LONGEST_S, Plan, Rounding, Settlement};
+use crate::call::{EndReason, Ending, Entry, Fact, Fault, Policy, Rule, Sold, Terms};
 use crate::clock::{Moment, Span};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -11,7 +12,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 /// A landing lasts longer by what the server stood still in it: at most so much in a night.
 const STOOD: Span = Span::from_s(3 * 3600);
 
-/// A flat call that was delivered for less is free when its end was not the client's doing.
+/// A flat call that was delivered for less is free when its end was not the client's doing; a vendor may make this longer.
 const FLAT_LEAST_MS: i64 = 600_000;
 
 /// Delivered time as the facts say it: from and to, in milliseconds.
@@ -82,20 +83,77 @@ pub(super) fn sum(spans: &[(i64, i64)]) -> i64 {
     spans.iter().map(|(from, to)| to - from).sum()
 }
 
-/// Which settlement an end calls for (the table of design.md section 4).
-pub(super) fn settlement(plan: &Plan, reason: EndReason, at_fault: Fault, was_live: bool, delivered_ms: i64) -> Settlement {
+/// What each purchase of a call set aside, in minor units.
+pub(super) fn bought(entries: &[Entry]) -> Vec<i64> {
+    let mut first = 0;
+    let mut bought = Vec::new();
+    for entry in entries {
+        match &entry.fact {
+            Fact::Created { terms, .. } => {
+                first = terms.hold.amount;
+                bought.push(first);
+            }
+            Fact::Extended { amount, .. } => bought.push(amount.map_or(first, |amount| amount.amount)),
+            _ => {}
+        }
+    }
+    bought
+}
+
+/// What a vendor may have in a cell of her policy (the table of design.md section 4): first the default, then what is better for clients.
+pub(super) fn may(ending: Ending, sold: Sold) -> &'static [Rule] {
+    use Ending as E;
+    let by_vendors_side = matches!(ending, E::CompanionLeft | E::CompanionTimeout | E::VendorEnded | E::PlatformTimeout | E::ServerFault);
+    match (sold, by_vendors_side) {
+        (Sold::Flat, true) => &[Rule::FreeBelowMin, Rule::Free],
+        (Sold::Flat, false) => &[Rule::AsRated, Rule::FreeBelowMin, Rule::Free],
+        (_, true) => &[Rule::ExactDelivered, Rule::Free],
+        (_, false) => &[Rule::AsRated, Rule::ExactDelivered, Rule::Free],
+    }
+}
+
+/// Whether a vendor may want this: nothing in it is worse for her clients than the default.
+pub(super) fn is_fair(change: &Change) -> bool {
+    let is_long = change.flat_min_s.is_none_or(|seconds| (FLAT_LEAST_MS / 1000..=LONGEST_S).contains(&seconds));
+    is_long && change.cells.iter().all(|(ending, sold, rule)| may(*ending, *sold).contains(rule))
+}
+
+/// Which settlement an end calls for (the table of design.md section 4), by what was agreed when the call was made.
+pub(super) fn settlement(plan: &Plan, agreed: &Policy, ended: (EndReason, Fault), was_live: bool, delivered_ms: i64) -> Settlement {
     use EndReason as E;
-    let by_vendors_side = match reason {
-        E::CompanionLeft | E::VendorEnded | E::ServerFault => true,
-        E::MediaTimeout => at_fault != Fault::Client,
-        _ => false,
+    let (reason, at_fault) = ended;
+    let ending = match reason {
+        E::TimeExpired => Ending::TimeExpired,
+        E::FundsExhausted => Ending::FundsExhausted,
+        E::CapReached => Ending::CapReached,
+        E::Asleep => Ending::Asleep,
+        E::MaxDuration => Ending::MaxDuration,
+        E::ClientLeft => Ending::ClientLeft,
+        E::AbuseReported => Ending::AbuseReported,
+        E::CompanionLeft => Ending::CompanionLeft,
+        E::VendorEnded => Ending::VendorEnded,
+        E::ServerFault => Ending::ServerFault,
+        E::MediaTimeout => match at_fault {
+            Fault::Client => Ending::ClientTimeout,
+            Fault::Companion => Ending::CompanionTimeout,
+            Fault::Platform | Fault::None => Ending::PlatformTimeout,
+        },
+        E::NoAnswer | E::ClientNoShow | E::CompanionNoShow | E::ConnectFailed => return Settlement::Free,
     };
-    match (was_live, plan.kind()) {
-        (false, _) => Settlement::Free,
-        (true, Kind::Flat { .. }) if by_vendors_side && delivered_ms < FLAT_LEAST_MS => Settlement::Free,
-        (true, Kind::Flat { .. }) => Settlement::AsRated,
-        (true, _) if by_vendors_side => Settlement::ExactDelivered,
-        (true, _) => Settlement::AsRated,
+    if !was_live {
+        return Settlement::Free;
+    }
+    let sold = match plan.kind() {
+        Kind::Block { .. } => Sold::Block,
+        Kind::Flat { .. } => Sold::Flat,
+        Kind::PerMinute(_) | Kind::UntilAsleep { .. } => Sold::Metered,
+    };
+    match agreed.rule(ending, sold) {
+        Rule::AsRated => Settlement::AsRated,
+        Rule::FreeBelowMin if delivered_ms < agreed.flat_min().ms() => Settlement::Free,
+        Rule::FreeBelowMin => Settlement::AsRated,
+        Rule::ExactDelivered => Settlement::ExactDelivered,
+        Rule::Free => Settlement::Free,
     }
 }
 
