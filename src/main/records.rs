@@ -204,7 +204,7 @@ fn rated_again(record: &Value) -> Result<String> {
     let segments = record["segments"].as_array().context("it has no segments")?.iter().map(segment);
     let segments = segments.collect::<Option<Vec<Segment>>>().context("a segment is not one")?;
     ensure!(segments.windows(2).all(|pair| pair[0].to <= pair[1].from), "its segments overlap");
-    let rating = billing::rate(&plan, settlement, &holds, &segments);
+    let rating = billing::rate_paid(&plan, settlement, &holds, &segments);
     let lines: Vec<Value> = rating
         .lines
         .iter()
