@@ -54,6 +54,15 @@ async fn a_damaged_journal_stops_nothing_but_its_own_call() {
         assert!(detail.contains(&call.id), "{path}: {detail}");
     }
     assert_eq!(vendor.shown(&other)["state"], "connecting");
+    {
+        // A plan that cannot be read any more: nothing that a further try could mend.
+        let database = rusqlite::Connection::open(server.database()).unwrap();
+        assert_eq!(database.execute("UPDATE plan SET sold = '{}' WHERE id = (SELECT min(id) FROM plan)", []), Ok(1));
+        let plan: String = database.query_one("SELECT min(id) FROM plan", [], |row| row.get(0)).unwrap();
+        let answer = vendor.get(&format!("/v1/plans/{plan}"));
+        assert_eq!(answer.headers.get("retry-after"), None);
+        answer.problem(500, "internal");
+    }
     let (mut client, _companion) = talk(&server, &other).await;
     vendor.until(&other, "live");
     client.hears(b"companion").await;
