@@ -157,6 +157,25 @@ pub(super) fn settlement(plan: &Plan, agreed: &Policy, ended: (EndReason, Fault)
     }
 }
 
+/// Delivered time without what was a gift: that comes after all that whole increments paid for.
+pub(super) fn without_gifts(plan: &Plan, held: &[i64], spans: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    if matches!(plan.kind(), Kind::Flat { .. }) {
+        return spans.to_vec();
+    }
+    let bought_s = match plan.kind() {
+        Kind::Block { block_s, .. } => block_s * i64::try_from(held.len()).unwrap_or(i64::MAX),
+        _ => rate(plan, Settlement::AsRated, held, spans).0,
+    };
+    let mut left = (plan.conditions().grace_s + bought_s) * 1000;
+    let mut paid = Vec::new();
+    for (from, to) in spans {
+        let length = left.min(to - from);
+        left -= length;
+        paid.push((*from, from + length));
+    }
+    paid
+}
+
 /// Billed seconds and the charge. `held`: what each purchase set aside.
 pub(super) fn rate(plan: &Plan, settlement: Settlement, held: &[i64], spans: &[(i64, i64)]) -> (i64, i64) {
     let Conditions { grace_s, minimum, rounding } = plan.conditions();
@@ -203,12 +222,7 @@ fn metered(
     let (mut second, mut billed_s, mut sixtieths) = (0, 0, 0i128);
     // Of the second at hand, what an earlier span had already; where an increment reaches to.
     let (mut had_ms, mut until_s) = (0, grace_s);
-    let mut whole_s = sum(spans) / 1000;
-    if exactly {
-        // What whole increments would not have paid for was a gift.
-        let (paid_s, _) = metered(increments, spans, grace_s, limit, cap_s, false, rounding);
-        whole_s = whole_s.min(grace_s + paid_s);
-    }
+    let whole_s = sum(spans) / 1000;
     'spans: for (from, to) in spans {
         let mut at = from - had_ms;
         // A second belongs to the instant at which it begins; one that began in an earlier span is behind us.

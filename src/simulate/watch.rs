@@ -5,6 +5,7 @@
 
 use super::oracle;
 use super::truth::Truth;
+use crate::billing::Settlement;
 use crate::call::{Call, EndReason, Entry, Fact, Policy, State};
 use crate::clock::Moment;
 use crate::exchange::SettleOrder;
@@ -152,7 +153,9 @@ impl Watch {
         }
         let plan = &core.terms().sold;
         let settlement = oracle::settlement(plan, &agreed, (reason, at_fault), core.started_at().is_some(), delivered_ms);
-        let (_, due) = oracle::rate(plan, settlement, held, &spans);
+        let is_gifted = core.entries().iter().any(|entry| matches!(entry.fact, Fact::Gifted { .. }));
+        let counted = if is_gifted && settlement == Settlement::ExactDelivered { oracle::without_gifts(plan, held, &spans) } else { spans };
+        let (_, due) = oracle::rate(plan, settlement, held, &counted);
         expect(order.charge.amount == due, "rating", || {
             format!(
                 "{id}: {} ({}, {delivered_ms} ms of {plan:?}) comes to {} and not to {due}{}",
