@@ -1,11 +1,22 @@
-//! Fuzz target of the pipeline: any packets with any numbers and times.
+//! Fuzz targets of the pipeline: any packet beside what libopus reads in it, and any packets with any numbers and times.
 
 use super::{Fader, Heard, LONGEST_TICKS, Listener, Packet, Placer, RTP_RATE, Shape};
 use crate::clock::{Moment, Span};
 use crate::fuzzing::{Input, piece};
 
 crate::fuzzing::targets! {
+    opus_shape: 20_000, packets, [];
     opus_packets: 2_500, talks, [];
+}
+
+/// The shape is what libopus reads: the same packets are refused, the others have the same frames.
+fn opus_shape(data: &[u8]) {
+    let read = opus::packet::parse(data).ok().and_then(|packet| {
+        let ticks = opus::packet::get_nb_samples(data, RTP_RATE).ok()?;
+        Some((packet.frames.len(), ticks, packet.frames.iter().map(|frame| frame.len()).max()?, packet.toc & 4 != 0))
+    });
+    let ours = Shape::read(data).map(|shape| (usize::from(shape.frames), shape.ticks() as usize, usize::from(shape.longest), shape.stereo));
+    assert_eq!(ours, read);
 }
 
 /// Whatever comes: frames and samples keep pace with the clock and are in order, and what the fader gives has the length of what it got.
@@ -57,6 +68,18 @@ fn opus_packets(data: &[u8]) {
         assert!(frames as i64 * 20 <= most, "{frames} frames in {:?}", now.since(begin));
         assert!(placer.written() as i64 / 16 <= most, "{} samples in {:?}", placer.written(), now.since(begin));
     }
+}
+
+/// Frames of every length in packets of every code, padded and not (RFC 6716 section 3.2).
+fn packets() -> Vec<Vec<u8>> {
+    (0..=31_u8)
+        .flat_map(|config| {
+            let bodies: [&[u8]; 6] =
+                [&[0, 1, 2], &[1, 2, 3, 4], &[1, 9, 8, 7], &[0x03, 1, 2, 3], &[0x82, 2, 1, 1, 5], &[0x41, 3, 9, 0, 0, 0]];
+            bodies.into_iter().zip([0, 1, 2, 3, 3, 3]).map(move |(body, code)| [&[config << 3 | code], body].concat())
+        })
+        .chain([[&[0x7A, 252, 0][..], &[7; 252]].concat(), [&[0x43, 0x41, 255, 20][..], &[7; 290]].concat(), vec![0x7E], Vec::new()])
+        .collect()
 }
 
 fn talks() -> Vec<Vec<u8>> {

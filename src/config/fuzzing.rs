@@ -9,6 +9,10 @@ crate::fuzzing::targets! {
     config_environment: 1_000, environments, [];
 }
 
+thread_local! {
+    static DEFAULTS: String = Config::from_sources(None, [], &Flags::default()).map(|config| config.effective()).unwrap_or_default();
+}
+
 /// A file is refused in one line, or what is in force can be written down, read again and is the same.
 fn config_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -40,6 +44,10 @@ fn check(config: Result<Config, ConfigError>) {
         }
         Ok(config) => {
             let effective = config.effective();
+            // Most input sets nothing, and what nobody set is read again in the tests.
+            if DEFAULTS.with(|defaults| *defaults == effective) {
+                return;
+            }
             let again = read(&effective, Vec::new()).unwrap_or_else(|error| panic!("{error} in {effective}"));
             if effective.contains(":***@") {
                 return; // A password is never shown, so it cannot be read again.
