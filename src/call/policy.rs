@@ -108,7 +108,7 @@ impl Policy {
             return Err(PolicyError::NotHere { sold });
         }
         let default = ending.default(sold);
-        if rule < default {
+        if rule < default && !seeded::has(Bug::PolicyAgainstClient) {
             return Err(PolicyError::NotInHerFavour { sold, default });
         }
         self.rules[ending as usize][sold as usize] = rule;
@@ -133,9 +133,10 @@ impl Policy {
         if grace_s > 0 && delivered.whole_s() <= grace_s {
             return Settlement::Free;
         }
-        match self.rule(ending, Sold::of(kind)) {
+        let policy = if seeded::has(Bug::PolicyForgotten) { Policy::default() } else { *self };
+        match policy.rule(ending, Sold::of(kind)) {
             Rule::AsRated => Settlement::AsRated,
-            Rule::FreeBelowMin if delivered < self.flat_min => Settlement::Free,
+            Rule::FreeBelowMin if delivered < policy.flat_min => Settlement::Free,
             Rule::FreeBelowMin => Settlement::AsRated,
             Rule::ExactDelivered => Settlement::ExactDelivered,
             Rule::Free => Settlement::Free,

@@ -3,6 +3,7 @@
 //! The file has the schema of `fixtures/rating/examples.json`. An example that cannot be rated gives a line with `error`
 //! instead of `rating`, the others are rated all the same, and the exit status is 1.
 
+use super::say;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use lull::billing::{self, Cause, Conditions, Increments, Kind, Mark, Plan, Rates, Rounding, Segment, Settlement, WindowTerms};
 use lull::clock::{Moment, Span};
@@ -10,6 +11,9 @@ use lull::money::Money;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
+
+/// Blocks of a call at most: each is a hold of its own.
+const MOST_BLOCKS: i64 = 1_000_000;
 
 /// How far ahead a call is followed to see when its money ends: longer than any call may last.
 const HORIZON: Span = Span::from_s(billing::LONGEST_S);
@@ -88,7 +92,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
                 json!({"id": id, "error": format!("{error:#}")})
             }
         };
-        println!("{line}");
+        say(line)?;
     }
     ensure!(failed == 0, "{failed} of {} examples cannot be rated", file.examples.len());
     Ok(())
@@ -181,7 +185,9 @@ fn holds(input: &Input, kind: &Kind) -> Result<Vec<i64>> {
     match kind {
         Kind::Block { price: 0, .. } if held == 0 => Ok(vec![0; bought]),
         Kind::Block { price, .. } if *price > 0 && held % price == 0 => {
-            Ok(vec![*price; usize::try_from(held / price).map_err(|_| anyhow!("too many blocks"))?])
+            let blocks = held / price;
+            ensure!(blocks <= MOST_BLOCKS, "{blocks} blocks are too many: at most {MOST_BLOCKS}");
+            Ok(vec![*price; usize::try_from(blocks)?])
         }
         Kind::Block { price, .. } => bail!("{held} is not a whole number of blocks at {price}"),
         Kind::Flat { price } => {

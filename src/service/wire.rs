@@ -113,7 +113,16 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
 
 pub(super) fn of_store_error(error: &StoreError) -> Refused {
     tracing::error!(%error, "the store failed");
-    refused(Code::Storage, "the server cannot write at present; nothing was changed, try again with the same key", None)
+    match error {
+        StoreError::Full | StoreError::Busy | StoreError::Closed | StoreError::Database(_) => {
+            refused(Code::Storage, "the server cannot write at present; nothing was changed, try again with the same key", None)
+        }
+        // What is damaged does not mend itself: to try again is of no use.
+        StoreError::Broken(_) => {
+            let detail = "what is on the server's disk is not what it should be; nothing was changed, why is in the server's log";
+            refused(Code::Internal, detail, None)
+        }
+    }
 }
 
 pub(super) fn of_offer(error: &OfferError) -> Refused {

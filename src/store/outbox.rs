@@ -170,6 +170,12 @@ fn queue(connection: &Connection, endpoint: &str, number: i64, lane: &str, at: M
 
 /// Gives the first of a lane its turn (at `at`, unless it has one) and takes it from all others.
 fn order(connection: &Connection, endpoint: &str, lane: &str, at: Moment) -> rusqlite::Result<()> {
+    if seeded::has(Bug::DeliveryOvertakes) {
+        let mut all = connection.prepare_cached(
+            "UPDATE delivery SET next_at = coalesce(next_at, ?3) WHERE endpoint = ?1 AND lane = ?2 AND state = 'pending'",
+        )?;
+        return all.execute(params![endpoint, lane, at.unix_ms()]).map(|_| ());
+    }
     let mut order = connection.prepare_cached(
         "WITH first (event) AS (SELECT min(event) FROM delivery WHERE endpoint = ?1 AND lane = ?2 AND state = 'pending')
          UPDATE delivery SET next_at = CASE WHEN delivery.event = (SELECT event FROM first) THEN coalesce(next_at, ?3) END

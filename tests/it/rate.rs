@@ -112,6 +112,7 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
         (with("settlement", json!("half")), "expected as_rated, exact_delivered or free"),
         (with("currency", json!("fen")), "ISO 4217"),
         (with("hold_minor", json!(2001)), "2001 is not a whole number of blocks at 2000"),
+        (with("hold_minor", json!(2_000_002_000)), "1000001 blocks are too many"),
         (with("hold_minor", json!(-2000)), "between 0 and 2^53 - 1"),
         (with("shares", json!([{"party": "vendor", "bps": 9999}])), "sum to 10000"),
         (with("events", json!([])), "the last one is `ended`"),
@@ -150,4 +151,20 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
     let (_, status, said) = rate(&folder.path().join("nowhere.json"));
     assert_eq!(status, Some(1));
     assert!(said.contains("cannot read"), "{said}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_an_error_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.json");
+    std::fs::write(&path, json!({"examples": [{"id": "X", "input": call(block())}]}).to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    for arguments in [&["rate", path][..], &["verify", path], &["simulate", "--calls", "1", "--hours", "0.01"], &["config"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = lull(arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output: Broken pipe"), "{arguments:?}: {said}");
+    }
 }

@@ -9,7 +9,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, ErrorCode, params_from_iter};
 
 /// Tables, and what names a row of each.
-const TABLES: [(&str, &[&str]); 11] = [
+const TABLES: [(&str, &[&str]); 17] = [
     ("journal", &["call", "seq"]),
     ("posting", &["transfer", "account"]),
     ("transfer", &["id"]),
@@ -21,6 +21,12 @@ const TABLES: [(&str, &[&str]); 11] = [
     ("account", &["id"]),
     ("recording", &["id"]),
     ("call", &["id"]),
+    ("heartbeat", &["call"]),
+    ("boot", &["seq"]),
+    ("vendor", &["id"]),
+    ("companion", &["id"]),
+    ("signing_key", &["id"]),
+    ("meta", &["name"]),
 ];
 
 /// One value of one row.
@@ -117,6 +123,10 @@ fn pristine(folder: &std::path::Path) -> Vec<u8> {
     shop.commit(recordings::facts(&talk));
     shop.commit(recordings::begin(&talk));
     recordings::whole_and_one_deleted(&shop);
+    let boot = shop.boot();
+    shop.commit(shop.beat(boot, talk.call, 5000));
+    shop.commit(of(vec![Write::RotateKey { secret: [9; 32], at: at(9000) }]));
+    shop.store.secret("join_token", [8; 32]).unwrap();
     shop.store.close();
     let path = folder.join("pristine.db");
     Connection::open(shop.path()).unwrap().execute("VACUUM INTO ?", [path.to_str().unwrap()]).unwrap();
