@@ -63,7 +63,7 @@ fn a_key_counts_once_and_its_reply_is_given_again() {
 
     // A refusal is no effect: the same key works once there is money.
     let key = fresh();
-    vendor.post_with(&key, "/v1/calls", order.clone()).problem(402, "insufficient_funds");
+    assert!(vendor.post_with(&key, "/v1/calls", order.clone()).problem(402, "insufficient_funds").contains("credit it first"));
     vendor.credit("wei", 4000);
     let first = vendor.post_with(&key, "/v1/calls", order.clone());
     assert_eq!((first.status, first.header("idempotent-replayed")), (201, ""));
