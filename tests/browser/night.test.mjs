@@ -69,6 +69,7 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   const aloud = await tab.evaluate(() => ['state', 'line', 'notice', 'night-note'].map((id) => document.getElementById(id)?.getAttribute('aria-live')));
   assert.deepEqual([...new Set(aloud)], ['off'], 'no screen reader wakes her');
   await look(tab, 'night-client-landing');
+  assert.equal(await tab.text('#here-note'), null, 'nothing says that the call goes on while it lands');
   const before = await times(tab, 'im_here');
   await until('any touch while it lands is told', async () => {
     await tab.click('#countdown');
@@ -76,6 +77,7 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   });
   await show(tab, { ...LIVE, night: NIGHT });
   await until('she is told nothing more of sleep', async () => (await tab.text('#night-state')) === null);
+  await tab.shown('#here-note', /goes on/);
 
   await tab.click('#night-light');
   await tab.body('night', 'light');
