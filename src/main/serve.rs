@@ -128,6 +128,7 @@ impl Server {
                 shares: config.call.shares,
                 public_url: public_url.to_string(),
                 max_calls: config.call.max_open,
+                messages_per_second: config.signaling.socket_messages_per_second,
                 webhooks: WebhookRules { allow_http: config.webhooks.allow_http, most_endpoints: config.webhooks.endpoints_per_vendor },
             },
             ready: ready_in.clone(),
