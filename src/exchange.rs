@@ -18,7 +18,10 @@ mod recover;
 pub mod sheet;
 mod view;
 
-pub use announce::{Announcement, Returned, TEST, WORDS, announcement, return_announcement, test_announcement, wallet_announcement, word};
+pub use announce::{
+    Announcement, Deletion, Returned, TEST, WORDS, announcement, deletion_announcement, return_announcement, test_announcement,
+    wallet_announcement, word,
+};
 pub use effect::{Effect, SettleOrder};
 pub use month::{MonthError, month};
 pub use night::Nightly;

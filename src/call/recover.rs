@@ -110,7 +110,7 @@ impl Call {
     }
 
     /// The machine slept from `since` until now; legs may still be there. To be called before any event or timeout after it.
-    /// What was due before the sleep, and noticed only now, is done as of then.
+    /// What was due before the sleep, and noticed only now, is done as of then. What the ear heard before it counts no more.
     pub fn suspend(&mut self, since: Moment, now: Moment, out: &mut Vec<Effect>) {
         let now = now.max(self.last_at());
         self.handle_timeout(since.min(now), out);
@@ -118,10 +118,16 @@ impl Call {
             State::Live { since: ran_from } => {
                 let stopped = self.faltering.iter().flatten().map(|(_, silent)| *silent).fold(since, Moment::min);
                 self.record(now, Fact::Paused { cause: Fault::Platform, since: self.pause_from(stopped, ran_from, now) });
+                self.doze(now);
                 self.record(now, Fact::Resumed);
                 out.push(Effect::Tell { to: None, notice: Notice::Resumed });
             }
-            State::Connecting | State::Paused { .. } | State::Landing { .. } => self.record(now, Fact::Suspended { since: since.min(now) }),
+            State::Connecting | State::Paused { .. } | State::Landing { .. } => {
+                self.record(now, Fact::Suspended { since: since.min(now) });
+                if self.doze(now) {
+                    out.push(Effect::Tell { to: None, notice: Notice::Changed });
+                }
+            }
             State::Ended { .. } | State::Settled { .. } => {}
         }
     }

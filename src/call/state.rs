@@ -408,7 +408,10 @@ impl Call {
                     self.reckon(stopped);
                 }
             }
-            Fact::Resumed => self.go_on(at),
+            Fact::Resumed => {
+                self.linger_on(at);
+                self.go_on(at);
+            }
             Fact::Sleep { .. } | Fact::Lingers { .. } => self.take_of_the_night(at, fact),
             Fact::Lands { .. } => {
                 if let State::Live { since } = self.state {
