@@ -282,20 +282,36 @@ fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
 }
 
+/// Octets of an unknown name that are compared with ours.
+const COMPARED: usize = 64;
+
 /// The known name that takes the fewest edits to reach from `name`, also by its key alone (it stands in the wrong section) and, for
 /// a name without a section, by the section alone.
 fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
     let parts =
         |name: &str| name.rsplit_once('.').map_or((None, name.to_owned()), |(section, key)| (Some(section.to_owned()), key.to_owned()));
+    // What is longer than any of ours is compared by its beginning.
+    let name = name.get(..name.ceil_char_boundary(COMPARED)).unwrap_or(name);
     let (section, key) = parts(name);
-    known
-        .min_by_key(|candidate| {
-            let (own_section, own_key) = parts(candidate);
-            let by_key = strsim::osa_distance(&key, &own_key) + 1;
-            let by_section = own_section.filter(|_| section.is_none()).map_or(usize::MAX, |own| strsim::osa_distance(&key, &own) + 1);
-            strsim::osa_distance(name, candidate).min(by_key).min(by_section)
-        })
-        .unwrap_or_default()
+    let (mut nearest, mut least) = (String::new(), usize::MAX);
+    for candidate in known {
+        let (own_section, own_key) = parts(&candidate);
+        // Each edit changes the length by one at most, so most names need no closer look.
+        let mut consider = |a: &str, b: &str, more: usize| {
+            if a.chars().count().abs_diff(b.chars().count()) + more < least {
+                let distance = strsim::osa_distance(a, b) + more;
+                if distance < least {
+                    (nearest, least) = (candidate.clone(), distance);
+                }
+            }
+        };
+        consider(name, &candidate, 0);
+        consider(&key, &own_key, 1);
+        if let (None, Some(own)) = (&section, &own_section) {
+            consider(&key, own, 1);
+        }
+    }
+    nearest
 }
 
 /// A value as TOML, with what stands between `://user:` and `@` in any text replaced by stars.

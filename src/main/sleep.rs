@@ -2,15 +2,15 @@
 //!
 //! The same features and the same detector as in a call; an Opus file also passes the same listener. No setting alters what is decided.
 
+use super::sleep_ogg;
 use super::sleep_picture::{self, Point};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use lull::audio::Heard;
 use lull::audio::wav::WavFrames;
-use lull::audio::{Heard, Listener, Packet, RTP_RATE, Shape};
 use lull::call::{sleep_word, why_word};
 use lull::clock::{Moment, Span};
 use lull::sleep::{Detector, State};
-use ogg::PacketReader;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, Write};
@@ -50,7 +50,7 @@ pub(crate) fn run(flags: &SleepFlags) -> Result<()> {
     file.rewind().with_context(|| format!("cannot read {name} twice"))?;
     let mut night = Night::new(flags.explain);
     let file = BufReader::new(file);
-    if &first == b"OggS" { opus(file, &mut night) } else { wav(file, &mut night) }.with_context(|| format!("{name}"))?;
+    if &first == b"OggS" { ogg(file, &mut night) } else { wav(file, &mut night) }.with_context(|| format!("{name}"))?;
     night.end()?;
     if let Some(path) = &flags.plot {
         draw(path, &night.points)?;
@@ -75,45 +75,8 @@ fn wav(file: impl Read, night: &mut Night) -> Result<()> {
     Ok(())
 }
 
-/// Ogg Opus (RFC 7845): two header packets, then sound. Pages of other streams are passed over.
-fn opus(file: impl Read + Seek, night: &mut Night) -> Result<()> {
-    let mut reader = PacketReader::new(file);
-    let mut stream = None;
-    let (mut packets, mut ticks) = (0u64, 0u64);
-    let mut listener = Listener::new(Night::BEGINS)?;
-    let mut failed = Ok(());
-    let at = |ticks: u64| Night::BEGINS + Span::from_ms((ticks * 1000 / u64::from(RTP_RATE)).cast_signed());
-    loop {
-        let packet = match reader.read_packet() {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break,
-            Err(error) if packets > 2 => {
-                eprintln!("lull: the file is damaged or cut short ({error}); what there is was heard");
-                break;
-            }
-            Err(error) => bail!("not an Ogg file that can be read ({error}): expected Opus in Ogg"),
-        };
-        match stream {
-            None if packet.data.starts_with(b"OpusHead") => stream = Some(packet.stream_serial()),
-            None => bail!("Ogg, but not Opus in it: expected a stream that begins with OpusHead"),
-            Some(serial) if serial != packet.stream_serial() => continue,
-            Some(_) => {}
-        }
-        packets += 1;
-        if packets <= 2 {
-            continue;
-        }
-        let length = Shape::read(&packet.data).map_or(960, |shape| shape.ticks());
-        let came = Packet { index: packets, timestamp: ticks as u32, at: at(ticks), payload: &packet.data };
-        listener.hear(&came, &mut |at, heard| {
-            if failed.is_ok() {
-                failed = night.hear(at, heard);
-            }
-        });
-        ticks += u64::from(length);
-    }
-    ensure!(packets > 2, "no sound is in it: expected Opus packets behind the two headers");
-    failed
+fn ogg(file: impl Read + Seek, night: &mut Night) -> Result<()> {
+    sleep_ogg::listen(file, Night::BEGINS, &mut |at, heard| night.hear(at, heard))
 }
 
 /// What was heard so far.

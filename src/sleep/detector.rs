@@ -17,6 +17,11 @@ use std::collections::VecDeque;
 pub const ENOUGH_MILLI: i32 = 1000;
 /// Evidence from which she is drowsy, and below which she is not asleep any more.
 const DROWSY: f32 = 0.4;
+/// Evidence below which she is not drowsy any more: less than it takes, so that what hovers does not flap.
+const NOT_DROWSY: f32 = 0.25;
+/// Missing parts of the last minute, in basis points, above which she is unknown, and below which she is heard again.
+const UNKNOWN_BP: u32 = 5_000;
+const HEARD_BP: u32 = 4_000;
 /// Most evidence that is kept: what it takes to be asleep, and a little for a turn in bed.
 const MOST: f32 = 1.25;
 /// How long she has been quiet before she can be asleep.
@@ -88,6 +93,12 @@ pub struct Detector {
     talked_at: Option<Moment>,
     movements: VecDeque<Moment>,
     evidence: f32,
+    /// She is drowsy by the evidence, asleep by the evidence, asleep by the companion's word. The word is no evidence: it holds until
+    /// there is a sign of her, and then nothing is left of it.
+    is_drowsy: bool,
+    is_found: bool,
+    is_told: bool,
+    is_unheard: bool,
     unanswered: u16,
     /// Of those, how many added to the evidence, and the last that did.
     unanswered_counted: u8,
@@ -142,6 +153,10 @@ impl Detector {
             talked_at: None,
             movements: VecDeque::new(),
             evidence: 0.0,
+            is_drowsy: false,
+            is_found: false,
+            is_told: false,
+            is_unheard: false,
             unanswered: 0,
             unanswered_counted: 0,
             unanswered_at: None,
@@ -170,7 +185,12 @@ impl Detector {
                 return self.decide(at, State::Awake, Why::Speech);
             }
             Some(Act::Talk) => self.talked_at = Some(at),
-            Some(Act::Movement) => self.moved(at),
+            Some(Act::Movement) => {
+                self.moved(at);
+                if std::mem::take(&mut self.is_told) {
+                    return self.settle(at, Why::Movement);
+                }
+            }
             None => {}
         }
         if self.history.count().is_multiple_of(LOOK) { self.look(at) } else { None }
@@ -201,8 +221,12 @@ impl Detector {
         while self.movements.front().is_some_and(|first| at.since(*first) > MOVEMENTS_IN) {
             self.movements.pop_front();
         }
-        if let Some(why) = self.unheard() {
-            self.evidence = 0.0;
+        let unheard = self.unheard();
+        self.is_unheard = unheard.is_some();
+        if let Some(why) = unheard {
+            // What was known is of before: a minute is time enough to get up. It is lost once for each time that she is not heard, as
+            // there are two thresholds for that.
+            self.forget();
             self.seen = Seen { level: self.seen.level, ..Seen::default() };
             return self.decide(at, State::Unknown, why);
         }
@@ -229,16 +253,28 @@ impl Detector {
                 self.evidence = (self.evidence + UNANSWERED).min(self.most(at));
             }
         }
-        let quiet = at.since(self.quiet_since);
-        let stays = self.verdict.state == State::Asleep && self.evidence >= DROWSY;
-        let falls = self.evidence >= 1.0 && quiet >= QUIET && self.movements.len() <= MOST_MOVEMENTS;
-        if stays || falls {
-            self.decide(at, State::Asleep, why)
-        } else if self.evidence >= DROWSY {
-            self.decide(at, State::Drowsy, why)
-        } else {
-            self.decide(at, State::Awake, why)
-        }
+        let stays = self.is_found && self.evidence >= DROWSY;
+        let is_quiet = at.since(self.quiet_since) >= QUIET && self.movements.len() <= MOST_MOVEMENTS;
+        self.is_found = stays || (self.evidence >= 1.0 && is_quiet);
+        self.is_drowsy = self.evidence >= if self.is_drowsy { NOT_DROWSY } else { DROWSY };
+        self.settle(at, why)
+    }
+
+    /// Decides by what is known.
+    fn settle(&mut self, at: Moment, why: Why) -> Option<Verdict> {
+        let (state, why) = match (self.is_found, self.is_told, self.is_drowsy) {
+            (true, _, _) => (State::Asleep, why),
+            (false, true, _) => (State::Asleep, Why::Companion),
+            (false, false, true) => (State::Drowsy, why),
+            (false, false, false) => (State::Awake, why),
+        };
+        self.decide(at, state, why)
+    }
+
+    /// Nothing of what was known holds.
+    fn forget(&mut self) {
+        self.evidence = 0.0;
+        (self.is_drowsy, self.is_found, self.is_told) = (false, false, false);
     }
 
     /// Why she is not heard, if she is not.
@@ -251,8 +287,10 @@ impl Detector {
             silent += u32::from(tenth.silent);
             lost += u32::from(tenth.lost);
         }
-        self.verdict.grounds.missing_bp = u16::try_from(10_000 * gone / frames.max(1)).unwrap_or(10_000);
-        if 2 * gone <= frames {
+        let missing_bp = 10_000 * gone / frames.max(1);
+        self.verdict.grounds.missing_bp = u16::try_from(missing_bp).unwrap_or(10_000);
+        let is_heard = if self.is_unheard { missing_bp < HEARD_BP } else { missing_bp <= UNKNOWN_BP };
+        if is_heard {
             None
         } else if 2 * silent > gone {
             Some(Why::Muted)
@@ -319,7 +357,9 @@ impl Detector {
     }
 
     fn decide(&mut self, at: Moment, state: State, why: Why) -> Option<Verdict> {
-        let changed = state != self.verdict.state;
+        // The ear that finds what the companion said says so anew.
+        let is_found_too = state == State::Asleep && self.verdict.grounds.why == Why::Companion && why != Why::Companion;
+        let changed = state != self.verdict.state || is_found_too;
         if changed {
             self.verdict.state = state;
             self.verdict.since = at;
@@ -327,7 +367,8 @@ impl Detector {
         let grounds = &mut self.verdict.grounds;
         grounds.why = why;
         grounds.evidence_milli = (self.evidence * 1000.0) as i32;
-        grounds.quiet_s = u32::try_from(at.since(self.quiet_since).whole_s()).unwrap_or(u32::MAX);
+        grounds.quiet_s = // A tap is of the clock; a frame may be of a little before it.
+            u32::try_from(at.since(self.quiet_since).whole_s().max(0)).unwrap_or(u32::MAX);
         grounds.movements = u16::try_from(self.movements.len()).unwrap_or(u16::MAX);
         grounds.unanswered = self.unanswered;
         changed.then_some(self.verdict)
@@ -335,7 +376,7 @@ impl Detector {
 
     /// She answered, or spoke on her own account.
     fn responded(&mut self, at: Moment) {
-        self.evidence = 0.0;
+        self.forget();
         self.alive_at = Some(at);
         self.quiet_since = at;
         self.unanswered = 0;
@@ -351,7 +392,9 @@ impl Detector {
 
     /// The companion spoke from `at` for `length`. No response to it is evidence of sleep.
     pub fn companion_spoke(&mut self, at: Moment, length: Span) {
-        self.answer_due = Some(at + length + ANSWER);
+        // It is told when she has ended: the answer may have come before.
+        let answered = self.alive_at.max(self.stirred_at).is_some_and(|sign| sign >= at);
+        self.answer_due = (!answered).then_some(at + length + ANSWER);
     }
 
     /// A quiet tone was played to the client.
@@ -371,10 +414,10 @@ impl Detector {
         self.decide(at, State::Awake, Why::Companion)
     }
 
-    /// The companion says that the client sleeps.
+    /// The companion says that the client sleeps. It is her word, and no evidence.
     pub fn said_asleep(&mut self, at: Moment) -> Option<Verdict> {
-        self.evidence = self.evidence.max(1.0);
-        self.decide(at, State::Asleep, Why::Companion)
+        self.is_told = true;
+        if self.is_found { None } else { self.decide(at, State::Asleep, Why::Companion) }
     }
 
     /// Whether she spoke within the last second.

@@ -5,6 +5,7 @@
 
 mod bedroom;
 mod sessions;
+mod words;
 
 use super::*;
 use crate::audio::features::{BANDS, Measure, Sound};

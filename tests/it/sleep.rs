@@ -118,11 +118,177 @@ fn what_is_no_recording_is_refused_with_what_would_be_taken() {
     assert_eq!(status, Some(1));
     assert!(said.contains("is a folder"), "{said}");
 
+    for length in [0u32, u32::MAX] {
+        let mut piped = whole.clone();
+        piped[40..44].copy_from_slice(&length.to_le_bytes());
+        let path = folder.path().join("piped.wav");
+        std::fs::write(&path, &piped).unwrap();
+        let (lines, status, said) = sleep(&path, &[]);
+        assert_eq!((status, &lines.last().unwrap()["t"], said.as_str()), (Some(0), &2.98.into(), ""), "to its end: {length}");
+    }
+
     let cut = folder.path().join("cut.wav");
     std::fs::write(&cut, &whole[..64_044]).unwrap();
     let (lines, status, said) = sleep(&cut, &[]);
     assert_eq!((status, &lines.last().unwrap()["t"]), (Some(0), &1.98.into()), "as far as it goes");
     assert!(said.contains("ends before its header says"), "{said}");
+}
+
+/// The two headers of Opus in Ogg: pre-skip in ticks, channels, mapping family.
+fn headers(pre_skip: u16, channels: u8, family: u8) -> [Vec<u8>; 2] {
+    let mut head = b"OpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00".to_vec();
+    head[9] = channels;
+    head[10..12].copy_from_slice(&pre_skip.to_le_bytes());
+    head[18] = family;
+    [head, b"OpusTags\x00\x00\x00\x00\x00\x00\x00\x00".to_vec()]
+}
+
+/// Opus packets of 20 ms.
+fn packets(seconds: u32) -> Vec<Vec<u8>> {
+    let mut encoder = opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Voip).unwrap();
+    hum(48_000, seconds).chunks_exact(960).map(|frame| encoder.encode_vec_float(frame, 1_000).unwrap()).collect()
+}
+
+/// Writes files of Opus in Ogg page by page.
+struct Ogg(PacketWriter<'static, Vec<u8>>);
+
+impl Ogg {
+    fn new() -> Self {
+        Self(PacketWriter::new(Vec::new()))
+    }
+
+    fn head(&mut self, serial: u32, headers: &[Vec<u8>]) {
+        for header in headers {
+            self.0.write_packet(header.clone(), serial, PacketWriteEndInfo::EndPage, 0).unwrap();
+        }
+    }
+
+    /// A page of these packets that ends at a position.
+    fn page(&mut self, serial: u32, packets: &[Vec<u8>], position: u64, is_last: bool) {
+        for (place, packet) in packets.iter().enumerate() {
+            let ends = match (place + 1 == packets.len(), is_last) {
+                (true, true) => PacketWriteEndInfo::EndStream,
+                (true, false) => PacketWriteEndInfo::EndPage,
+                (false, _) => PacketWriteEndInfo::NormalPacket,
+            };
+            self.0.write_packet(packet.clone(), serial, ends, position).unwrap();
+        }
+    }
+
+    /// What `lull sleep --explain` says of it.
+    fn heard(self) -> (Vec<Value>, Option<i32>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("night.opus");
+        std::fs::write(&path, self.0.into_inner()).unwrap();
+        sleep(&path, &["--explain"])
+    }
+}
+
+fn times(lines: &[Value]) -> Vec<f64> {
+    lines.iter().map(|line| line["t"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn holes_of_an_ogg_file_are_gaps_of_their_length() {
+    // As an RTP recorder writes it: a packet a page, at the RTP time since some moment before. In DTX one packet comes every 400 ms.
+    let packets = packets(40);
+    let mut file = Ogg::new();
+    file.head(9, &headers(312, 1, 0));
+    let (mut position, start) = (0, 7_000_000);
+    for (number, packet) in packets.iter().take(1_500).enumerate() {
+        position += if number >= 1_450 { 20 * 960 } else { 960 };
+        file.page(9, std::slice::from_ref(packet), start + position, false);
+    }
+    // Then nothing for three minutes, and ten seconds more.
+    position += 180 * 48_000;
+    for packet in &packets[1_500..] {
+        position += 960;
+        file.page(9, std::slice::from_ref(packet), start + position, false);
+    }
+    let (lines, status, said) = file.heard();
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    let times = times(&lines);
+    let whole = position as f64 / 48_000.0 - 0.0065;
+    assert!((times.last().unwrap() - whole).abs() < 0.05, "{:?} of {whole}", times.last());
+    assert!(
+        times.windows(2).all(|pair| pair[1] >= pair[0] && pair[1] - pair[0] <= 10.5),
+        "a line every 10 s, in the hole as well: {times:?}"
+    );
+    let at = |time: f64| lines.iter().rev().find(|line| line["t"].as_f64().unwrap() <= time).unwrap();
+    // Withheld packets are not missing; three minutes of nothing are.
+    assert_eq!((&at(48.0)["state"], at(48.0)["missing"].as_f64().unwrap() < 0.01), (&"awake".into(), true), "{}", at(48.0));
+    assert_eq!((&at(220.0)["state"], &at(220.0)["why"]), (&"unknown".into(), &"absent".into()));
+    assert_eq!(at(220.0)["missing"], 1.0);
+}
+
+#[test]
+fn an_ogg_file_begins_behind_its_pre_skip_and_ends_where_it_says() {
+    for (pre_skip, trimmed) in [(312u16, 0u64), (48_000, 0), (312, 700), (312, 12_000)] {
+        let mut file = Ogg::new();
+        file.head(9, &headers(pre_skip, 1, 0));
+        let packets = packets(4);
+        file.page(9, &packets[..100], 96_000, false);
+        file.page(9, &packets[100..], 192_000 - trimmed, true);
+        let (lines, status, said) = file.heard();
+        assert_eq!((status, said.as_str()), (Some(0), ""));
+        let whole = (192_000.0 - trimmed as f64 - f64::from(pre_skip)) / 48_000.0;
+        let last = *times(&lines).last().unwrap();
+        assert!(last < whole && last > whole - 0.045, "{pre_skip} {trimmed}: {last} of {whole}");
+        assert!(times(&lines)[0] < 0.03, "from the beginning on");
+    }
+    // Positions that cannot be are not believed.
+    for wrong in [u64::MAX, 5, 1 << 60] {
+        let mut file = Ogg::new();
+        file.head(9, &headers(312, 1, 0));
+        let packets = packets(4);
+        file.page(9, &packets[..100], 96_000, false);
+        file.page(9, &packets[100..], wrong, false);
+        let (lines, status, said) = file.heard();
+        assert_eq!((status, said.contains("error in the file")), (Some(0), wrong == 1 << 60), "{said}");
+        assert!((3.9..4.0).contains(times(&lines).last().unwrap()), "{wrong}");
+    }
+}
+
+#[test]
+fn other_streams_are_passed_over_and_further_ones_read_on() {
+    let packets = packets(4);
+    // Something else begins first, and has pages between; a second Opus stream lies beside the first.
+    let mut file = Ogg::new();
+    file.head(3, &[b"\x80theora, or whatever it may be".to_vec()]);
+    let [head, tags] = headers(312, 1, 0);
+    file.head(9, &[head.clone()]);
+    file.head(4, &[head.clone()]);
+    file.head(9, std::slice::from_ref(&tags));
+    file.head(3, &[b"more of it".to_vec()]);
+    file.page(9, &packets[..100], 96_000, false);
+    file.page(4, &packets[..100], 96_000, true);
+    file.page(9, &packets[100..], 192_000, true);
+    // What begins after its sound follows it.
+    file.head(5, &headers(312, 2, 0));
+    file.page(5, &packets[..100], 96_000, true);
+    // And this cannot be read.
+    file.head(6, &headers(312, 6, 1));
+    file.page(6, &packets[..100], 96_000, true);
+    let (lines, status, said) = file.heard();
+    assert_eq!(status, Some(0));
+    assert!(said.contains("beside the first is left out") && said.contains("6 channels in mapping family 1"), "{said}");
+    assert!((5.9..6.0).contains(times(&lines).last().unwrap()), "{lines:?}");
+
+    let refused = |fill: &dyn Fn(&mut Ogg)| {
+        let mut file = Ogg::new();
+        fill(&mut file);
+        let (lines, status, said) = file.heard();
+        assert_eq!((lines.len(), status), (0, Some(1)), "{said}");
+        said
+    };
+    let family = refused(&|file| {
+        file.head(9, &headers(312, 2, 1));
+        file.page(9, &packets, 192_000, true);
+    });
+    assert!(family.contains("2 channels in mapping family 1: expected mono or stereo in family 0"), "{family}");
+    assert!(refused(&|file| file.head(9, &[b"OpusHead\x01\x01".to_vec()])).contains("expected 19 octets"));
+    assert!(refused(&|file| file.head(9, &headers(312, 1, 0))).contains("no sound is in it"));
+    assert!(refused(&|file| file.head(3, &[b"\x80theora".to_vec()])).contains("expected a stream that begins with OpusHead"));
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! Opus in Ogg (RFC 7845) as a call would bring it: what a file leaves out is a gap of its true length, not pressed together.
+//!
+//! The place of each page is its granule position. Where that runs ahead of the sound, packets were withheld (DTX) or lost when it was
+//! recorded; which of both, a file does not say, so the listener takes it as it takes packets whose numbers follow each other. Several
+//! packets on one page have the gap before the first. Streams that are not Opus are passed over, those that follow are read on.
+//! Refused with what would be taken: mappings of more than two channels. Invariant: time never goes back.
+
+use anyhow::{Result, bail, ensure};
+use lull::audio::{Heard, Listener, Packet, RTP_RATE, Shape};
+use lull::clock::{Moment, Span};
+use ogg::PacketReader;
+use std::io::{Read, Seek};
+
+/// Ticks of a packet that cannot be read: the usual 20 ms.
+const USUAL: u64 = RTP_RATE as u64 / 50;
+/// A gap of more than 12 hours is an error in the file, and left out.
+const LONGEST_GAP: u64 = 12 * 3_600 * RTP_RATE as u64;
+/// In a gap that is longer than a second, time passes in steps of half of one: as for a call, in which nothing comes.
+const LONG_GAP: u64 = RTP_RATE as u64;
+const STEP: i64 = RTP_RATE as i64 / 2;
+
+/// What takes the frames.
+type Out<'a> = &'a mut dyn FnMut(Moment, Heard<'_>) -> Result<()>;
+
+/// Listens to a file from `begins` on; an error if there is nothing in it to listen to, or where `out` has one.
+pub(crate) fn listen(file: impl Read + Seek, begins: Moment, out: Out<'_>) -> Result<()> {
+    let mut reader = PacketReader::new(file);
+    let mut link: Option<Link> = None;
+    let mut has_sounded = false;
+    loop {
+        let packet = match reader.read_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            Err(error) if has_sounded => {
+                eprintln!("lull: the file is damaged or cut short ({error}); what there is was heard");
+                break;
+            }
+            Err(error) => bail!("not an Ogg file that can be read ({error}): expected Opus in Ogg"),
+        };
+        if let Some(link) = link.as_mut().filter(|link| link.serial == packet.stream_serial()) {
+            let ends = packet.last_in_page().then(|| (packet.absgp_page(), packet.last_in_stream()));
+            link.take(packet.data);
+            if let Some((position, is_last)) = ends {
+                has_sounded |= link.end_page(position, is_last, out)?;
+            }
+        } else if packet.first_in_stream() && packet.data.starts_with(b"OpusHead") {
+            // Streams beside each other all begin before the sound does (RFC 3533 section 4); one that begins later follows.
+            let starts = match &link {
+                Some(link) if link.base.is_none() => {
+                    eprintln!("lull: a further stream beside the first is left out");
+                    continue;
+                }
+                Some(link) => link.ends(),
+                None => 0,
+            };
+            match Link::new(&packet.data, packet.stream_serial(), begins, starts) {
+                Ok(new) => link = Some(new),
+                Err(error) if has_sounded => eprintln!("lull: a further stream is left out: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    ensure!(link.is_some(), "Ogg, but not Opus in it: expected a stream that begins with OpusHead");
+    ensure!(has_sounded, "no sound is in it: expected Opus packets behind the two headers");
+    Ok(())
+}
+
+/// A stream, of one or several that follow each other.
+struct Link {
+    serial: u32,
+    listener: Listener,
+    begins: Moment,
+    /// Ticks of the file before its sound.
+    starts: i64,
+    /// Ticks at its beginning that are not to be heard.
+    pre_skip: u16,
+    is_tagged: bool,
+    /// What the page holds that is being read.
+    page: Vec<Vec<u8>>,
+    packets: u64,
+    /// Position of its first packet, where its next packet is, and where its sound ends if it says so. A recording of a running call
+    /// does not begin at 0.
+    base: Option<u64>,
+    next: u64,
+    end: Option<u64>,
+}
+
+impl Link {
+    /// Reads an identification header (RFC 7845 section 5.1).
+    fn new(head: &[u8], serial: u32, begins: Moment, starts: i64) -> Result<Self> {
+        ensure!(head.len() >= 19, "its OpusHead ends early: expected 19 octets at least");
+        let (version, channels, family) = (head[8], head[9], head[18]);
+        ensure!(version < 16, "OpusHead of version {version}: expected 0 to 15");
+        ensure!(
+            family == 0 && matches!(channels, 1 | 2),
+            "{channels} channels in mapping family {family}: expected mono or stereo in family 0"
+        );
+        let pre_skip = u16::from_le_bytes([head[10], head[11]]);
+        let gain = f64::from(i16::from_le_bytes([head[16], head[17]])) / 256.0;
+        if gain != 0.0 {
+            eprintln!("lull: the file asks for a gain of {gain:.1} dB, which there is not in a call: heard without it");
+        }
+        let listener = Listener::new(moment(begins, starts - i64::from(pre_skip)))?;
+        let (page, base) = (Vec::new(), None);
+        Ok(Self { serial, listener, begins, starts, pre_skip, is_tagged: false, page, packets: 0, base, next: 0, end: None })
+    }
+
+    fn take(&mut self, packet: Vec<u8>) {
+        if self.is_tagged {
+            self.page.push(packet);
+        }
+        self.is_tagged = true;
+    }
+
+    /// The page is whole and ends at this position; says whether there was a packet on it.
+    fn end_page(&mut self, position: u64, is_last: bool, out: Out<'_>) -> Result<bool> {
+        let page = std::mem::take(&mut self.page);
+        if page.is_empty() {
+            return Ok(false);
+        }
+        let ticks = |packet: &Vec<u8>| Shape::read(packet).map_or(USUAL, |shape| u64::from(shape.ticks()));
+        let length: u64 = page.iter().map(ticks).sum();
+        // -1 is none.
+        let position = Some(position).filter(|position| i64::try_from(*position).is_ok());
+        let from = position.map(|position| position.saturating_sub(length));
+        if self.base.is_none() {
+            (self.base, self.next) = (from.or(Some(0)), from.unwrap_or(0));
+        }
+        let gap = from.unwrap_or(0).saturating_sub(self.next);
+        if gap > LONGEST_GAP {
+            eprintln!("lull: a gap of {} hours is taken for an error in the file and left out", gap / 3_600 / u64::from(RTP_RATE));
+        } else {
+            self.pass(gap, out)?;
+        }
+        if is_last {
+            // The last page may say that its sound ends before its packets do.
+            self.end = position.filter(|position| *position < self.next + length);
+        }
+        for packet in &page {
+            let heard = Packet { index: self.packets, timestamp: self.next as u32, at: self.at(self.next), payload: packet };
+            let mut sink = Sink { from: moment(self.begins, self.starts), until: self.end.map(|end| self.at(end)), failed: Ok(()), out };
+            self.listener.hear(&heard, &mut |at, heard| sink.take(at, heard));
+            sink.failed?;
+            self.packets += 1;
+            self.next += ticks(packet);
+        }
+        Ok(true)
+    }
+
+    /// Nothing comes for so many ticks.
+    fn pass(&mut self, gap: u64, out: Out<'_>) -> Result<()> {
+        let (from, to) = (self.place(self.next), self.place(self.next + gap));
+        self.next += gap;
+        let mut sink = Sink { from: moment(self.begins, self.starts), until: None, failed: Ok(()), out };
+        let mut now = from + STEP;
+        while gap > LONG_GAP && now < to {
+            self.listener.tick(moment(self.begins, now), &mut |at, heard| sink.take(at, heard));
+            now += STEP;
+        }
+        sink.failed
+    }
+
+    /// Where a position is in the file.
+    fn place(&self, position: u64) -> i64 {
+        // Positions are at most i64::MAX, and hours after the base.
+        self.starts + position.saturating_sub(self.base.unwrap_or(0)).cast_signed() - i64::from(self.pre_skip)
+    }
+
+    fn at(&self, position: u64) -> Moment {
+        moment(self.begins, self.place(position))
+    }
+
+    /// Where its sound ends in the file.
+    fn ends(&self) -> i64 {
+        self.place(self.end.unwrap_or(self.next)).max(self.starts)
+    }
+}
+
+fn moment(begins: Moment, ticks: i64) -> Moment {
+    begins + Span::from_ms(ticks.div_euclid(i64::from(RTP_RATE / 1000)))
+}
+
+/// Frames of a stream on their way out, without what is before and behind its sound.
+struct Sink<'a> {
+    from: Moment,
+    until: Option<Moment>,
+    failed: Result<()>,
+    out: Out<'a>,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, at: Moment, heard: Heard<'_>) {
+        let is_sound = at >= self.from && self.until.is_none_or(|until| at < until);
+        if is_sound && self.failed.is_ok() {
+            self.failed = (self.out)(at, heard);
+        }
+    }
+}
