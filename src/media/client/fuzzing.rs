@@ -454,6 +454,8 @@ fn conversations() -> Vec<Vec<u8>> {
     vec![
         [data(3, 1, 0, 51, b"hello"), data(3, 1, 1, 51, b"again"), data(3, 2, 0, 50, &open), vec![7, 0, 200, 0x36, 4, 0]].concat(),
         [data(2, 1, 0, 51, b"in "), data(0, 1, 0, 51, b"three "), data(1, 1, 0, 51, b"parts"), data(7, 1, 0, 51, b"unordered")].concat(),
+        // Packets full of beginnings without an end.
+        [&[0x71, 2, 0, 1, 0, 51][..], &piece(b"x"), &[59]].concat().repeat(11),
         [data(3, 1, 0, 56, &[0]), data(3, 1, 0, 53, &[1, 2]), data(3, 1, 0, 57, &[0])].concat(),
         [vec![0x33, 1, 0, 1, 0, 0], piece(&[0, 1, 0, 1, 0, 2, 0, 3, 1, 2, 3, 4]), vec![0x35, 0, 3], piece(&[0, 1, 0, 2])].concat(),
         // Two thousand million numbers are skipped at once.

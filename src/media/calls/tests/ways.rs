@@ -81,7 +81,7 @@ impl Duo {
     fn step(&mut self) {
         self.now += FRAME;
         self.frames += 1;
-        for place in 0..2 {
+        for (place, port) in PORTS.into_iter().enumerate() {
             if self.is_away[place] {
                 self.missed[place] += FRAME;
                 continue;
@@ -96,7 +96,7 @@ impl Duo {
                         self.carry(THIEF, &transmit.payload);
                     }
                 }
-                self.carry(PORTS[place], &transmit.payload);
+                self.carry(port, &transmit.payload);
             }
         }
         while self.calls.do_chore(self.now) {}
