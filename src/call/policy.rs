@@ -58,7 +58,8 @@ pub enum Sold {
     Flat,
 }
 
-/// A cell of the policy. The later one is, the better for the client.
+/// A cell of the policy. The later one is, the better for the client; but for an increment that runs into a dearer window, of which the
+/// seconds can cost more than the whole (docs/interface.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// By the plan.

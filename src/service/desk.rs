@@ -462,6 +462,7 @@ impl House {
                         self.tell_core(id, Event::ServerStops);
                     }
                 }
+                Ok(Outcome::Refused(Refusal::Funds { available })) => waiting.answer(Err(wire::funds(available))),
                 other => waiting.answer(other.and_then(|outcome| answer_of(outcome, body))),
             },
             Stored::LoggedIn { vendor_of, reply } => match outcome {

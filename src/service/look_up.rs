@@ -9,7 +9,6 @@ use super::{plans, records, refunds, wire};
 use crate::call::{Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
-use crate::money::Money;
 use crate::recording::Recorder;
 use crate::store::{self, Actor, Companion, Plan, Refusal, Return, Store, StoreError, Vendor, Write};
 use serde_json::{Value, json};
@@ -138,13 +137,8 @@ impl Search<'_> {
             Request::Credit { client_ref, credit } => {
                 let client = client_of(&client_ref)?;
                 let amount = wire::money(&credit.amount, "amount.currency")?;
-                let before = store.balances(vendor, &client).map_err(failed)?;
-                let before = before.iter().find(|b| b.posted.currency == amount.currency).map_or(0, |b| b.available());
-                let available = Money::new(before.saturating_add(amount.amount), amount.currency);
-                let body = json!({
-                    "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount),
-                    "available": wire::amount(available),
-                });
+                // Not what the wallet has: that is another command's too, and this answer is kept for ever.
+                let body = json!({ "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount) });
                 let transfer = TransferId::new(fresh());
                 let write = Write::Credit { transfer, vendor, client, amount, order_ref: credit.order_ref, at: self.now };
                 Found::Write(vec![write], body)

@@ -103,6 +103,8 @@ pub(super) struct House {
     /// The last heartbeat that is on disk, and how many are on their way.
     proved: Vec<(CallId, Moment)>,
     under_way: u32,
+    /// Room of earlier heartbeats, to be used again.
+    spare: (Vec<(CallId, Moment)>, Vec<Beat>),
     pub(super) beats: u64,
     /// New calls wait until the wall clock has passed this.
     wall_must_pass: Option<Moment>,
@@ -133,6 +135,7 @@ impl House {
             boot,
             proved: Vec::new(),
             under_way: 0,
+            spare: Default::default(),
             beats: 0,
             wall_must_pass,
             exchange: Exchange::new(),
@@ -207,16 +210,15 @@ impl House {
         if self.under_way >= MOST_UNDER_WAY {
             return Ok(());
         }
-        let mut beats = Vec::with_capacity(self.proved.len() + 16);
-        for call in self.exchange.calls().filter(|call| !call.is_over()) {
-            let seen = seen(call.id());
-            if let Some(proof) = call.proof(|side, _| seen[side as usize], now) {
-                beats.push(Beat { call: call.id(), until: proof.until, delivered: proof.delivered });
-            }
+        let (mut proved, mut beats) = std::mem::take(&mut self.spare);
+        for (call, basis) in self.exchange.running() {
+            let seen = seen(call);
+            let proof = basis.proof(|side, _| seen[side as usize], now);
+            proved.push((call, proof.until));
+            beats.push(Beat { call, until: proof.until, delivered: proof.delivered });
         }
         self.beats += beats.len() as u64;
         self.under_way += 1;
-        let proved = beats.iter().map(|beat| (beat.call, beat.until)).collect();
         let clocks = Reading { wall: around.wall, awake: now.since(Moment::from_unix_ms(0)), all: now.since(Moment::from_unix_ms(0)) };
         let write = Write::Heartbeats { boot: self.boot, at: now, clocks, beats };
         self.commit(Transaction { idempotency: None, writes: vec![write] }, Then::Beaten(proved));
@@ -365,6 +367,16 @@ impl House {
         self.queue.drain(..length).collect()
     }
 
+    /// A group is written: what it had of heartbeats makes room for the next.
+    pub(super) fn take_room(&mut self, group: Vec<Transaction>) {
+        for write in group.into_iter().flat_map(|transaction| transaction.writes) {
+            if let Write::Heartbeats { mut beats, .. } = write {
+                beats.clear();
+                self.spare.1 = beats;
+            }
+        }
+    }
+
     /// The disk had no room for these, and they must be written: they are the first of the next group.
     pub(super) fn take_back(&mut self, group: Vec<(u64, Transaction)>) {
         group.into_iter().rev().for_each(|transaction| self.queue.push_front(transaction));
@@ -408,7 +420,10 @@ impl House {
             Then::Beaten(proved) => {
                 self.under_way -= 1;
                 match answer {
-                    Ok(_) => self.proved = proved,
+                    Ok(_) => {
+                        self.spare.0 = std::mem::replace(&mut self.proved, proved);
+                        self.spare.0.clear();
+                    }
                     Err(StoreError::Full | StoreError::Busy) => {}
                     Err(StoreError::Broken(fault)) => return Err(Breach::new("heartbeat", fault)),
                     Err(error) => self.fail(error, around),

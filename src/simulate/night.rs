@@ -541,6 +541,9 @@ impl<'a> Night<'a> {
         if self.books.has_outbox() && transactions.iter().any(Transaction::rings) {
             self.look_in(Span::ZERO);
         }
+        if let Some(house) = &mut self.house {
+            house.take_room(transactions);
+        }
         for (ticket, answer) in tickets.into_iter().zip(answers) {
             self.with_house(|house, around| house.stored(ticket, answer, around))?;
         }

@@ -7,7 +7,7 @@ use super::row_hash::{self, Table};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `schema_N.sql` leads from version N-1 to N.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("schema_9.sql"),
     include_str!("schema_10.sql"),
     include_str!("schema_11.sql"),
+    include_str!("schema_12.sql"),
 ];
 
 /// The version this program reads and writes.

@@ -1,4 +1,4 @@
--- Version 11: hashes of rows that had none (see store/row_hash.rs): starts of the server and what its heartbeats prove, vendors and
+-- Hashes of rows that had none (see store/row_hash.rs): starts of the server and what its heartbeats prove, vendors and
 -- companions, keys that sign, secrets. Rows from before get theirs as the layout is brought up.
 
 ALTER TABLE boot        ADD COLUMN row_hash BLOB CHECK (length(row_hash) = 32);

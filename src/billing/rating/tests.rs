@@ -35,7 +35,18 @@ const ZONES: [&str; 20] = [
 
 fn cases(usual: u32) -> ProptestConfig {
     let most = std::env::var("RATING_CASES").ok().and_then(|text| text.parse::<u32>().ok());
-    ProptestConfig { cases: most.map_or(usual, |most| most / 100_000 * usual.max(1)), ..ProptestConfig::default() }
+    ProptestConfig { cases: most.map_or(usual, |most| share(most, usual)), ..ProptestConfig::default() }
+}
+
+/// What `usual` of 100,000 is of `most`; never none.
+fn share(most: u32, usual: u32) -> u32 {
+    u32::try_from((u64::from(most) * u64::from(usual) / 100_000).max(1)).unwrap_or(u32::MAX)
+}
+
+#[test]
+fn fewer_cases_are_some_all_the_same() {
+    assert_eq!([50_000, 5_000_000, 10, u32::MAX].map(|most| share(most, 100_000)), [50_000, 5_000_000, 10, u32::MAX]);
+    assert_eq!([50_000, 5_000_000, 10].map(|most| share(most, 2_000)), [1_000, 100_000, 1]);
 }
 
 fn currency() -> crate::money::Currency {
