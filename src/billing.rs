@@ -18,6 +18,6 @@ pub use capture::capture;
 pub use meter::{Cause, Mark, Segment, SegmentKind, delivered, segments};
 pub use plan::{Conditions, HoldError, Increments, Kind, LONGEST_S, Plan, PlanError, Rounding};
 pub use rates::{Rates, RatesError, WindowTerms, ZONES_VERSION};
-pub use rating::{Line, Rating, Settlement, Unit, max_usage, rate};
+pub use rating::{Line, Rating, Settlement, Unit, max_usage, rate, rate_paid};
 pub use refund::{Bearer, Parts, RefundError, Returned};
 pub use split::split;

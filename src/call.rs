@@ -26,7 +26,7 @@ pub use names::{NameError, sleep_word, why_word};
 pub use night::{Linger, Phase};
 pub use policy::{Ending, Policy, PolicyError, Rule, Sold};
 pub use recording::{Recording, RecordingEnd, RecordingTerms};
-pub use recover::Proof;
+pub use recover::{Basis, Proof};
 pub use state::{Call, Party, ReplayError, State};
 pub use terms::TermsError;
 

@@ -3,6 +3,7 @@
 //!
 //! Ids are made in the shell (they hold randomness and the time); this room only shows and reads them.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
@@ -18,8 +19,21 @@ pub struct IdError {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(Uuid);
+
+        // The order of its bytes, as one number: ids are looked up in trees all the time.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.0.as_u128().cmp(&other.0.as_u128())
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// The type prefix in front of the underscore.
@@ -128,6 +142,13 @@ mod tests {
         let id = CallId::new(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001));
         assert_eq!(id.to_string(), "call_01920000000070008000000000000001");
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_texts() {
+        let mut ids: Vec<CallId> = (0..128).rev().map(|bit| CallId::new(Uuid::from_u128(1 << bit))).collect();
+        ids.sort();
+        assert!(ids.windows(2).all(|pair| pair[0].to_string() < pair[1].to_string()), "{ids:?}");
     }
 
     #[test]

@@ -23,8 +23,11 @@ mod sleep_picture;
 #[path = "main/tools.rs"]
 mod tools;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lull::config::{BaseFlags, Config, Flags};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -119,6 +122,11 @@ enum Command {
     },
 }
 
+/// Prints a line; an error if nobody reads any more.
+fn say(line: impl Display) -> Result<()> {
+    writeln!(io::stdout().lock(), "{line}").context("standard output")
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { flags, accept_clock } => serve::run(&flags, accept_clock),
@@ -132,7 +140,7 @@ fn main() -> ExitCode {
         Command::Verify { flags } => records::verify(&flags),
         Command::Export { flags } => records::export(flags),
         Command::Keys { command } => records::keys(command),
-        Command::Config { flags } => Config::load(&flags).map_err(Into::into).map(|config| print!("{}", config.effective())),
+        Command::Config { flags } => Config::load(&flags).map_err(Into::into).and_then(|config| say(config.effective().trim_end())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

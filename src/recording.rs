@@ -3,11 +3,11 @@
 //! A recording is one side of one part of a call: 16,000 samples a second of 16 bits, one channel. Samples come from the workers
 //! that decode them, who never wait for the disk: a thread of this room seals and writes. It decides nothing of consent, it writes
 //! what it is told to. Invariants: nothing lies on disk in clear; what opens a file is its data key, which lies in the database alone
-//! and there wrapped by the key of the configuration; a recording that is deleted has neither key nor file, and somebody looked.
+//! and there wrapped by a key of the configuration; a recording that is deleted has neither key nor file, and somebody looked.
 //!
 //! | file | |
 //! |---|---|
-//! | `key` | the key of the configuration and what it wraps |
+//! | `key` | the keys of the configuration and what they wrap |
 //! | `file` | the form of a file: a head and sealed seconds |
 //! | `writer` | the thread that writes, and what the workers hold |
 //! | `wav` | a file read back as WAV |
@@ -26,7 +26,7 @@ mod writer;
 
 pub use folder::Folder;
 pub use keeper::{Compared, Keeper, Swept};
-pub use key::{KeyError, MasterKey, parse_key};
+pub use key::{KeyError, Keys, MasterKey, parse_key};
 pub use wav::Wav;
 pub use writer::{Ended, Writer};
 
@@ -48,8 +48,8 @@ pub const RATE: u32 = 16_000;
 pub struct Settings {
     /// Their folder; made (mode 0700) if it is missing.
     pub folder: PathBuf,
-    /// The key that wraps the data keys. Without it nothing is recorded or read; what is kept is still deleted on its date.
-    pub key: Option<MasterKey>,
+    /// What wraps the data keys. Without them nothing is recorded or read; what is kept is still deleted on its date.
+    pub keys: Keys,
     /// With fewer octets free on the folder's disk no recording goes on: the database may lie on the same one.
     pub keep_free: u64,
 }
@@ -79,12 +79,14 @@ pub enum ReadError {
     /// It is still being made.
     #[error("it is still being made")]
     Open,
-    /// Another key of the configuration sealed it.
-    #[error("it was sealed with the key {sealed}, and the configuration has the key {configured}")]
+    /// A key sealed it that the configuration does not have.
+    #[error(
+        "it was sealed with the key {sealed}, and the configuration has: {configured}; name the file of that key in recording.old_key_files"
+    )]
     OtherKey {
         /// The key that is needed.
         sealed: String,
-        /// The key that is there.
+        /// The names of those that are there.
         configured: String,
     },
     /// The key does not open it: the row or the file was changed.
@@ -127,7 +129,7 @@ pub struct Track {
 pub struct Recorder(Arc<Inner>);
 
 struct Inner {
-    key: Option<Arc<MasterKey>>,
+    keys: Arc<Keys>,
     folder: Folder,
     desk: Arc<Desk>,
     keeper: Arc<Keeper>,
@@ -136,36 +138,30 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// The name of a key, for people.
-fn name_of(key: Option<&MasterKey>) -> String {
-    key.map_or_else(|| "(none)".to_owned(), |key| key.id().to_owned())
-}
-
 /// Who hears the reports.
 type Reporter = Box<dyn Fn(Report) + Send + Sync>;
 
 impl Recorder {
     /// Makes the folder and starts the threads.
     pub fn start(settings: Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
-        let Settings { folder, key, keep_free } = settings;
+        let Settings { folder, keys, keep_free } = settings;
         let folder = Folder::open(folder.clone(), keep_free).map_err(|why| StartError::Folder { folder, why })?;
-        let key = key.map(Arc::new);
-        let configured = name_of(key.as_deref());
         match store.recording_keys() {
-            Ok(keys) => {
-                for other in keys.iter().filter(|id| **id != configured) {
-                    tracing::error!("recordings are kept that only the key {other} opens; the configuration has the key {configured}");
+            Ok(needed) => {
+                for other in needed.iter().filter(|id| keys.named(id).is_none()) {
+                    tracing::error!("recordings are kept that only the key {other} opens; the configuration has: {}", keys.names());
                 }
             }
             Err(error) => tracing::error!(%error, "it cannot be seen which keys recordings need: {error}"),
         }
+        let keys = Arc::new(keys);
         let reports: Arc<OnceLock<Reporter>> = Arc::default();
         let (desk, jobs) = Desk::new();
         let desk = Arc::new(desk);
         let scribe = Scribe::new(Arc::clone(&desk), jobs, folder.clone(), store.clone(), clock, Arc::clone(&reports));
         let writing = std::thread::Builder::new().name("recording".to_owned()).spawn(move || scribe.run()).map_err(StartError::Thread)?;
         let (knocks, door) = mpsc::channel();
-        let keeper = Arc::new(Keeper::new(store, folder.clone(), key.clone(), Some(Arc::clone(&desk))));
+        let keeper = Arc::new(Keeper::new(store, folder.clone(), Arc::clone(&keys), Some(Arc::clone(&desk))));
         let looking = Arc::clone(&keeper);
         let body = move || keeper::run(&looking, &door, clock);
         let keeping = match std::thread::Builder::new().name("retention".to_owned()).spawn(body) {
@@ -176,7 +172,7 @@ impl Recorder {
                 return Err(StartError::Thread(error));
             }
         };
-        Ok(Self(Arc::new(Inner { key, folder, desk, keeper, reports, knocks, threads: Mutex::new(vec![writing, keeping]) })))
+        Ok(Self(Arc::new(Inner { keys, folder, desk, keeper, reports, knocks, threads: Mutex::new(vec![writing, keeping]) })))
     }
 
     /// Lets `hear` be called with what becomes of recordings by itself, on the writing thread: it must not wait. The first to ask is heard.
@@ -187,12 +183,12 @@ impl Recorder {
 
     /// Whether there is a key to record with.
     pub fn can_record(&self) -> bool {
-        self.0.key.is_some()
+        self.0.keys.current.is_some()
     }
 
     /// A fresh data key for a recording, as its row keeps it, and the name of the key that wraps it; none without a key to record with.
     pub fn new_key(&self, id: RecordingId) -> Option<(String, WrappedKey)> {
-        let key = self.0.key.as_deref()?;
+        let key = self.0.keys.current.as_ref()?;
         Some((key.id().to_owned(), key.wrap(id, &key::DataKey::fresh())))
     }
 
@@ -201,13 +197,13 @@ impl Recorder {
     /// # Errors
     /// The key was not wrapped by the one in use.
     pub fn begin(&self, id: RecordingId, track: Track, wrapped: &WrappedKey, started: Moment) -> Result<Writer, ReadError> {
-        let key = self.0.key.as_deref().and_then(|key| key.unwrap(id, wrapped)).ok_or(ReadError::Changed)?;
+        let key = self.0.keys.current.as_ref().and_then(|key| key.unwrap(id, wrapped)).ok_or(ReadError::Changed)?;
         Ok(self.0.desk.begin(id, track, key, started))
     }
 
     /// The sound of a recording, from its row. Waits for the disk.
     pub fn read(&self, row: &Recording) -> Result<Wav, ReadError> {
-        wav::open(row, &self.0.folder, self.0.key.as_deref())
+        wav::open(row, &self.0.folder, &self.0.keys)
     }
 
     /// Deletes a recording whose row says that it shall be: removes its file, looks, and says so in the row. Waits for the disk.
@@ -216,6 +212,11 @@ impl Recorder {
     /// The store fails or is full. A file that cannot be removed is no error: it stands in the row and is tried again.
     pub fn delete(&self, row: &Recording, now: Moment) -> Result<(), StoreError> {
         self.0.keeper.remove(row, now).map(|_| ())
+    }
+
+    /// Whether samples of this recording may still come, or its end is not noted yet.
+    pub fn is_writing(&self, id: RecordingId) -> bool {
+        self.0.desk.is_live(id)
     }
 
     /// Something shall be deleted, or was left open: the keeper looks now instead of within a minute.

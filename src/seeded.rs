@@ -56,11 +56,25 @@ pub enum Bug {
     LandingBilled,
     /// A server that takes a call up in its linger knows that the client sleeps, though it has heard nothing.
     LingerKept,
+    /// More goes back of a call than was captured.
+    RefundAboveCaptured,
+    /// The key of a refund is not kept: shown again, it is done again.
+    RefundRepeated,
+    /// A refund of a call has no event.
+    RefundUntold,
+    /// A vendor's policy may be worse for her clients than the default.
+    PolicyAgainstClient,
+    /// A call is settled by the defaults, whatever policy it was made on.
+    PolicyForgotten,
+    /// A purchase counts as much as the first one, whatever was paid for it.
+    TopUpAsHold,
+    /// An event does not wait for those of its call before it.
+    DeliveryOvertakes,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 32] = [
         Bug::FsyncSkipped,
         Bug::CommitSkipped,
         Bug::KeyPruned,
@@ -86,6 +100,13 @@ impl Bug {
         Bug::OutboxApart,
         Bug::LandingBilled,
         Bug::LingerKept,
+        Bug::RefundAboveCaptured,
+        Bug::RefundRepeated,
+        Bug::RefundUntold,
+        Bug::PolicyAgainstClient,
+        Bug::PolicyForgotten,
+        Bug::TopUpAsHold,
+        Bug::DeliveryOvertakes,
     ];
 }
 

@@ -16,7 +16,7 @@
 //! | `recordings` | who is recorded, and what of it vendors get |
 //! | `records` | records as they are given out, and the keys that check them |
 //! | `turns` | what waits for the disk, in order |
-//! | `parties`, `window` | who is on the line; which messages were seen |
+//! | `parties`, `window`, `allowance` | who is on the line; which messages were seen; how many are too many |
 //! | `links` | join tokens and links |
 //! | `night`, `ear` | what is heard and said of sleep; the workers who hear and say it |
 //! | `plans` | plans and settlement policies on the wire |
@@ -24,6 +24,7 @@
 //! | `recovery` | taking up what a crash left, the audit behind it, the clocks |
 //! | `wire` | the one place where wire types meet those of the core |
 
+mod allowance;
 mod carry;
 mod desk;
 mod ear;
@@ -100,6 +101,8 @@ pub struct Rules {
     pub public_url: String,
     /// Calls that may be open at once; above it new ones get `overloaded`. Each costs some 100 KB.
     pub max_calls: usize,
+    /// Messages of one party over her data channels; three seconds' worth may come at once, as over a socket.
+    pub messages_per_second: u32,
     /// What endpoints of webhooks may be.
     pub webhooks: WebhookRules,
 }

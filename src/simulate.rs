@@ -12,6 +12,7 @@
 //! | `people`, `vendors` | who calls, and the programs that sell |
 //! | `books`, `memory` | what is committed: the reference, and the real store beside it |
 //! | `watch`, `oracle`, `truth`, `effects` | what must hold |
+//! | `post` | vendors' endpoints, and what is told there |
 //! | `dice`, `trace` | chance, and the last things that happened |
 
 mod books;
@@ -22,6 +23,7 @@ mod memory;
 mod night;
 mod oracle;
 mod people;
+mod post;
 mod trace;
 mod truth;
 mod vendors;
@@ -163,6 +165,22 @@ pub struct Count {
     pub boots: u64,
     /// Commands of vendors.
     pub asks: u64,
+    /// Refunds of settled calls.
+    pub refunds: u64,
+    /// Adjustments of settled calls, either way.
+    pub adjustments: u64,
+    /// Refunds out of wallets.
+    pub wallet_refunds: u64,
+    /// Times a vendor changed how her calls are settled.
+    pub policies: u64,
+    /// Purchases within a call by another amount than the plan's.
+    pub top_ups: u64,
+    /// Events of calls and wallets that programs are to be told of.
+    pub events: u64,
+    /// Tries to deliver one, and those that an endpoint took for the first time; on a disk only, where there is an outbox.
+    pub tries: u64,
+    /// See `tries`.
+    pub delivered: u64,
     /// Heartbeats of calls.
     pub beats: u64,
     /// Commits.
@@ -191,6 +209,14 @@ impl Count {
         self.crashes += other.crashes;
         self.boots += other.boots;
         self.asks += other.asks;
+        self.refunds += other.refunds;
+        self.adjustments += other.adjustments;
+        self.wallet_refunds += other.wallet_refunds;
+        self.policies += other.policies;
+        self.top_ups += other.top_ups;
+        self.events += other.events;
+        self.tries += other.tries;
+        self.delivered += other.delivered;
         self.beats += other.beats;
         self.groups += other.groups;
         self.transactions += other.transactions;

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Moment, Span};
 use crate::ids::{CallId, LegId};
 use crate::media::{Media, Play, Purpose, Ringer, Taps, worker_of};
 use crate::sleep::Verdict;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -81,6 +82,8 @@ pub enum Report {
     Spoke { call: CallId, at: Moment },
     /// The companion is not heard any more.
     Faded { call: CallId },
+    /// What was done for this call broke at this moment. Its recordings ended there; it has a new ear in a second, and a landing goes on.
+    Broke { call: CallId, at: Moment },
 }
 
 /// Where the samples of one side's recording go: 16 kHz, mono. Dropped without a word, it ends where it is.
@@ -178,7 +181,7 @@ impl Drop for JoinGuard {
             door.say(Said::Leave);
         }
         for thread in self.threads.drain(..) {
-            // A worker that panicked has said so; there is nothing left to end.
+            // A worker that panicked at the very end has said so; there is nothing left to end.
             let _ = thread.join();
         }
     }
@@ -195,11 +198,17 @@ pub fn start(
     let plane: Arc<dyn Plane> = Arc::new(media.clone());
     let cues = Arc::new(cues::Cues::default());
     let (mut doors, mut threads) = (Vec::new(), Vec::new());
-    for (number, taps) in media.taps(settings.workers.max(1))?.into_iter().enumerate() {
+    for (number, mut taps) in media.taps(settings.workers.max(1))?.into_iter().enumerate() {
         let (orders, orders_in) = channel();
         doors.push(Door { orders, ringer: taps.ringer() });
-        let worker = Worker::new(number, plane.clone(), cues.clone(), Box::new(say.clone()));
-        let body = move || run(worker, taps, &orders_in, clock);
+        let mut worker = Worker::new(number, plane.clone(), cues.clone(), Box::new(say.clone()));
+        let body = move || {
+            // What breaks outside of any call's work costs all of them what was kept for them, and nobody the thread.
+            while catch_unwind(AssertUnwindSafe(|| run(&mut worker, &mut taps, &orders_in, clock))).is_err() {
+                worker.broke(clock.now());
+                taps.wait(Duration::from(TICK));
+            }
+        };
         threads.push(std::thread::Builder::new().name(format!("sound-{number}")).spawn(body)?);
     }
     let doors: Arc<[Door]> = doors.into();
@@ -217,7 +226,7 @@ impl Sound {
 
 impl Door {
     fn say(&self, said: Said) {
-        // An error means that the worker has ended.
+        // An error means that the worker has ended: the server does.
         if self.orders.send(said).is_ok() {
             self.ringer.ring();
         }
@@ -230,7 +239,7 @@ const TICK: Span = Span::from_ms(100);
 const TURN: usize = 64;
 
 /// A worker's life.
-fn run(mut worker: Worker, mut taps: Taps, orders: &Receiver<Said>, clock: Clock) {
+fn run(worker: &mut Worker, taps: &mut Taps, orders: &Receiver<Said>, clock: Clock) {
     let mut ticked = clock.now();
     loop {
         let mut now = clock.now();

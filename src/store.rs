@@ -127,7 +127,7 @@ impl Store {
     /// On a closed store `on_done` is called at once.
     pub fn submit(&self, transaction: Transaction, on_done: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static) {
         match &self.0.writer {
-            Some(writer) if outbox::rings(&transaction) => {
+            Some(writer) if transaction.rings() => {
                 let bell = Arc::clone(&self.0.bell);
                 writer.submit(
                     transaction,
@@ -219,6 +219,13 @@ pub struct Transaction {
     pub idempotency: Option<Idempotency>,
     /// In this order; the first condition that fails undoes the whole transaction.
     pub writes: Vec<Write>,
+}
+
+impl Transaction {
+    /// Whether it may give an endpoint something to do.
+    pub fn rings(&self) -> bool {
+        outbox::rings(self)
+    }
 }
 
 /// A command's key, and the reply to store beside its effect.

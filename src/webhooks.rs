@@ -9,12 +9,12 @@
 //! | `courier` | the task and its places |
 //! | `post` | one try: resolve, check the address, connect, send, take the status |
 //! | `network` | which addresses may be spoken to |
-//! | `schedule` | when to try again, and how many at once; pure |
+//! | `schedule` | when to try again, what may be under way at once, what an answer means; pure |
 
 mod courier;
 mod network;
 mod post;
-mod schedule;
+pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
 

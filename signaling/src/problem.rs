@@ -14,7 +14,7 @@ use std::borrow::Cow;
 pub(crate) struct Problem {
     /// The stable code.
     pub(crate) code: Code,
-    /// A sentence that says what to do.
+    /// A sentence that says what is wrong and, where something can be done about it, what.
     pub(crate) detail: Cow<'static, str>,
     /// The field at fault.
     pub(crate) field: Option<Cow<'static, str>>,

@@ -38,6 +38,11 @@ impl Gate {
         }
     }
 
+    /// Whether this leg is loud now.
+    pub fn is_loud(&self, now: Moment) -> bool {
+        self.loud_at == Some(now)
+    }
+
     /// Whether this leg may go unheard now.
     pub fn may_be_skipped(&self, now: Moment) -> bool {
         self.loud_at.is_some_and(|loud| now.since(loud) < AWAKE)

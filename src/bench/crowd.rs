@@ -142,6 +142,7 @@ pub struct Crowd {
     tally: Tally,
     set_up: Histogram,
     is_silent_on_stun: bool,
+    datagrams: u64,
     buffer: Box<[u8; DATAGRAM_LIMIT]>,
     control: Vec<u8>,
 }
@@ -165,6 +166,7 @@ impl Crowd {
             tally: Tally::default(),
             set_up: Histogram::default(),
             is_silent_on_stun: false,
+            datagrams: 0,
             buffer: Box::new([0; DATAGRAM_LIMIT]),
             control: cmsg_space!(TimeSpec),
         })
@@ -296,7 +298,12 @@ impl Crowd {
         self.pages.iter().filter(|page| page.state != State::Connected).count()
     }
 
-    /// While this is so, requests for consent are not sent, so that only media reaches the server. Longer than 20 s costs the
+    /// Datagrams that pages have sent since the beginning; on loopback the server gets each of them, unless its socket is full.
+    pub fn datagrams(&self) -> u64 {
+        self.datagrams
+    }
+
+    /// While this is so, requests for consent and records are not sent, so that only media reaches the server. Longer than 20 s costs the
     /// connection.
     pub fn be_silent_on_stun(&mut self, silent: bool) {
         self.is_silent_on_stun = silent;
@@ -307,7 +314,7 @@ impl Crowd {
         let now = Instant::now();
         for page in &mut self.pages {
             page.client.close(now);
-            flush(page, false);
+            flush(page, false, &mut self.datagrams);
         }
         for call in self.calls.drain(..) {
             self.media.stop(call);
@@ -338,7 +345,7 @@ impl Crowd {
                     let server = page.client.servers().iter().find(|server| server.is_ipv4()).copied().ok_or(ClientError::Unreachable)?;
                     page.socket.connect(server)?;
                     page.server = Some(server);
-                    flush(page, self.is_silent_on_stun);
+                    flush(page, self.is_silent_on_stun, &mut self.datagrams);
                 }
                 Err(_) => {
                     page.state = State::Refused;
@@ -368,7 +375,7 @@ impl Crowd {
             if page.state == State::Connected {
                 packets = say(page, track, self.pace, self.round, now);
             }
-            let refused = flush(page, self.is_silent_on_stun);
+            let refused = flush(page, self.is_silent_on_stun, &mut self.datagrams);
             if self.round != 0 && packets > 0 {
                 self.tally.sent += packets;
                 self.tally.refused += refused;
@@ -434,7 +441,7 @@ impl Crowd {
             }
         }
         if let Some(page) = self.pages.get_mut(place) {
-            flush(page, self.is_silent_on_stun);
+            flush(page, self.is_silent_on_stun, &mut self.datagrams);
         }
         Ok(())
     }
@@ -497,13 +504,18 @@ fn say(page: &mut Page, track: Track, pace: Pace, round: u32, now: Instant) -> u
     }
 }
 
-/// Sends what a page has to send; returns how many the kernel did not take.
-fn flush(page: &mut Page, is_silent_on_stun: bool) -> u64 {
+/// Sends what a page has to send, all of it or only media; counts what the kernel took, and returns how many it did not.
+fn flush(page: &mut Page, only_media: bool, datagrams: &mut u64) -> u64 {
     let mut refused = 0;
     while let Some(transmit) = page.client.poll_transmit() {
-        let is_stun = transmit.payload.first().is_some_and(|first| *first < 4);
-        if !(is_stun && is_silent_on_stun) && page.socket.send(&transmit.payload).is_err() {
-            refused += 1;
+        // RFC 7983.
+        let is_media = transmit.payload.first().is_some_and(|first| (128..192).contains(first));
+        if only_media && !is_media {
+            continue;
+        }
+        match page.socket.send(&transmit.payload) {
+            Ok(_) => *datagrams += 1,
+            Err(_) => refused += 1,
         }
     }
     refused

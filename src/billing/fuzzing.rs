@@ -1,7 +1,8 @@
 //! Fuzz target of plans and rating: any terms, any marks, any holds.
 
 use super::{
-    Cause, Conditions, Increments, Kind, Mark, Plan, Rates, Rounding, Settlement, WindowTerms, capture, max_usage, rate, segments, split,
+    Cause, Conditions, Increments, Kind, Mark, Plan, Rates, Rounding, Settlement, WindowTerms, capture, max_usage, rate, rate_paid,
+    segments, split,
 };
 use crate::clock::{Moment, Span};
 use crate::fuzzing::{Input, piece};
@@ -90,6 +91,7 @@ fn rating(data: &[u8]) {
     for settlement in [Settlement::AsRated, Settlement::ExactDelivered, Settlement::Free] {
         let rating = rate(&plan, settlement, &holds, &segments);
         let charge = rating.charge.amount;
+        assert!(rate_paid(&plan, settlement, &holds, &segments).charge.amount <= charge); // A gift never costs anything.
         assert!((0..=held).contains(&charge) && (settlement != Settlement::Free || charge == 0));
         assert_eq!(charge + rating.refund.amount, held);
         assert_eq!(rating.lines.iter().map(|line| line.amount.amount).sum::<i64>(), charge);

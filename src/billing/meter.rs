@@ -84,6 +84,26 @@ pub fn delivered(segments: &[Segment]) -> Span {
     spans.fold(Span::ZERO, |sum, span| sum + span)
 }
 
+/// The segments up to the instant at which so much time was delivered; all of them, if it was not.
+pub(super) fn first(segments: &[Segment], length: Span) -> Vec<Segment> {
+    let mut left = length;
+    let mut kept = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let mut segment = *segment;
+        if segment.kind == SegmentKind::Delivered {
+            segment.to = segment.to.min(segment.from + left);
+            left = left.saturating_sub(segment.to.since(segment.from));
+        }
+        if segment.from < segment.to {
+            kept.push(segment);
+        }
+        if left == Span::ZERO {
+            break;
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +158,22 @@ mod tests {
             Mark::Stood { since: at(0), cause: Cause::Platform },
         ];
         check(&[&at_the_start[..], &[Mark::Ended { at: at(9) }]].concat(), "Paused(Platform) 0-9");
+    }
+
+    #[test]
+    fn the_first_seconds_end_within_a_segment() {
+        let marks = [
+            Mark::Ran { at: at(0) },
+            Mark::Stood { since: at(10), cause: Cause::Client },
+            Mark::Ran { at: at(30) },
+            Mark::Ended { at: at(50) },
+        ];
+        let all = segments(marks);
+        for (length_s, end_s) in [(0, None), (4, Some(4)), (10, Some(10)), (11, Some(31)), (30, Some(50)), (31, Some(50))] {
+            let kept = first(&all, Span::from_s(length_s));
+            assert_eq!(kept.last().map(|last| last.to), end_s.map(at), "the first {length_s} s");
+            assert_eq!(delivered(&kept), Span::from_s(length_s.min(30)));
+        }
     }
 
     #[test]

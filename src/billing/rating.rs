@@ -1,7 +1,7 @@
 //! What a call costs: a pure function of plan, settlement, holds and delivered time.
 //!
-//! The rules are those of `fixtures/rating/`. The live display, the quota ([`max_usage`]), the settlement, recovery and audit
-//! all call these two. Exact fractions inside (sixtieths of a minor unit), one rounding per call.
+//! The rules are those of `fixtures/rating/`, and [`rate`] is their letter. The live display, the quota ([`max_usage`]), the
+//! settlement, recovery and audit all call these. Exact fractions inside (sixtieths of a minor unit), one rounding per call.
 
 use super::meter::{Segment, SegmentKind};
 use super::plan::{Increments, Kind, Plan, Rounding};
@@ -89,8 +89,7 @@ impl Unit {
 const PARTS: i128 = 60;
 
 /// Rates a call. `holds` are the amounts set aside, for a plan of blocks one for each block bought, each at the plan's price;
-/// they sum to less than 2^63. Time given away comes after all paid time and so never costs anything. Of `segments`, in order
-/// of time, the delivered ones count.
+/// they sum to less than 2^63. Of `segments`, in order of time, the delivered ones count. It knows of no gifts: see [`rate_paid`].
 pub fn rate(plan: &Plan, settlement: Settlement, holds: &[i64], segments: &[Segment]) -> Rating {
     let held = holds.iter().sum::<i64>();
     let mut billable_s = (super::delivered(segments).whole_s() - plan.conditions.grace_s).max(0);
@@ -107,17 +106,10 @@ pub fn rate(plan: &Plan, settlement: Settlement, holds: &[i64], segments: &[Segm
         (Settlement::ExactDelivered, Kind::Block { block_s, price }) => block_exactly(*block_s, *price, holds.len(), billable_s),
         (Settlement::AsRated, Kind::Flat { price }) => flat_as_rated((*price).min(held), billable_s),
         (_, Kind::PerMinute(increments) | Kind::UntilAsleep { increments, .. }) => {
-            let mut meter = Meter::new(plan, increments, held, false);
+            let exactly = settlement == Settlement::ExactDelivered;
+            let mut meter = Meter::new(plan, increments, held, exactly);
             meter.run(segments, billable_s);
-            if settlement == Settlement::ExactDelivered {
-                // What is left over of a hold buys no increment, so it must not buy seconds of a gift either.
-                let paid_s = billable_s.min(meter.billed_s);
-                meter = Meter::new(plan, increments, held, true);
-                meter.run(segments, paid_s);
-                meter.bill(Rounding::Down)
-            } else {
-                meter.bill(plan.conditions.rounding)
-            }
+            meter.bill(if exactly { Rounding::Down } else { plan.conditions.rounding })
         }
     };
     if settlement == Settlement::AsRated && billable_s > 0 {
@@ -132,6 +124,17 @@ pub fn rate(plan: &Plan, settlement: Settlement, holds: &[i64], segments: &[Segm
     let lines = bill.lines.into_iter();
     let lines = lines.map(|Priced { label, quantity, unit, amount }| Line { label, quantity, unit, amount: money(amount) }).collect();
     Rating { billed_s: bill.billed_s, lines, charge: money(charge), refund: money(held - charge) }
+}
+
+/// As [`rate`], for a call in which time may have been given away: that comes after all paid time and costs nothing
+/// (design.md section 4). What is left over of a hold buys no increment, so settled exactly it must not pay for seconds of a
+/// gift either: the time counts up to [`max_usage`].
+pub fn rate_paid(plan: &Plan, settlement: Settlement, holds: &[i64], segments: &[Segment]) -> Rating {
+    let paid_s = segments.last().filter(|_| settlement == Settlement::ExactDelivered);
+    match paid_s.and_then(|last| max_usage(plan, holds, segments, last.to, super::delivered(segments))) {
+        Some(paid_s) => rate(plan, settlement, holds, &super::meter::first(segments, Span::from_s(paid_s))),
+        None => rate(plan, settlement, holds, segments),
+    }
 }
 
 /// The connected seconds, grace included, after which the call must end because nothing more would be paid for; none if that

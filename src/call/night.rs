@@ -2,7 +2,7 @@
 //!
 //! A false *asleep* is worse than a late one, so whatever speaks against it wins: her voice, a tap, the companion, a verdict that is
 //! not certain any more. Invariants: time in a landing is never delivered time; a verdict, late, stale or repeated, never does more than
-//! begin a linger, and a linger takes its time; changes of what she is taken for are facts at most once in [`STEADY`], unless
+//! begin a linger, and a linger takes its time, which stands while nobody could be heard or tap; changes of what she is taken for are facts at most once in [`STEADY`], unless
 //! one ends a linger.
 
 use super::machine::Due;
@@ -22,6 +22,9 @@ const STALE: Span = Span::from_s(120);
 
 /// What is heard is known a little later: speech so long before a linger still speaks against it.
 const LATE: Span = Span::from_s(2);
+
+/// A linger lasts so long after a pause at least: whoever woke to bring her line back needs a moment to say so.
+const AFTER_PAUSE: Span = Span::from_s(30);
 
 /// So often the companion's word begins a linger, and a party says yes to a recording, before some time must pass in between.
 const AT_ONCE: usize = 8;
@@ -75,11 +78,11 @@ impl Call {
         })
     }
 
-    /// When the linger or the landing is over, unless she wakes; a linger does not end while the meter stands.
+    /// When the linger or the landing is over, unless she wakes; none in a pause, while which a linger's time stands.
     pub fn phase_ends_at(&self) -> Option<Moment> {
         match (self.state, self.lingering) {
             (State::Landing { .. }, _) => self.due_landed().map(|(at, _)| at),
-            (State::Live { .. } | State::Paused { .. }, Some(linger)) => Some(linger.until),
+            (State::Live { .. }, Some(linger)) => Some(linger.until),
             _ => None,
         }
     }
@@ -245,6 +248,18 @@ impl Call {
         self.lingering.is_some() || self.has_a_word_left(now, |fact| matches!(fact, Fact::Lingers { by: Witness::Companion, .. }))
     }
 
+    /// What the ear heard before the machine slept says nothing after it: a linger that it began is off, and it listens anew. True if so.
+    pub(super) fn doze(&mut self, at: Moment) -> bool {
+        let by_ear = self.lingering.is_some_and(|linger| linger.by == Witness::Ear);
+        let is_off = by_ear && matches!(self.state, State::Live { .. } | State::Paused { .. });
+        if is_off {
+            self.heard = None;
+            self.record(at, Fact::Sleep { verdict: unmeasured(sleep::State::Unknown, at, Why::Lost) });
+            self.record(at, Fact::Woken { by: Waker::Ear });
+        }
+        is_off
+    }
+
     /// When the last landing was called off: in a landing nobody who is away is told to hurry.
     pub(super) fn landed_until(&self) -> Option<Moment> {
         let woken = self.woken_at?;
@@ -378,7 +393,9 @@ impl Call {
                     Waker::Ear => None,
                 };
                 let known = self.verdict.map(|(_, verdict)| verdict);
-                let awake = why.filter(|_| known.is_none_or(|known| known.state != sleep::State::Awake)).map(|why| awake(at, why));
+                let awake = why
+                    .filter(|_| known.is_none_or(|known| known.state != sleep::State::Awake))
+                    .map(|why| unmeasured(sleep::State::Awake, at, why));
                 self.verdict = awake.or(known).map(|verdict| (at, verdict));
             }
             // What was heard before is nothing to a server that heard nothing itself; a landing goes on.
@@ -389,6 +406,14 @@ impl Call {
                 self.lingering = self.lingering.filter(|_| matches!(self.state, State::Landing { .. }));
             }
             _ => {}
+        }
+    }
+
+    /// The meter runs again after a pause: so does the time of a linger.
+    pub(super) fn linger_on(&mut self, at: Moment) {
+        if let (State::Paused { stopped, .. }, Some(linger)) = (self.state, &mut self.lingering) {
+            let left = linger.until.since(stopped.max(linger.since));
+            linger.until = at + left.max(AFTER_PAUSE);
         }
     }
 
@@ -408,9 +433,9 @@ fn near(told: Moment, decided: Moment) -> bool {
     told.max(decided).since(told.min(decided)) <= LATE
 }
 
-/// What she is taken for when somebody says or shows that she is awake.
-fn awake(since: Moment, why: Why) -> Verdict {
+/// What she is taken for by a word or an event, not by what was measured.
+fn unmeasured(state: sleep::State, since: Moment, why: Why) -> Verdict {
     let grounds =
         Grounds { why, evidence_milli: 0, period_ms: None, constancy_bp: 0, quiet_s: 0, movements: 0, missing_bp: 0, unanswered: 0 };
-    Verdict { state: sleep::State::Awake, since, grounds }
+    Verdict { state, since, grounds }
 }

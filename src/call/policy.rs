@@ -58,7 +58,8 @@ pub enum Sold {
     Flat,
 }
 
-/// A cell of the policy. The later one is, the better for the client.
+/// A cell of the policy. The later one is, the better for the client; but for an increment that runs into a dearer window, of which the
+/// seconds can cost more than the whole (docs/interface.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// By the plan.
@@ -108,7 +109,7 @@ impl Policy {
             return Err(PolicyError::NotHere { sold });
         }
         let default = ending.default(sold);
-        if rule < default {
+        if rule < default && !seeded::has(Bug::PolicyAgainstClient) {
             return Err(PolicyError::NotInHerFavour { sold, default });
         }
         self.rules[ending as usize][sold as usize] = rule;
@@ -133,9 +134,10 @@ impl Policy {
         if grace_s > 0 && delivered.whole_s() <= grace_s {
             return Settlement::Free;
         }
-        match self.rule(ending, Sold::of(kind)) {
+        let policy = if seeded::has(Bug::PolicyForgotten) { Policy::default() } else { *self };
+        match policy.rule(ending, Sold::of(kind)) {
             Rule::AsRated => Settlement::AsRated,
-            Rule::FreeBelowMin if delivered < self.flat_min => Settlement::Free,
+            Rule::FreeBelowMin if delivered < policy.flat_min => Settlement::Free,
             Rule::FreeBelowMin => Settlement::AsRated,
             Rule::ExactDelivered => Settlement::ExactDelivered,
             Rule::Free => Settlement::Free,

@@ -18,27 +18,55 @@ pub struct Proof {
     pub delivered: Span,
 }
 
+/// What a proof needs to know of a live or paused call. It changes with the call's facts only, and is small: every call's is
+/// looked at for every heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// Of each side that is not away: the connected leg, and when that came up or was heard last.
+    sides: [Option<(LegId, Option<Moment>)>; 2],
+    /// When the span began that runs, or ran last.
+    ran_from: Moment,
+    /// When that ended, unless it runs.
+    stopped: Option<Moment>,
+    /// Time delivered in the spans before it.
+    delivered: Span,
+    /// What may be delivered in all.
+    deliverable: Span,
+}
+
+impl Basis {
+    /// See [`Call::proof`].
+    pub fn proof(&self, seen: impl Fn(Side, LegId) -> Option<Moment>, now: Moment) -> Proof {
+        let alive = |side: Side| {
+            let (leg, known) = self.sides[side as usize]?;
+            seen(side, leg).max(known)
+        };
+        let until = [Side::Client, Side::Companion].into_iter().filter_map(alive).min().unwrap_or(now).min(now);
+        // The span that runs is proved only so far; those before it are.
+        let running = self.stopped.map_or(until, |stopped| stopped.min(until)).since(self.ran_from);
+        Proof { until, delivered: (self.delivered + running).min(self.deliverable) }
+    }
+}
+
 impl Call {
     /// What is proved of this call at `now`; none unless it is live or paused. `seen` is the last proof of life of a side's
     /// connected leg, as the media plane reported it; without one its coming up and being heard count.
     pub fn proof(&self, seen: impl Fn(Side, LegId) -> Option<Moment>, now: Moment) -> Option<Proof> {
-        match self.state {
-            State::Live { .. } | State::Paused { .. } | State::Landing { .. } => {}
+        self.basis().map(|basis| basis.proof(seen, now))
+    }
+
+    /// What the facts so far give a proof; none unless the call is live or paused.
+    pub fn basis(&self) -> Option<Basis> {
+        let (ran_from, stopped) = match self.state {
+            State::Live { since } => (since, None),
+            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => (ran_from, Some(stopped)),
             State::Connecting | State::Ended { .. } | State::Settled { .. } => return None,
-        }
-        let alive = |side: Side| {
-            let party = self.party(side);
+        };
+        let sides = [&self.client, &self.companion].map(|party| {
             let leg = party.leg.filter(|_| party.down.is_none())?;
-            last_sign(party, seen(side, leg))
-        };
-        let until = [Side::Client, Side::Companion].into_iter().filter_map(alive).min().unwrap_or(now).min(now);
-        // The span that runs is proved only so far; those before it are.
-        let running = match self.state {
-            State::Live { since } => until.since(since),
-            State::Paused { ran_from, stopped, .. } | State::Landing { ran_from, stopped, .. } => stopped.min(until).since(ran_from),
-            State::Connecting | State::Ended { .. } | State::Settled { .. } => Span::ZERO,
-        };
-        Some(Proof { until, delivered: (self.delivered + running).min(self.deliverable()) })
+            Some((leg, last_sign(party, None)))
+        });
+        Some(Basis { sides, ran_from, stopped, delivered: self.delivered, deliverable: self.deliverable() })
     }
 
     /// Takes the call up after the server was away: `proved` is the last proof of it that is on disk (none: only its facts are),
@@ -82,7 +110,7 @@ impl Call {
     }
 
     /// The machine slept from `since` until now; legs may still be there. To be called before any event or timeout after it.
-    /// What was due before the sleep, and noticed only now, is done as of then.
+    /// What was due before the sleep, and noticed only now, is done as of then. What the ear heard before it counts no more.
     pub fn suspend(&mut self, since: Moment, now: Moment, out: &mut Vec<Effect>) {
         let now = now.max(self.last_at());
         self.handle_timeout(since.min(now), out);
@@ -90,10 +118,16 @@ impl Call {
             State::Live { since: ran_from } => {
                 let stopped = self.faltering.iter().flatten().map(|(_, silent)| *silent).fold(since, Moment::min);
                 self.record(now, Fact::Paused { cause: Fault::Platform, since: self.pause_from(stopped, ran_from, now) });
+                self.doze(now);
                 self.record(now, Fact::Resumed);
                 out.push(Effect::Tell { to: None, notice: Notice::Resumed });
             }
-            State::Connecting | State::Paused { .. } | State::Landing { .. } => self.record(now, Fact::Suspended { since: since.min(now) }),
+            State::Connecting | State::Paused { .. } | State::Landing { .. } => {
+                self.record(now, Fact::Suspended { since: since.min(now) });
+                if self.doze(now) {
+                    out.push(Effect::Tell { to: None, notice: Notice::Changed });
+                }
+            }
             State::Ended { .. } | State::Settled { .. } => {}
         }
     }

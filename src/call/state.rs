@@ -214,15 +214,21 @@ impl Eq for Call {}
 impl Call {
     /// Makes a call whose first block is on hold under `hold`, and the entry that must be stored before anybody hears of it.
     pub fn book(id: CallId, terms: Terms, hold: HoldId, now: Moment) -> Result<(Call, Entry), TermsError> {
-        terms.check()?;
         let entry = Entry { seq: 1, at: now, fact: Fact::Created { terms: Box::new(terms.clone()), hold } };
+        Ok((Call::made(id, terms, hold, entry.clone())?, entry))
+    }
+
+    /// The call that its first entry makes: of these terms, with this hold.
+    fn made(id: CallId, terms: Terms, hold: HoldId, first: Entry) -> Result<Call, TermsError> {
+        terms.check()?;
+        let now = first.at;
         let mut call = Call {
             id,
             client_token: terms.client_token,
             companion_token: terms.companion_token,
             amounts: vec![terms.hold.amount],
             terms,
-            entries: vec![entry.clone()],
+            entries: vec![first],
             state: State::Connecting,
             started_at: None,
             spans: Vec::new(),
@@ -251,7 +257,7 @@ impl Call {
             faded: false,
         };
         call.reckon(now);
-        Ok((call, entry))
+        Ok(call)
     }
 
     /// The call that these facts made.
@@ -261,7 +267,7 @@ impl Call {
         if first.seq != 1 {
             return Err(ReplayError::Gap { last: 0, found: first.seq });
         }
-        let (mut call, _) = Call::book(journal.call, Terms::clone(terms), *hold, first.at)?;
+        let mut call = Call::made(journal.call, Terms::clone(terms), *hold, first.clone())?;
         for entry in rest {
             call.apply(entry)?;
         }
@@ -402,7 +408,10 @@ impl Call {
                     self.reckon(stopped);
                 }
             }
-            Fact::Resumed => self.go_on(at),
+            Fact::Resumed => {
+                self.linger_on(at);
+                self.go_on(at);
+            }
             Fact::Sleep { .. } | Fact::Lingers { .. } => self.take_of_the_night(at, fact),
             Fact::Lands { .. } => {
                 if let State::Live { since } = self.state {

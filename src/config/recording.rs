@@ -12,8 +12,11 @@ pub struct Recording {
     /// are of use only with the database beside which they were made.
     pub folder: PathBuf,
     /// `recording.key` (32 octets in 64 hex digits or base64) or `recording.key_file` (a file of mode 0600 with the same). Default none.
-    /// With another key than before, what is kept cannot be opened until the old one is back; lost, nothing of it ever can.
+    /// With another key than before, what is kept can be opened only if the old one is named beside it; lost, nothing of it ever can.
     pub key: Option<KeySource>,
+    /// `recording.old_key_files`: files (mode 0600, as `key_file`) with keys of before. They open what they sealed and seal nothing any more.
+    /// Default none. A key can go once nothing is kept that it sealed: the log says at the start which keys are missing.
+    pub old_key_files: Vec<PathBuf>,
     /// `recording.keep_free_mb`: with less room on the folder's disk recordings end (the calls go on) and none begins. Default 1024. The
     /// database may lie on the same disk: too small, and recordings fill what money needs.
     pub keep_free_mb: u64,
@@ -48,7 +51,8 @@ impl Recording {
         if given.is_some() && file.is_some() {
             reader.conflict("recording.key and recording.key_file are both set; one key seals recordings".to_owned());
         }
+        let old_key_files = reader.texts("recording.old_key_files", "names of files that hold keys", path, shown);
         let keep_free_mb = reader.whole("recording.keep_free_mb", 1024, 0..=1_000_000_000).unsigned_abs();
-        Self { folder, key: given.map(KeySource::Given).or(file.map(KeySource::File)), keep_free_mb }
+        Self { folder, key: given.map(KeySource::Given).or(file.map(KeySource::File)), old_key_files, keep_free_mb }
     }
 }

@@ -15,7 +15,7 @@ pub struct Signaling {
     /// `signaling.joins_per_minute`: joins with one token, reloads included. Default 10. Too small, and a person on a bad line is locked
     /// out of a paid call; too large, and a leaked link can keep replacing its owner without end.
     pub joins_per_minute: u32,
-    /// `signaling.socket_messages_per_second`: messages on one socket; three seconds' worth may come at once. Default 20. Too small,
+    /// `signaling.socket_messages_per_second`: messages on one socket, and over the data channels of one party; three seconds' worth may come at once. Default 20. Too small,
     /// and taps are refused; larger only helps broken pages.
     pub socket_messages_per_second: u32,
     /// `signaling.body_bytes`: the longest REST body. Default 16384. Too small, and long names are refused; above, only memory is at stake.

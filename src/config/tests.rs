@@ -350,6 +350,7 @@ fn what_is_in_force_is_printed_with_where_it_came_from() {
         folder = "recordings" # default
         # key is not set
         # key_file is not set
+        old_key_files = [] # default
         keep_free_mb = 1024 # default
 
         [log]

@@ -1,12 +1,14 @@
 //! What a vendor's program is told of a call: the events of the webhooks, each made of one fact. What is told of other money is in
-//! `money`.
+//! `money`, of recordings that are gone in `recording`.
 //!
 //! A function of the call's terms, the fact and, for the last one, the record: whoever has the journal can make it again, byte for
 //! byte, id included. It names things by ids and references only: no person's name and no token leaves by this way.
 
 mod money;
+mod recording;
 
 pub use money::{Returned, return_announcement, wallet_announcement};
+pub use recording::{Deletion, deletion_announcement};
 
 use super::{canonical, night};
 use crate::call::{Entry, Fact, Terms};
@@ -20,7 +22,7 @@ use sha2::{Digest, Sha256};
 pub const TEST: &str = "webhook.test";
 
 /// All events but the test: those of calls in the order of a call's life, then those of wallets.
-pub const WORDS: [&str; 14] = [
+pub const WORDS: [&str; 15] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -32,6 +34,7 @@ pub const WORDS: [&str; 14] = [
     "call.settled",
     "recording.started",
     "recording.ended",
+    "recording.deleted",
     "call.refunded",
     "call.adjusted",
     "client.refunded",
@@ -168,9 +171,14 @@ pub fn test_announcement(id: EventId, vendor: VendorId, endpoint: EndpointId, at
 
 /// What every event of a call says of it.
 fn identify(data: &mut Map<String, Value>, call: CallId, terms: &Terms, seq: u64) {
+    whose(data, call, terms);
+    data.insert("seq".to_owned(), seq.into());
+}
+
+/// Which call something is of, and whose.
+fn whose(data: &mut Map<String, Value>, call: CallId, terms: &Terms) {
     let mut add = |key: &str, value: Value| data.insert(key.to_owned(), value);
     add("call_id", call.to_string().into());
-    add("seq", seq.into());
     add("vendor_id", terms.vendor.to_string().into());
     add("client_ref", terms.client.as_str().into());
     add("companion_id", terms.companion.to_string().into());

@@ -61,7 +61,7 @@ fn metered(call: &Call, reason: EndReason, at_fault: Fault) -> Bill {
     let terms = call.terms();
     let was_live = call.started_at().is_some().then_some(delivered);
     let settlement = terms.policy.settlement(terms.sold.kind(), reason, at_fault, was_live, terms.sold.conditions().grace_s);
-    let rating = billing::rate(&terms.sold, settlement, call.amounts(), &segments);
+    let rating = billing::rate_paid(&terms.sold, settlement, call.amounts(), &segments);
     let shares = split(terms, rating.charge.amount);
     Bill { reason, at_fault, segments, delivered, settlement, rating, companion_share: shares[0], vendor_share: shares[1] }
 }

@@ -9,6 +9,17 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
+/// An object of the values given, each turned into JSON by `Into`. Unlike `json!` it copies no value: a record has many in others.
+macro_rules! object {
+    ({ $($name:literal: $value:expr),* $(,)? }) => {
+        ::serde_json::Value::Object([$(($name.to_owned(), ::serde_json::Value::from($value))),*].into_iter().collect())
+    };
+}
+pub(super) use object;
+
+/// Room for the text of most records, in bytes.
+const ROOM: usize = 4096;
+
 /// The canonical text of a value.
 pub(super) fn text(value: &Value) -> String {
     let mut out = String::new();
@@ -19,7 +30,7 @@ pub(super) fn text(value: &Value) -> String {
 /// The canonical text of an object with one field more, and what that is: the [`hash`] of the text without it. The object has no
 /// field `hash` yet.
 pub(super) fn closed(map: &Map<String, Value>) -> (String, String) {
-    let mut out = String::new();
+    let mut out = String::with_capacity(ROOM);
     let mut place = None;
     write_object(map, &mut out, |name, out| {
         if place.is_none() && is_before("hash", name) {
@@ -48,7 +59,8 @@ pub(super) fn is_plain(value: &Value) -> bool {
 pub(super) fn hash(text: &str) -> String {
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(text.as_bytes()) {
-        append(&mut hex, &format_args!("{byte:02x}"));
+        let digits = [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]));
+        hex.extend(digits);
     }
     hex
 }

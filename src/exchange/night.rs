@@ -2,11 +2,12 @@
 //!
 //! The record keeps the grounds of every verdict that led to a linger, and no sound.
 
+use super::canonical::object;
 use crate::billing::{Segment, SegmentKind};
 use crate::call::{Call, Fact, Phase, sleep_word, why_word};
 use crate::clock::{Moment, Span};
 use crate::sleep::{Grounds, Verdict};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How an until-asleep call stands with sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +39,9 @@ pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
         let at = || Value::from(entry.at.to_string());
         match &entry.fact {
             Fact::Sleep { verdict } => last = Some(verdict),
-            Fact::Lingers { by, verdict, .. } => lingers.push(json!({
+            Fact::Lingers { by, verdict, .. } => lingers.push(object!({
                 "by": by.name(), "asleep_at": at(), "verdict": verdict.as_ref().map(shown),
-                "landed_at": null, "confirmed": false, "woken_at": null, "woken_by": null,
+                "landed_at": Value::Null, "confirmed": false, "woken_at": Value::Null, "woken_by": Value::Null,
             })),
             Fact::Lands { confirmed } => {
                 if let Some(linger) = lingers.last_mut() {
@@ -55,7 +56,7 @@ pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
             _ => {}
         }
     }
-    Some(json!({
+    Some(object!({
         "linger_s": night.linger.whole_s(),
         "fade_s": night.fade.whole_s(),
         "probe_s": night.probe.map(Span::whole_s),
@@ -68,7 +69,7 @@ pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
 /// A verdict with its grounds.
 pub(super) fn shown(verdict: &Verdict) -> Value {
     let Grounds { why, evidence_milli, period_ms, constancy_bp, quiet_s, movements, missing_bp, unanswered } = verdict.grounds;
-    json!({
+    object!({
         "state": sleep_word(verdict.state),
         "since_at": verdict.since.to_string(),
         "why": why_word(why),

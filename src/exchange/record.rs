@@ -3,13 +3,14 @@
 //! Both are canonical JSON. The receipt is what the client may see: no shares, no pay, no vendor's references.
 
 use super::bill::{Bill, bill};
-use super::{canonical, night};
+use super::canonical::{self, object};
+use super::night;
 use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
 use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, RecordingTerms, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
 use crate::money::Money;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The version of the record's shape; it grows when a field changes its meaning or goes.
 const RECORD_VERSION: u32 = 2;
@@ -70,9 +71,10 @@ fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
     add("extensions", extensions(call, Viewer::Vendor));
     let shares = [("companion", terms.shares.companion_bps, bill.companion_share), ("vendor", terms.shares.vendor_bps, bill.vendor_share)];
     let currency = terms.hold.currency;
-    let share = |(party, bps, amount): (&str, u16, i64)| json!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
+    let share =
+        |(party, bps, amount): (&str, u16, i64)| object!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
     add("shares", shares.into_iter().map(share).collect());
-    add("quality", json!({"client": quality(call, Side::Client), "companion": quality(call, Side::Companion)}));
+    add("quality", object!({"client": quality(call, Side::Client), "companion": quality(call, Side::Companion)}));
     if version(call) > FIRST_VERSION {
         // Joining is accepting, as long as calls are made for a companion and not offered.
         add("offered_at", Value::Null);
@@ -94,14 +96,14 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
     let terms = call.terms();
     let ended_at = call.entries().iter().rev().find(|entry| matches!(entry.fact, Fact::Ended { .. })).map(|entry| entry.at);
     let held = Money::new(bill.rating.charge.amount + bill.rating.refund.amount, terms.hold.currency);
-    let value = json!({
+    let value = object!({
         "call_id": call.id().to_string(),
         "plan_id": terms.plan.to_string(),
-        "plan_name": terms.plan_name,
-        "companion_name": terms.companion_name,
+        "plan_name": terms.plan_name.as_str(),
+        "companion_name": terms.companion_name.as_str(),
         "media": terms.medium.name(),
-        "grade_paid": terms.grade_paid,
-        "grade_delivered": terms.grade_delivered,
+        "grade_paid": terms.grade_paid.as_deref(),
+        "grade_delivered": terms.grade_delivered.as_deref(),
         "created_at": time(Some(call.created_at())),
         "client_joined_at": time(call.party(Side::Client).joined_at),
         "companion_joined_at": time(call.party(Side::Companion).joined_at),
@@ -114,15 +116,15 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         "paid_s": call.quota().map(Span::whole_s),
         "gift_s": call.gifted().whole_s(),
         "plan": plan_terms(&terms.sold),
-        "segments": bill.segments.iter().map(|segment| json!({
+        "segments": bill.segments.iter().map(|segment| object!({
             "kind": segment_kind(segment.kind),
             "from_at": time(Some(segment.from)),
             "to_at": time(Some(segment.to)),
         })).collect::<Vec<_>>(),
         "settlement": bill.settlement.name(),
         "settlement_rule": rule(terms, bill),
-        "lines": bill.rating.lines.iter().map(|line| json!({
-            "label": line.label,
+        "lines": bill.rating.lines.iter().map(|line| object!({
+            "label": line.label.as_str(),
             "quantity": line.quantity,
             "unit": line.unit.name(),
             "amount": money(line.amount),
@@ -157,7 +159,7 @@ fn holds(call: &Call, bill: &Bill) -> Value {
     let amounts: Vec<_> = call.holds().iter().copied().zip(call.amounts().iter().copied()).collect();
     let taken = billing::capture(bill.rating.charge.amount, &amounts);
     let of = |amount| money(Money::new(amount, currency));
-    let hold = |((hold, amount), (_, captured)): (&(HoldId, i64), (HoldId, i64))| json!({"hold_id": hold.to_string(), "amount": of(*amount), "captured": of(captured)});
+    let hold = |((hold, amount), (_, captured)): (&(HoldId, i64), (HoldId, i64))| object!({"hold_id": hold.to_string(), "amount": of(*amount), "captured": of(captured)});
     amounts.iter().zip(taken).map(hold).collect()
 }
 
@@ -167,7 +169,7 @@ fn paused(bill: &Bill) -> Value {
         let of_cause = bill.segments.iter().filter(|segment| segment.kind == SegmentKind::Paused(cause));
         of_cause.map(|segment| segment.to.since(segment.from).ms()).sum()
     };
-    json!({"client": by(Cause::Client), "companion": by(Cause::Companion), "platform": by(Cause::Platform)})
+    object!({"client": by(Cause::Client), "companion": by(Cause::Companion), "platform": by(Cause::Platform)})
 }
 
 /// Which cell of the vendor's policy the settlement comes from, with what everybody gets; none for an end
@@ -176,7 +178,7 @@ fn rule(terms: &Terms, bill: &Bill) -> Value {
     let sold = Sold::of(terms.sold.kind());
     Ending::of(bill.reason, bill.at_fault).map_or(Value::Null, |ending| {
         let (rule, default) = (terms.policy.rule(ending, sold), Policy::default().rule(ending, sold));
-        let mut value = json!({"ending": ending.name(), "sold": sold.name(), "rule": rule.name(), "default": default.name()});
+        let mut value = object!({"ending": ending.name(), "sold": sold.name(), "rule": rule.name(), "default": default.name()});
         if sold == Sold::Flat {
             value["flat_min_s"] = terms.policy.flat_min().whole_s().into();
         }
@@ -203,13 +205,13 @@ fn blocks(call: &Call, bill: &Bill, block: Span) -> [(String, Value); 4] {
 pub fn plan_terms(plan: &Plan) -> Value {
     let Conditions { grace_s, minimum, rounding } = plan.conditions();
     let mut value = match plan.kind() {
-        Kind::Block { block_s, price } => json!({"kind": "block", "block_s": block_s, "price_minor": price}),
-        Kind::Flat { price } => json!({"kind": "flat", "price_minor": price}),
+        Kind::Block { block_s, price } => object!({"kind": "block", "block_s": *block_s, "price_minor": *price}),
+        Kind::Flat { price } => object!({"kind": "flat", "price_minor": *price}),
         Kind::PerMinute(increments) => metered("per_minute", increments),
         Kind::UntilAsleep { increments, cap_s, cap } => {
             let mut value = metered("until_asleep", increments);
-            value["cap_s"] = json!(cap_s);
-            value["cap_minor"] = json!(cap);
+            value["cap_s"] = (*cap_s).into();
+            value["cap_minor"] = (*cap).into();
             value
         }
     };
@@ -221,13 +223,13 @@ pub fn plan_terms(plan: &Plan) -> Value {
 
 fn metered(kind: &str, increments: &Increments) -> Value {
     let rates = &increments.rates;
-    let mut value = json!({"kind": kind, "first_increment_s": increments.first_s, "increment_s": increments.later_s});
+    let mut value = object!({"kind": kind, "first_increment_s": increments.first_s, "increment_s": increments.later_s});
     let windows = rates.windows();
     match rates.zone() {
         None => value["rate_minor_per_min"] = windows.map(|(_, _, _, rate)| rate).next().into(),
         Some(zone) => {
             value["tz"] = zone.into();
-            let window = |(label, start, end, rate)| json!({"label": label, "start": start, "end": end, "rate_minor_per_min": rate});
+            let window = |(label, start, end, rate)| object!({"label": label, "start": start, "end": end, "rate_minor_per_min": rate});
             value["windows"] = windows.map(window).collect();
         }
     }
@@ -242,7 +244,7 @@ enum Viewer {
 }
 
 fn extensions(call: &Call, viewer: Viewer) -> Value {
-    let extension = |kind: &str, by: &str, at: Moment, added: Option<Span>| json!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.map(Span::whole_s)});
+    let extension = |kind: &str, by: &str, at: Moment, added: Option<Span>| object!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.map(Span::whole_s)});
     let mut list = Vec::new();
     for entry in call.entries() {
         match &entry.fact {
@@ -296,7 +298,7 @@ fn quality(call: &Call, of: Side) -> Value {
         Fact::Quality { side, quality } if side == of => Some(quality),
         _ => None,
     });
-    last.map_or(Value::Null, |Quality { packets, lost_bp, rtt_ms }| json!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
+    last.map_or(Value::Null, |Quality { packets, lost_bp, rtt_ms }| object!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
 }
 
 /// Who agreed to be recorded and when, and which parts there are; nothing of what was said.
@@ -304,9 +306,10 @@ fn recording(call: &Call, terms: RecordingTerms) -> Value {
     let (mut consents, mut parts) = (Vec::new(), Vec::<Value>::new());
     for entry in call.entries() {
         match &entry.fact {
-            Fact::Consented { side, yes } => consents.push(json!({"party": side.name(), "yes": yes, "at": time(Some(entry.at))})),
+            Fact::Consented { side, yes } => consents.push(object!({"party": side.name(), "yes": *yes, "at": time(Some(entry.at))})),
             Fact::RecordingStarted { part } => {
-                parts.push(json!({"part": part, "started_at": time(Some(entry.at)), "ended_at": null, "end_reason": null}));
+                parts
+                    .push(object!({"part": *part, "started_at": time(Some(entry.at)), "ended_at": Value::Null, "end_reason": Value::Null}));
             }
             Fact::RecordingStopped { why, .. } => {
                 if let Some(part) = parts.last_mut() {
@@ -317,7 +320,7 @@ fn recording(call: &Call, terms: RecordingTerms) -> Value {
             _ => {}
         }
     }
-    json!({"keep_days": terms.keep.whole_s() / 86_400, "consents": consents, "parts": parts})
+    object!({"keep_days": terms.keep.whole_s() / 86_400, "consents": consents, "parts": parts})
 }
 
 fn segment_kind(kind: SegmentKind) -> &'static str {
@@ -335,5 +338,5 @@ fn time(at: Option<Moment>) -> Value {
 }
 
 fn money(money: Money) -> Value {
-    json!({"amount": money.amount, "currency": money.currency.code()})
+    object!({"amount": money.amount, "currency": money.currency.code()})
 }

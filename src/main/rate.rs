@@ -3,6 +3,7 @@
 //! The file has the schema of `fixtures/rating/examples.json`. An example that cannot be rated gives a line with `error`
 //! instead of `rating`, the others are rated all the same, and the exit status is 1.
 
+use super::say;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use lull::billing::{self, Cause, Conditions, Increments, Kind, Mark, Plan, Rates, Rounding, Segment, Settlement, WindowTerms};
 use lull::clock::{Moment, Span};
@@ -10,6 +11,9 @@ use lull::money::Money;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
+
+/// Blocks of a call at most: each is a hold of its own.
+const MOST_BLOCKS: i64 = 1_000_000;
 
 /// How far ahead a call is followed to see when its money ends: longer than any call may last.
 const HORIZON: Span = Span::from_s(billing::LONGEST_S);
@@ -20,6 +24,8 @@ struct File {
 }
 
 #[derive(Deserialize)]
+// A field that is not known might change the price, so it is not passed over.
+#[serde(deny_unknown_fields)]
 struct Input {
     currency: String,
     plan: PlanTerms,
@@ -31,7 +37,6 @@ struct Input {
 }
 
 #[derive(Deserialize)]
-// A field that is not known might change the price, so it is not passed over.
 #[serde(deny_unknown_fields)]
 struct PlanTerms {
     kind: String,
@@ -88,7 +93,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
                 json!({"id": id, "error": format!("{error:#}")})
             }
         };
-        println!("{line}");
+        say(line)?;
     }
     ensure!(failed == 0, "{failed} of {} examples cannot be rated", file.examples.len());
     Ok(())
@@ -104,7 +109,8 @@ fn rated(example: &Value) -> Result<Value> {
     let holds = holds(&input, plan.kind()).context("hold_minor")?;
     let segments = segments(&input.events).context("events")?;
     let rating = billing::rate(&plan, settlement, &holds, &segments);
-    let end = segments.last().map(|last| last.to);
+    // `segments` has made sure that there is an end; nothing may have been delivered before it.
+    let end = input.events.last().map(|end| Moment::from_unix_ms(end.at.as_millisecond()));
     let max_usage_s = end.and_then(|end| billing::max_usage(&plan, &holds, &segments, end, HORIZON));
 
     let bps: Vec<u16> = input.shares.iter().map(|share| share.bps).collect();
@@ -138,6 +144,7 @@ pub(crate) fn plan_from(currency: &str, terms: Value) -> Result<Plan> {
 
 fn plan(currency: &str, terms: &PlanTerms) -> Result<Plan> {
     let need = |field: Option<i64>, name: &str| field.with_context(|| format!("a plan of kind {} has `{name}`", terms.kind));
+    only_its_own(terms)?;
     let kind = match terms.kind.as_str() {
         "block" => Kind::Block { block_s: need(terms.block_s, "block_s")?, price: need(terms.price_minor, "price_minor")? },
         "flat" => Kind::Flat { price: need(terms.price_minor, "price_minor")? },
@@ -156,11 +163,38 @@ fn plan(currency: &str, terms: &PlanTerms) -> Result<Plan> {
     Ok(Plan::new(currency.parse()?, kind, conditions)?)
 }
 
+/// Refuses fields that the plan's kind does not have: whoever wrote them expects another price.
+fn only_its_own(terms: &PlanTerms) -> Result<()> {
+    let (blocks, flat, asleep) = (terms.kind == "block", terms.kind == "flat", terms.kind == "until_asleep");
+    let metered = terms.kind == "per_minute" || asleep;
+    for (name, is_there, is_its_own) in [
+        ("block_s", terms.block_s.is_some(), blocks),
+        ("price_minor", terms.price_minor.is_some(), blocks || flat),
+        ("first_increment_s", terms.first_increment_s.is_some(), metered),
+        ("increment_s", terms.increment_s.is_some(), metered),
+        ("rate_minor_per_min", terms.rate_minor_per_min.is_some(), metered),
+        ("windows", terms.windows.is_some(), metered),
+        ("tz", terms.tz.is_some(), metered),
+        ("cap_s", terms.cap_s.is_some(), asleep),
+        ("cap_minor", terms.cap_minor.is_some(), asleep),
+    ] {
+        // Of a kind that is none, that is said.
+        ensure!(!is_there || is_its_own || !(blocks || flat || metered), "a plan of kind {} has no `{name}`", terms.kind);
+    }
+    Ok(())
+}
+
 fn increments(terms: &PlanTerms) -> Result<Increments> {
     let need = |field: Option<i64>, name: &str| field.with_context(|| format!("a plan of kind {} has `{name}`", terms.kind));
     let rates = match (&terms.windows, terms.rate_minor_per_min) {
         (Some(_), Some(_)) => bail!("a plan has either `windows` or one `rate_minor_per_min`"),
-        (None, rate) => Rates::one(need(rate, "rate_minor_per_min")?)?,
+        (None, rate) => {
+            let rate = need(rate, "rate_minor_per_min")?;
+            // Without windows a zone changes no price, but it must be one.
+            let all_day = WindowTerms { label: "any", start: "00:00", end: "24:00", rate };
+            terms.tz.as_deref().map(|zone| Rates::by_window(zone, &[all_day])).transpose()?;
+            Rates::one(rate)?
+        }
         (Some(windows), None) => {
             let windows: Vec<WindowTerms<'_>> = windows
                 .iter()
@@ -181,7 +215,12 @@ fn holds(input: &Input, kind: &Kind) -> Result<Vec<i64>> {
     match kind {
         Kind::Block { price: 0, .. } if held == 0 => Ok(vec![0; bought]),
         Kind::Block { price, .. } if *price > 0 && held % price == 0 => {
-            Ok(vec![*price; usize::try_from(held / price).map_err(|_| anyhow!("too many blocks"))?])
+            let blocks = held / price;
+            let asked = i64::try_from(bought)?;
+            // More may have been bought at the start, but each extension is a block.
+            ensure!(blocks >= asked || held == 0, "{held} is {blocks} blocks at {price}, and the events buy {asked}");
+            ensure!(blocks <= MOST_BLOCKS, "{blocks} blocks are too many: at most {MOST_BLOCKS}");
+            Ok(vec![*price; usize::try_from(blocks)?])
         }
         Kind::Block { price, .. } => bail!("{held} is not a whole number of blocks at {price}"),
         Kind::Flat { price } => {

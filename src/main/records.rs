@@ -1,13 +1,14 @@
 //! `lull verify`, `export`, `keys`: records outside the database, and the keys that vouch for them.
 
-use super::rate;
 use super::tools::open;
+use super::{rate, say};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use lull::billing::{self, Cause, Segment, SegmentKind, Settlement, ZONES_VERSION};
+use lull::billing::{self, Cause, Kind, Plan, Segment, SegmentKind, Settlement, ZONES_VERSION};
 use lull::clock::{Clock, Moment};
 use lull::config::{BaseFlags, Config};
 use lull::exchange::{self, proof, sheet};
+use lull::ids::CallId;
 use lull::money::{Currency, Money};
 use lull::signing::{PublicKey, SigningKey, key_set, read_key_set};
 use lull::store::{Outcome, Role, Transaction, Write};
@@ -38,7 +39,7 @@ pub(crate) fn keys(command: KeysCommand) -> Result<()> {
     match command {
         KeysCommand::List { flags } => {
             let store = open(&Config::load(&flags.into())?, Role::Auditor)?;
-            println!("{:#}", key_set(&store.signing_keys()?));
+            say(format_args!("{:#}", key_set(&store.signing_keys()?)))?;
         }
         KeysCommand::Rotate { flags } => {
             let config = Config::load(&flags.into())?;
@@ -47,7 +48,7 @@ pub(crate) fn keys(command: KeysCommand) -> Result<()> {
             let secret: [u8; 32] = rand::random();
             let rotate = Write::RotateKey { secret, at: Clock::start().now() };
             match store.commit(Transaction { idempotency: None, writes: vec![rotate] })? {
-                Outcome::Committed => println!("{}", SigningKey::new(&secret).public().id()),
+                Outcome::Committed => say(SigningKey::new(&secret).public().id())?,
                 outcome => bail!("the database answered {outcome:?}"),
             }
         }
@@ -128,16 +129,18 @@ pub(crate) fn verify(flags: &VerifyFlags) -> Result<()> {
     let (count, mut failed) = (records.len(), 0);
     for (line, record) in records {
         let place = if line == 0 { String::new() } else { format!("line {line}: ") };
-        let name = record.as_ref().ok().and_then(|record| record["call_id"].as_str()).unwrap_or("no call").to_owned();
+        // Nothing is proved of it yet, so it is shown only if it is what it should be.
+        let id = record.as_ref().ok().and_then(|record| record["call_id"].as_str()?.parse::<CallId>().ok());
+        let name = id.map_or("no call".to_owned(), |id| id.to_string());
         let checked = match record {
             Ok(record) => checked(&record, trusted.as_deref()),
             Err(error) => Err(error).context("this is no JSON, or one with a field twice"),
         };
         match checked {
-            Ok(says) => println!("{place}{name}: valid: {says}"),
+            Ok(says) => say(plain(&format!("{place}{name}: valid: {says}")))?,
             Err(error) => {
                 failed += 1;
-                println!("{place}{name}: NOT VALID: {error:#}");
+                say(plain(&format!("{place}{name}: NOT VALID: {error:#}")))?;
             }
         }
     }
@@ -149,6 +152,11 @@ pub(crate) fn verify(flags: &VerifyFlags) -> Result<()> {
     }
     ensure!(failed == 0, "{failed} of {count} records are not valid");
     Ok(())
+}
+
+/// A line without what a terminal would obey: some of it is text of the file.
+fn plain(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -201,10 +209,11 @@ fn rated_again(record: &Value) -> Result<String> {
         }),
     };
     let holds = holds.context("it does not say what was held")?;
+    check_holds(&plan, &holds)?;
     let segments = record["segments"].as_array().context("it has no segments")?.iter().map(segment);
     let segments = segments.collect::<Option<Vec<Segment>>>().context("a segment is not one")?;
     ensure!(segments.windows(2).all(|pair| pair[0].to <= pair[1].from), "its segments overlap");
-    let rating = billing::rate(&plan, settlement, &holds, &segments);
+    let rating = billing::rate_paid(&plan, settlement, &holds, &segments);
     let lines: Vec<Value> = rating
         .lines
         .iter()
@@ -218,6 +227,20 @@ fn rated_again(record: &Value) -> Result<String> {
     ensure!(record["billed_s"] == json!(rating.billed_s), "rated again, {} s are billed", rating.billed_s);
     ensure!(record["lines"] == Value::from(lines), "rated again, it has other lines");
     Ok("rated again, the same".to_owned())
+}
+
+/// What nobody can have set aside is not rated: a record may be signed by anybody.
+fn check_holds(plan: &Plan, holds: &[i64]) -> Result<()> {
+    let is_amount = |amount: i128| (0..=i128::from(Money::MAX_AMOUNT)).contains(&amount);
+    let sum = holds.iter().map(|amount| i128::from(*amount)).sum();
+    ensure!(
+        holds.iter().all(|amount| is_amount((*amount).into())) && is_amount(sum),
+        "what was held is between 0 and 2^53 - 1 minor units"
+    );
+    if let Kind::Block { price, .. } = plan.kind() {
+        ensure!(holds.iter().all(|amount| amount == price), "what was held for a block is not its price");
+    }
+    Ok(())
 }
 
 fn segment(segment: &Value) -> Option<Segment> {

@@ -8,7 +8,7 @@ use hyper_util::server::conn::auto::Builder;
 use lull::clock::{Clock, Span};
 use lull::config::{Config, Flags, KeySource, PublicUrl, Tls};
 use lull::media;
-use lull::recording::{self, MasterKey, Recorder};
+use lull::recording::{self, Keys, MasterKey, Recorder};
 use lull::service::{Ear, Parts, Rules, Service, WebhookRules};
 use lull::sound;
 use lull::store::{Role, Store};
@@ -128,6 +128,7 @@ impl Server {
                 shares: config.call.shares,
                 public_url: public_url.to_string(),
                 max_calls: config.call.max_open,
+                messages_per_second: config.signaling.socket_messages_per_second,
                 webhooks: WebhookRules { allow_http: config.webhooks.allow_http, most_endpoints: config.webhooks.endpoints_per_vendor },
             },
             ready: ready_in.clone(),
@@ -276,14 +277,16 @@ fn takes_tcp(config: &Config) -> bool {
 /// What keeps sound: where there is a key, or something to be deleted on its date.
 fn recorder(config: &Config, store: &Store, clock: Clock) -> Result<Option<Recorder>> {
     let settings = &config.recording;
-    let key = match &settings.key {
+    let current = match &settings.key {
         Some(KeySource::Given(octets)) => Some(MasterKey::new(octets)),
         Some(KeySource::File(path)) => Some(MasterKey::from_file(path)?),
         None if store.has_recordings()? => None,
         None => return Ok(None),
     };
+    let old = settings.old_key_files.iter().map(|path| MasterKey::from_file(path)).collect::<Result<_, _>>()?;
+    let keys = Keys { current, old };
     let (folder, keep_free) = (settings.folder.clone(), settings.keep_free_mb.saturating_mul(1_000_000));
-    Ok(Some(Recorder::start(recording::Settings { folder, key, keep_free }, store.clone(), clock)?))
+    Ok(Some(Recorder::start(recording::Settings { folder, keys, keep_free }, store.clone(), clock)?))
 }
 
 fn webhook_settings(config: &Config) -> webhooks::Settings {

@@ -1,5 +1,6 @@
 //! Commands that open the database for a moment and print something.
 
+use super::say;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use lull::clock::{Clock, Span};
@@ -36,7 +37,7 @@ pub(crate) fn vendor(command: VendorCommand) -> Result<()> {
     match command {
         VendorCommand::Add { name, flags } => {
             let store = open(&Config::load(&flags.into())?, Role::Tool)?;
-            println!("{}", add_vendor(&store, &name)?);
+            say(add_vendor(&store, &name)?)?;
         }
         VendorCommand::Link { name, flags } => {
             let config = Config::load(&flags)?;
@@ -45,7 +46,7 @@ pub(crate) fn vendor(command: VendorCommand) -> Result<()> {
             }
             let store = open(&config, Role::Tool)?;
             let url = config.http.public_url(config.http.listen);
-            println!("{url}/vendor#{}", login_code(&store, &name)?);
+            say(format_args!("{url}/vendor#{}", login_code(&store, &name)?))?;
         }
     }
     Ok(())
@@ -81,17 +82,18 @@ pub(crate) fn audit(flags: BaseFlags) -> Result<()> {
     let store = open(&Config::load(&flags.into())?, Role::Auditor)?;
     let Audited { findings, books, not_rebuilt } = store.audit_books(&|journal| exchange::record(journal).ok())?;
     for finding in &findings {
-        println!("{finding}");
+        say(finding)?;
     }
     for book in &books {
-        println!("{book}");
+        say(book)?;
     }
     if not_rebuilt > 0 {
-        println!("{not_rebuilt} records have hours of another time zone database than this program's: signed, but not made again");
+        say(format_args!(
+            "{not_rebuilt} records have hours of another time zone database than this program's: signed, but not made again"
+        ))?;
     }
     if findings.is_empty() {
-        println!("{}: all adds up", store.path().display());
-        return Ok(());
+        return say(format_args!("{}: all adds up", store.path().display()));
     }
     bail!("{} findings", findings.len())
 }

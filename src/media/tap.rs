@@ -51,6 +51,8 @@ pub struct Tapped {
     pub at: Moment,
     /// Loudness as the page says it, where it does (RFC 6464): its voice bit (0x80) and -dBov.
     pub level: Option<u8>,
+    /// Its page has a track for what the server plays ([`super::Media::play`]): without one it hears nothing of that.
+    pub hears_sounds: bool,
     /// The packet was not sent on and never will be: the worker is to give what goes in its place. The first packet with this says where
     /// the switch lies (all of this index and beyond are held, all before are not), the first without it afterwards where it ends.
     pub held: bool,

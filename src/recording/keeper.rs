@@ -5,7 +5,7 @@
 //! It never removes a file that has no row: it cannot know whose it is, and nothing opens it.
 
 use super::folder::Folder;
-use super::key::MasterKey;
+use super::key::Keys;
 use super::writer::Desk;
 use super::{ReadError, file, wav};
 use crate::clock::{Clock, Moment, Span};
@@ -54,7 +54,7 @@ pub struct Compared {
 pub struct Keeper {
     store: Store,
     folder: Folder,
-    key: Option<Arc<MasterKey>>,
+    keys: Arc<Keys>,
     /// Who writes at present.
     desk: Option<Arc<Desk>>,
 }
@@ -82,8 +82,8 @@ pub(super) fn run(keeper: &Keeper, door: &Receiver<Knock>, clock: Clock) {
 
 impl Keeper {
     /// One for these files; `desk` is who writes at present.
-    pub(super) fn new(store: Store, folder: Folder, key: Option<Arc<MasterKey>>, desk: Option<Arc<Desk>>) -> Self {
-        Self { store, folder, key, desk }
+    pub(super) fn new(store: Store, folder: Folder, keys: Arc<Keys>, desk: Option<Arc<Desk>>) -> Self {
+        Self { store, folder, keys, desk }
     }
 
     /// One look: closes what was left open, deletes what is due at `now` and what shall be deleted.
@@ -97,7 +97,9 @@ impl Keeper {
             swept.closed += u32::from(is_left && self.close(row, now)?);
             Ok(())
         })?;
-        self.each(Care::Due, now, |row| self.note([RecordingWrite::Delete { id: row.id, by: Deleter::Retention, at: now }]))?;
+        self.each(Care::Due, now, |row| {
+            self.note([RecordingWrite::Delete { id: row.id, by: Deleter::Retention, at: now, is_left: false }])
+        })?;
         self.each(Care::Deleting, now, |row| {
             let is_gone = self.remove(row, now)?;
             swept.deleted += u32::from(is_gone);
@@ -177,7 +179,7 @@ impl Keeper {
 
     fn readable(&self, row: &Recording) -> Result<u64, ReadError> {
         let wrapped = row.wrapped_key.ok_or(ReadError::Deleted)?;
-        let key = wav::data_key(row, &wrapped, self.key.as_deref())?;
+        let key = wav::data_key(row, &wrapped, &self.keys)?;
         Ok(file::Opener::open(self.folder.read(row.id)?, row.id, &key)?.readable()?)
     }
 

@@ -1,4 +1,4 @@
-//! Keys: one of the configuration, which wraps one of each recording. Neither is ever shown or written in clear.
+//! Keys: those of the configuration, one of which wraps one of each recording. None is ever shown or written in clear.
 
 use crate::ids::RecordingId;
 use crate::store::WrappedKey;
@@ -16,6 +16,28 @@ use std::path::{Path, PathBuf};
 pub struct MasterKey {
     key: LessSafeKey,
     id: String,
+}
+
+/// The keys of the configuration: what is recorded is sealed by one, and what the others sealed before can still be opened.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Wraps the data keys of new recordings. Without it nothing is recorded.
+    pub current: Option<MasterKey>,
+    /// Those of before.
+    pub old: Vec<MasterKey>,
+}
+
+impl Keys {
+    /// The key of this name.
+    pub(super) fn named(&self, id: &str) -> Option<&MasterKey> {
+        self.current.iter().chain(&self.old).find(|key| key.id() == id)
+    }
+
+    /// Their names, for people.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<&str> = self.current.iter().chain(&self.old).map(MasterKey::id).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
 }
 
 /// The key of one recording.
@@ -45,7 +67,7 @@ pub fn parse_key(text: &str) -> Option<[u8; 32]> {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read.
-    #[error("cannot read recording.key_file {}: {why}", .path.display())]
+    #[error("cannot read the key of recordings in {}: {why}", .path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -53,7 +75,7 @@ pub enum KeyError {
         why: io::Error,
     },
     /// Others than its owner may read or write it.
-    #[error("recording.key_file {} is open to others (mode {mode:03o}); `chmod 600` it", .path.display())]
+    #[error("the key of recordings in {} is open to others (mode {mode:03o}); `chmod 600` it", .path.display())]
     Open {
         /// Which.
         path: PathBuf,
@@ -61,7 +83,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// It does not hold a key.
-    #[error("recording.key_file {} does not hold 32 octets in hex or base64; `openssl rand -base64 32` makes such", .path.display())]
+    #[error("{} (recording.key_file, or of recording.old_key_files) does not hold 32 octets in hex or base64; `openssl rand -base64 32` makes such", .path.display())]
     Form {
         /// Which.
         path: PathBuf,

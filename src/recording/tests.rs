@@ -88,7 +88,11 @@ impl House {
     }
 
     fn recorder_with(&self, key: Option<[u8; 32]>, keep_free: u64) -> Recorder {
-        let settings = Settings { folder: self.files(), key: key.as_ref().map(MasterKey::new), keep_free };
+        self.recorder_of(Keys { current: key.as_ref().map(MasterKey::new), old: Vec::new() }, keep_free)
+    }
+
+    fn recorder_of(&self, keys: Keys, keep_free: u64) -> Recorder {
+        let settings = Settings { folder: self.files(), keys, keep_free };
         Recorder::start(settings, self.store.clone(), Clock::start()).unwrap()
     }
 
@@ -122,7 +126,7 @@ impl House {
 
     fn keeper(&self) -> Keeper {
         let folder = Folder::open(self.files(), 0).unwrap();
-        Keeper::new(self.store.clone(), folder, Some(Arc::new(MasterKey::new(&self.key))), None)
+        Keeper::new(self.store.clone(), folder, Arc::new(Keys { current: Some(MasterKey::new(&self.key)), old: Vec::new() }), None)
     }
 
     fn file(&self, id: RecordingId) -> PathBuf {
@@ -255,17 +259,18 @@ fn what_was_left_open_and_cannot_be_opened_is_deleted_all_the_same() {
     let (id, _) = house.row(&recorder, 1, Side::Client);
     recorder.stop();
     fs::write(house.file(id), "no recording any more").unwrap();
-    let delete = || {
+    let delete = |is_left| {
         let by = Deleter::Vendor(house.vendor, Actor::ApiKey);
-        let writes = vec![Write::Recording(RecordingWrite::Delete { id, by, at: at(30) })];
+        let writes = vec![Write::Recording(RecordingWrite::Delete { id, by, at: at(30), is_left })];
         house.store.commit(Transaction { idempotency: None, writes }).unwrap()
     };
+    assert_eq!(delete(true), Outcome::Refused(Refusal::RecordingOpen), "nobody has said that it is over");
     house.stop(1, 20);
-    assert_eq!(delete(), Outcome::Refused(Refusal::RecordingOpen), "somebody may still be writing");
     let keeper = house.keeper();
     assert_eq!(keeper.sweep(at(21)).unwrap(), Swept::default());
     assert!(house.shown(id).fault.is_some());
-    assert_eq!(delete(), Outcome::Committed);
+    assert_eq!(delete(false), Outcome::Refused(Refusal::RecordingOpen), "somebody may still be writing");
+    assert_eq!(delete(true), Outcome::Committed);
     assert_eq!(keeper.sweep(at(31)).unwrap(), Swept { deleted: 1, ..Swept::default() });
     assert!(!house.file(id).exists());
     let row = house.shown(id);
@@ -289,7 +294,7 @@ fn a_wrong_key_is_refused_and_touches_nothing() {
     assert!(matches!(other.read(&house.shown(id)), Err(ReadError::OtherKey { .. })));
     let none = house.recorder_with(None, 0);
     let refused = none.read(&house.shown(id)).unwrap_err().to_string();
-    assert!(refused.contains("(none)"), "{refused}");
+    assert!(refused.contains("has: none"), "{refused}");
     assert!(!none.can_record() && none.new_key(id).is_none());
     other.stop();
     none.stop();
@@ -300,6 +305,48 @@ fn a_wrong_key_is_refused_and_touches_nothing() {
     assert!(matches!(recorder.read(&changed), Err(ReadError::Changed)));
     assert_eq!(samples_of(recorder.read(&house.shown(id)).unwrap()).len(), CHUNK);
     recorder.stop();
+}
+
+#[test]
+fn after_a_change_of_keys_the_old_one_opens_and_the_new_one_seals() {
+    let house = House::new();
+    let recorder = house.recorder();
+    let mut writer = house.begin(&recorder, 1, Side::Client);
+    let id = writer.id();
+    writer.write(&tone(CHUNK, 3)).unwrap();
+    writer.finish(at(11));
+    house.stop(1, 11);
+    // Of one that was left open the old key finds out what can be read.
+    let (left, wrapped) = house.row(&recorder, 2, Side::Client);
+    recorder.stop();
+    let key = MasterKey::new(&house.key).unwrap(left, &wrapped).unwrap();
+    let mut sealer = Sealer::begin(Vec::new(), left, &key).unwrap();
+    sealer.write(&tone(CHUNK, 5)).unwrap();
+    fs::write(house.file(left), &sealer.out()[..]).unwrap();
+    house.stop(2, 12);
+
+    let (new, old) = (MasterKey::new(&[9; 32]), MasterKey::new(&house.key));
+    let (new_name, old_name) = (new.id().to_owned(), old.id().to_owned());
+    let recorder = house.recorder_of(Keys { current: Some(new), old: vec![MasterKey::new(&[8; 32]), old] }, 0);
+    assert_eq!(samples_of(recorder.read(&house.shown(id)).unwrap()), tone(CHUNK, 3));
+    recorder.0.keeper.sweep(at(13)).unwrap();
+    assert_eq!(house.shown(left).samples, Some(CHUNK as u64));
+    let mut writer = house.begin(&recorder, 3, Side::Client);
+    let later = writer.id();
+    writer.write(&tone(CHUNK, 7)).unwrap();
+    writer.finish(at(11));
+    house.stop(3, 14);
+    recorder.stop();
+    assert_eq!([house.shown(id).key_id, house.shown(later).key_id], [old_name, new_name.clone()]);
+    assert_eq!(samples_of(recorder.read(&house.shown(later)).unwrap()), tone(CHUNK, 7));
+
+    // The old key is left out too early, and what lacks it says so.
+    let alone = house.recorder_with(Some([9; 32]), 0);
+    let refused = alone.read(&house.shown(id)).unwrap_err();
+    assert!(matches!(&refused, ReadError::OtherKey { sealed, configured } if *sealed == house.shown(id).key_id && *configured == new_name));
+    assert!(refused.to_string().contains("recording.old_key_files"), "{refused}");
+    assert_eq!(samples_of(alone.read(&house.shown(later)).unwrap()).len(), CHUNK);
+    alone.stop();
 }
 
 #[test]
@@ -336,7 +383,7 @@ fn a_deletion_that_fails_shows_and_is_tried_again() {
     writer.write(&tone(CHUNK, 3)).unwrap();
     let delete = |vendor| {
         let by = Deleter::Vendor(vendor, Actor::Page);
-        let writes = vec![Write::Recording(RecordingWrite::Delete { id, by, at: at(30) })];
+        let writes = vec![Write::Recording(RecordingWrite::Delete { id, by, at: at(30), is_left: false })];
         house.store.commit(Transaction { idempotency: None, writes }).unwrap()
     };
     assert_eq!(delete(house.vendor), Outcome::Refused(Refusal::RecordingOpen), "it is still being made");

@@ -2,8 +2,8 @@
 
 use super::file::{CHUNK, Opener, SAMPLE};
 use super::folder::Folder;
-use super::key::{DataKey, MasterKey};
-use super::{RATE, ReadError, name_of};
+use super::key::{DataKey, Keys};
+use super::{RATE, ReadError};
 use crate::store::{Recording, WrappedKey};
 use hound::{SampleFormat, WavSpec};
 use std::fs::File;
@@ -29,13 +29,13 @@ impl std::fmt::Debug for Wav {
     }
 }
 
-pub(super) fn open(row: &Recording, folder: &Folder, key: Option<&MasterKey>) -> Result<Wav, ReadError> {
+pub(super) fn open(row: &Recording, folder: &Folder, keys: &Keys) -> Result<Wav, ReadError> {
     if row.deleting_at.is_some() {
         return Err(ReadError::Deleted);
     }
     let samples = row.samples.ok_or(ReadError::Open)?;
     let wrapped = row.wrapped_key.ok_or(ReadError::Deleted)?;
-    let data = data_key(row, &wrapped, key)?;
+    let data = data_key(row, &wrapped, keys)?;
     let file = if samples == 0 { None } else { Some(Opener::open(folder.read(row.id)?, row.id, &data)?) };
     let ready = head(samples).ok_or(ReadError::Changed)?;
     let length = ready.len() as u64 + samples * SAMPLE as u64;
@@ -43,10 +43,9 @@ pub(super) fn open(row: &Recording, folder: &Folder, key: Option<&MasterKey>) ->
 }
 
 /// The key of one recording.
-pub(super) fn data_key(row: &Recording, wrapped: &WrappedKey, key: Option<&MasterKey>) -> Result<DataKey, ReadError> {
-    let other = || ReadError::OtherKey { sealed: row.key_id.clone(), configured: name_of(key) };
-    let key = key.filter(|key| key.id() == row.key_id).ok_or_else(other)?;
-    key.unwrap(row.id, wrapped).ok_or(ReadError::Changed)
+pub(super) fn data_key(row: &Recording, wrapped: &WrappedKey, keys: &Keys) -> Result<DataKey, ReadError> {
+    let other = || ReadError::OtherKey { sealed: row.key_id.clone(), configured: keys.names() };
+    keys.named(&row.key_id).ok_or_else(other)?.unwrap(row.id, wrapped).ok_or(ReadError::Changed)
 }
 
 /// The head of a WAV file with so many samples; none if they are more than its lengths can say (37 hours).

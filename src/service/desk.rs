@@ -122,13 +122,22 @@ pub(super) enum Step {
     /// Money of a settled call, for the store alone; `again` is for when another one comes first.
     Return { waiting: Waiting, wanted: Box<Return>, client: ClientRef, body: Value, again: Box<Again> },
     /// Calls of a list: those that are settled were read, the others are at hand.
-    Listed { waiting: Waiting, rows: Vec<Listed>, next: Option<CallId> },
+    Listed { waiting: Waiting, list: List },
 }
 
 /// What a command is looked up again by.
 pub(super) struct Again {
     pub(super) vendor: Vendor,
     pub(super) request: Request,
+}
+
+/// A stretch of the list of calls.
+pub(super) struct List {
+    pub(super) calls: Vec<Listed>,
+    /// Of this stretch too, but their journals are damaged.
+    pub(super) unreadable: Vec<CallId>,
+    /// Where the next one begins.
+    pub(super) next: Option<CallId>,
 }
 
 /// A call of a list.
@@ -320,9 +329,9 @@ impl House {
                 waiting.call = Some(call);
                 self.with_call(call, Errand::Desk(Box::new(OnCall { waiting, want })));
             }
-            Step::Listed { waiting, rows, next } => {
+            Step::Listed { waiting, list: List { calls, unreadable, next } } => {
                 let now = self.clock.now();
-                let items: Vec<Value> = rows
+                let items: Vec<Value> = calls
                     .into_iter()
                     .filter_map(|Listed { id, read, adjustments }| {
                         let view = match &read {
@@ -335,7 +344,10 @@ impl House {
                     })
                     .collect();
                 let next = next.map(|id| id.to_string());
-                let body = json!({ "items": items, "next_cursor": next });
+                let mut body = json!({ "items": items, "next_cursor": next });
+                if !unreadable.is_empty() {
+                    body["unreadable"] = unreadable.iter().map(CallId::to_string).collect();
+                }
                 self.reply_after_all(waiting, ok(200, body));
             }
         }
@@ -450,6 +462,7 @@ impl House {
                         self.tell_core(id, Event::ServerStops);
                     }
                 }
+                Ok(Outcome::Refused(Refusal::Funds { available })) => waiting.answer(Err(wire::funds(available))),
                 other => waiting.answer(other.and_then(|outcome| answer_of(outcome, body))),
             },
             Stored::LoggedIn { vendor_of, reply } => match outcome {

@@ -1,7 +1,8 @@
 //! The server's real ear: what the core wants heard, in the words of the sound workers, and back.
 
+use super::house::House;
 use super::night::{Ear, Heard, Hearing, Hint};
-use crate::call::{Audio, Side};
+use crate::call::{Audio, Event, RecordingEnd, Side};
 use crate::clock::{Clock, Moment};
 use crate::ids::CallId;
 use crate::media::Media;
@@ -22,6 +23,7 @@ impl Ear {
         let say = move |report| match report {
             Report::Verdict { call, verdict } => heard.try_send(Heard::Verdict { call, verdict }).is_ok(),
             Report::Spoke { call, at } => heard.try_send(Heard::Spoke { call, at }).is_ok(),
+            Report::Broke { call, at } => heard.try_send(Heard::Broke { call, at }).is_ok(),
             // The core knows when a landing ends.
             Report::Faded { .. } => true,
         };
@@ -71,6 +73,18 @@ impl Hearing for Told {
     fn stop_recording(&mut self, call: CallId, at: Moment) {
         for side in Side::ALL {
             self.sound.order(Order::StopRecording { call, side: *side, at });
+        }
+    }
+}
+
+impl House {
+    /// What was done for a call's sound broke at this moment. The core is told that what is recorded ends there; a landing goes on, and who
+    /// wakes in it is heard by a new ear.
+    pub(super) fn ear_broke(&mut self, call: CallId, at: Moment) {
+        tracing::error!(call.id = %call, "what hears, fades and records call {call} broke, and begins again");
+        let running = self.exchange.call(call).and_then(|call| call.recording().running);
+        if let Some((part, _)) = running.filter(|(_, since)| *since <= at) {
+            self.tell_core(call, Event::RecordingFailed { part, why: RecordingEnd::Failed });
         }
     }
 }

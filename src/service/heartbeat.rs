@@ -96,16 +96,16 @@ impl House {
             self.end_lapsed(now);
             self.follow_wall_clock();
         }
-        let all_together = self.exchange.calls().count() <= TOGETHER;
+        let all_together = self.exchange.len() <= TOGETHER;
         if (all_together && slot != 0) || self.pulse.under_way >= MOST_UNDER_WAY {
             return;
         }
-        let turn = self.exchange.calls().filter(|call| all_together || slot_of(call.id()) == slot);
+        let turn = self.exchange.running().filter(|(call, _)| all_together || slot_of(*call) == slot);
         let beats: Vec<Beat> = turn
-            .filter_map(|call| {
-                let parties = self.parties.get(&call.id());
-                let proof = call.proof(|side, leg| parties.and_then(|parties| parties.of(side).alive_at(leg)), now)?;
-                Some(Beat { call: call.id(), until: proof.until, delivered: proof.delivered })
+            .map(|(call, basis)| {
+                let parties = self.parties.get(&call);
+                let proof = basis.proof(|side, leg| parties.and_then(|parties| parties.of(side).alive_at(leg)), now);
+                Beat { call, until: proof.until, delivered: proof.delivered }
             })
             .collect();
         let proved = beats.iter().map(|beat| (beat.call, beat.until)).collect();

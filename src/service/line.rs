@@ -19,6 +19,13 @@ use tokio::sync::mpsc;
 /// Taps whose keys are remembered for a party; further ones are refused, no call needs so many.
 const MAX_KEYS: usize = 512;
 
+/// Messages of a page come in bursts: so much time's worth of them at once.
+const BURST: Span = Span::from_s(3);
+
+/// Refused messages over data channels that are answered: so many in so much time, as on a socket, which is closed then. A leg stays: it
+/// carries a call.
+const ANSWERED_FAULTS: (u32, Span) = (20, Span::from_s(200));
+
 /// Where a page's message came from, and so where its answer goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
@@ -289,6 +296,12 @@ impl House {
 
     fn control_message(&mut self, call: CallId, side: Side, leg: LegId, text: &str) {
         let place = Place::Leg(leg);
+        let (now, burst) = (self.clock.now(), self.rules.messages_per_second.saturating_mul(3));
+        let Some(party) = self.parties_of(call).map(|parties| parties.of_mut(side)) else { return };
+        if !party.spoken.take(burst, BURST, now) {
+            let detail = "too many messages; some were not looked at".to_owned();
+            return self.scold(call, side, place, ServerBody::Error { code: Code::RateLimited, detail, re: None });
+        }
         match signaling::parse_message(text) {
             // Offers count on the socket only, where the door limits their rate; pages say them there too, and get the answer there.
             Ok(FromPage { body: PageBody::Offer { .. } | PageBody::IceRestart { .. }, .. }) => {}
@@ -299,9 +312,17 @@ impl House {
                 }
             }
             Err(error) => {
-                let body = ServerBody::Error { code: error.code, detail: error.detail, re: error.re };
-                self.answer_place(call, side, place, body);
+                self.scold(call, side, place, ServerBody::Error { code: error.code, detail: error.detail, re: error.re });
             }
+        }
+    }
+
+    /// Says on a data channel what was wrong with a message, unless that was said too often.
+    fn scold(&mut self, call: CallId, side: Side, place: Place, body: ServerBody) {
+        let (burst, per) = ANSWERED_FAULTS;
+        let now = self.clock.now();
+        if self.parties_of(call).is_some_and(|parties| parties.of_mut(side).scolded.take(burst, per, now)) {
+            self.answer_place(call, side, place, body);
         }
     }
 

@@ -2,14 +2,13 @@
 //!
 //! It runs on a thread that may block, changes nothing, and answers by itself what needs no loop.
 
-use super::desk::{Again, Booking, Listed, Step, Waiting, Want, kept_body, ok, too_long};
+use super::desk::{Again, Booking, List, Listed, Step, Waiting, Want, kept_body, ok, too_long};
 use super::house::{fresh, read_call};
 use super::webhook_desk::{Edit, WebhookRules};
 use super::{plans, records, refunds, wire};
 use crate::call::{Limits, Medium, Policy};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, TransferId};
-use crate::money::Money;
 use crate::recording::Recorder;
 use crate::store::{self, Actor, Companion, Plan, Refusal, Return, Store, StoreError, Vendor, Write};
 use serde_json::{Value, json};
@@ -59,7 +58,7 @@ impl Search<'_> {
             Ok(Found::Book(booking)) => Some(Step::Book { waiting, booking }),
             Ok(Found::OnCall(call, want)) => Some(Step::OnCall { waiting, call, want }),
             Ok(Found::Edit(edit)) => Some(Step::Edit { waiting, edit }),
-            Ok(Found::Listed(rows, next)) => Some(Step::Listed { waiting, rows, next }),
+            Ok(Found::Listed(list)) => Some(Step::Listed { waiting, list }),
             Err(refused) => {
                 waiting.answer(Err(refused));
                 None
@@ -138,13 +137,8 @@ impl Search<'_> {
             Request::Credit { client_ref, credit } => {
                 let client = client_of(&client_ref)?;
                 let amount = wire::money(&credit.amount, "amount.currency")?;
-                let before = store.balances(vendor, &client).map_err(failed)?;
-                let before = before.iter().find(|b| b.posted.currency == amount.currency).map_or(0, |b| b.available());
-                let available = Money::new(before.saturating_add(amount.amount), amount.currency);
-                let body = json!({
-                    "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount),
-                    "available": wire::amount(available),
-                });
+                // Not what the wallet has: that is another command's too, and this answer is kept for ever.
+                let body = json!({ "client_ref": client.as_str(), "order_ref": credit.order_ref, "amount": wire::amount(amount) });
                 let transfer = TransferId::new(fresh());
                 let write = Write::Credit { transfer, vendor, client, amount, order_ref: credit.order_ref, at: self.now };
                 Found::Write(vec![write], body)
@@ -174,16 +168,24 @@ impl Search<'_> {
                 let settled = state.map(|state| state == CallFilter::Settled);
                 let rows = store.calls(vendor, page, settled).map_err(failed)?;
                 let next = (rows.len() >= limit).then(|| rows.last().map(|row| row.id)).flatten();
-                let mut found = Vec::with_capacity(rows.len());
+                let (mut found, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
                 for row in rows {
                     let read = match row.record {
-                        Some(_) => read_call(store, row.id)?.map(Box::new),
+                        Some(_) => match read_call(store, row.id) {
+                            Ok(read) => read.map(Box::new),
+                            // Said in the log; one damaged journal must not hide the calls beside it.
+                            Err(refused) if refused.code == Code::Internal => {
+                                unreadable.push(row.id);
+                                continue;
+                            }
+                            Err(refused) => return Err(refused),
+                        },
                         None => None,
                     };
                     let adjustments = if read.is_some() { store.adjustments(vendor, row.id).map_err(failed)? } else { Vec::new() };
                     found.push(Listed { id: row.id, read, adjustments: refunds::adjustments(&adjustments) });
                 }
-                Found::Listed(found, next)
+                Found::Listed(List { calls: found, unreadable, next })
             }
             Request::GetCall { id } => {
                 Found::OnCall(call_of(&id)?, Want::Show { adjustments: refunds::adjustments(&self.adjustments(&id)?) })
@@ -236,7 +238,7 @@ pub(super) enum Found {
     Set(Vec<Write>, Value),
     Book(Box<Booking>),
     OnCall(CallId, Want),
-    Listed(Vec<Listed>, Option<CallId>),
+    Listed(List),
 }
 
 fn call_of(id: &str) -> Result<CallId, Refused> {

@@ -50,6 +50,8 @@ pub enum Heard {
     Verdict { call: CallId, verdict: Verdict },
     /// The client spoke or moved.
     Spoke { call: CallId, at: Moment },
+    /// What was done for its sound broke at this moment: what was recorded ends there.
+    Broke { call: CallId, at: Moment },
 }
 
 /// The server's ear and voice, both ways.
@@ -82,6 +84,7 @@ impl House {
         match heard {
             Heard::Verdict { call, verdict } => self.tell_core(call, Event::Ear { verdict }),
             Heard::Spoke { call, at } => self.tell_core(call, Event::Spoke { at }),
+            Heard::Broke { call, at } => self.ear_broke(call, at),
         }
     }
 

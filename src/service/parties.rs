@@ -2,6 +2,7 @@
 //!
 //! Nothing here is durable or decides anything of the call: losing a socket says nothing of a leg.
 
+use super::allowance::Allowance;
 use super::window::Window;
 use crate::call::Side;
 use crate::clock::Moment;
@@ -51,6 +52,9 @@ pub(super) struct Party {
     pub(super) devices: Devices,
     /// The leg that the media plane saw last, and when.
     pub(super) alive: Option<(LegId, Moment)>,
+    /// Messages over data channels, and answers to those that were refused.
+    pub(super) spoken: Allowance,
+    pub(super) scolded: Allowance,
     /// The last leg whose browser can carry no video.
     pub(super) without_video: Option<LegId>,
 }

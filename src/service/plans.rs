@@ -54,6 +54,12 @@ pub(super) fn sold(create: &CreatePlan) -> Result<(billing::Plan, Money), Refuse
         HoldError::Range | HoldError::TooLittle(_) => invalid("hold", why),
         HoldError::NotThePrice(_) => invalid("price", why),
     })?;
+    if let Kind::Block { price, .. } = sold.kind()
+        && conditions.minimum > *price
+    {
+        let detail = format!("a call costs at least what its first block does: `min_charge_minor` is at most the price, {price}");
+        return Err(invalid("min_charge_minor", detail));
+    }
     Ok((sold, hold))
 }
 

@@ -192,7 +192,9 @@ impl Search<'_> {
         let row: Recording = find(id)?;
         if row.deleting_at.is_none() {
             let by = Deleter::Vendor(self.vendor.id, self.actor);
-            let delete = Write::Recording(RecordingWrite::Delete { id, by, at: self.now });
+            // Whoever could not open it can still delete it: that needs no key. What was stopped and is not being written never will be.
+            let is_left = !self.recorder.is_some_and(|recorder| recorder.is_writing(id));
+            let delete = Write::Recording(RecordingWrite::Delete { id, by, at: self.now, is_left });
             match self.store.commit(Transaction { idempotency: None, writes: vec![delete] }).map_err(failed)? {
                 Outcome::Committed | Outcome::Replayed { .. } => {}
                 Outcome::Refused(refusal) => return Err(wire::of_store(&refusal)),

@@ -72,10 +72,10 @@ pub(super) fn of_call(why: &call::Refused) -> Refused {
         call::Refused::Amount { .. } | call::Refused::BuysNothing => return refused(Code::InvalidRequest, why.to_string(), Some("amount")),
         call::Refused::TooLong | call::Refused::TooLarge | call::Refused::GiftLimit { .. } => (Code::LimitReached, why.to_string()),
         call::Refused::GiftLength => (Code::InvalidRequest, why.to_string()),
-        call::Refused::Busy => (Code::RateLimited, why.to_string()),
+        call::Refused::Busy => (Code::RateLimited, format!("{why}; try again in a moment")),
         call::Refused::Funds { available } => return funds(*available),
-        call::Refused::OrderCredited => (Code::OrderCredited, why.to_string()),
-        call::Refused::Storage => (Code::Storage, why.to_string()),
+        call::Refused::OrderCredited => return of_store(&Refusal::OrderCredited),
+        call::Refused::Storage => (Code::Storage, CANNOT_WRITE.to_owned()),
     };
     refused(code, detail, None)
 }
@@ -85,14 +85,20 @@ pub(super) fn with_order_kept(refused: Refused) -> Refused {
     Refused { detail: format!("{}; the order was credited and stays in the client's wallet", refused.detail), ..refused }
 }
 
-fn funds(available: Money) -> Refused {
+/// A disk that may do better in a moment.
+const CANNOT_WRITE: &str = "the server cannot write at present; nothing was changed, try again with the same key";
+
+/// What is to be set aside for a call is not there.
+pub(super) fn funds(available: Money) -> Refused {
     refused(Code::InsufficientFunds, format!("the wallet has {available} to spend; credit it first"), None)
 }
 
 pub(super) fn of_store(refusal: &Refusal) -> Refused {
     match refusal {
         Refusal::KeyReused => refused(Code::IdempotencyKeyReused, "this key was used with another request; take a new one", None),
-        Refusal::Funds { available } => funds(*available),
+        Refusal::Funds { available } => {
+            refused(Code::InsufficientFunds, format!("the wallet has {available} to spend: no more than that can be taken out of it"), None)
+        }
         Refusal::NameTaken => refused(Code::InvalidRequest, "this name is taken", Some("name")),
         Refusal::OrderCredited => refused(Code::OrderCredited, "this order was credited before; each order counts once", Some("order_ref")),
         Refusal::OrderRefunded => refused(Code::OrderRefunded, "this order was refunded before; each order counts once", Some("order_ref")),
@@ -113,7 +119,14 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
 
 pub(super) fn of_store_error(error: &StoreError) -> Refused {
     tracing::error!(%error, "the store failed");
-    refused(Code::Storage, "the server cannot write at present; nothing was changed, try again with the same key", None)
+    match error {
+        StoreError::Full | StoreError::Busy | StoreError::Closed | StoreError::Database(_) => refused(Code::Storage, CANNOT_WRITE, None),
+        // What is damaged does not mend itself: to try again is of no use.
+        StoreError::Broken(_) => {
+            let detail = "what is on the server's disk is not what it should be; nothing was changed, why is in the server's log";
+            refused(Code::Internal, detail, None)
+        }
+    }
 }
 
 pub(super) fn of_offer(error: &OfferError) -> Refused {

@@ -4,14 +4,14 @@
 //! group that was under way all or nothing. Invariant: the reference is what the disk must be.
 
 use super::dice::Dice;
-use super::memory::Memory;
+use super::memory::{Charged, Memory};
 use super::watch::{Breach, expect};
-use crate::call::Journal;
+use crate::call::{Journal, Policy};
 use crate::clock::Moment;
 use crate::exchange;
 use crate::ids::{CallId, HoldId, VendorId};
 use crate::service::Answer;
-use crate::store::{Disk, Failure, InLine, Reply, StoreError, Transaction};
+use crate::store::{Disk, Failure, InLine, Reply, StoreError, Target, Transaction};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -226,6 +226,48 @@ impl Books {
         Ok(due)
     }
 
+    /// How a vendor's calls are settled from now on.
+    pub(super) fn policy(&self, vendor: VendorId) -> Result<Policy, Breach> {
+        let policy = self.same("policy", self.memory.policy(vendor), |store| store.policy(vendor))?;
+        Ok(policy.unwrap_or_default())
+    }
+
+    /// What a call of this vendor captured, and what of it is back.
+    pub(super) fn charged(&self, vendor: VendorId, call: CallId) -> Result<Option<Charged>, Breach> {
+        self.same("returned", self.memory.charged(vendor, call), |store| {
+            let found = store.charged(vendor, call)?;
+            Ok(found.map(|it| Charged {
+                settled: it.settled,
+                client: it.client,
+                parts: it.parts,
+                returned: it.returned,
+                currency: it.currency,
+            }))
+        })
+    }
+
+    /// The real store is there, and with it an outbox from which something can be sent.
+    pub(super) fn has_outbox(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// What the outbox has due, and when it has something next.
+    pub(super) fn due(&self, now: Moment, limit: u32) -> Result<(Vec<Target>, Option<Moment>), Breach> {
+        let Some(store) = &self.store else { return Ok((Vec::new(), None)) };
+        let found = store.due(now, limit).and_then(|due| Ok((due, store.next_due(now)?)));
+        found.map_err(|error| Breach::new("readable", error.to_string()))
+    }
+
+    /// Each event of the disk against the reference.
+    fn compare_events(&self, store: &InLine) -> Result<(), Breach> {
+        let found = store.events().map_err(|error| Breach::new("readable", error.to_string()))?;
+        let due = self.memory.events();
+        let differs = found.iter().zip(&due).find(|(found, due)| found != due);
+        expect(found.len() == due.len() && differs.is_none(), "outbox", || {
+            format!("{} events for {}, and of the disk and the reference {differs:?}", found.len(), due.len())
+        })
+    }
+
     /// Everything: rows, sums, chains, and the records made again.
     pub(super) fn audit(&self) -> Result<(), Breach> {
         if let Some(fault) = self.memory.audit().into_iter().next() {
@@ -238,6 +280,7 @@ impl Books {
             return Err(Breach::new("audit", finding.to_string()));
         }
         self.compare_accounts(store)?;
+        self.compare_events(store)?;
         let (found, due) = (self.size()?, self.due_size());
         expect(found == due, "committed", || format!("the disk has {found:?} rows, committed were {due:?}"))
     }
@@ -253,8 +296,8 @@ impl Books {
     }
 }
 
-/// Rows that only ever come (calls, facts, holds, transfers, replies), and the last sign of life: they tell which commits are there.
-pub(super) type Size = ([u64; 5], Option<Moment>);
+/// Rows that only ever come (calls, facts, holds, transfers, replies, events), and the last sign of life: they tell which commits are there.
+pub(super) type Size = ([u64; 6], Option<Moment>);
 
 fn shown(transaction: &Transaction) -> String {
     let mut text = format!("{transaction:?}");

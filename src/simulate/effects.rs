@@ -5,7 +5,7 @@ use super::vendors::{Ask, Want};
 use super::watch::{Breach, Watch, expect};
 use crate::call::{Asker, Fact};
 use crate::ids::CallId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was done to a call by vendors' commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,12 @@ pub(super) fn check(asks: &[Ask], books: &Books, watch: &Watch) -> Result<(), Br
     let mut asked = BTreeMap::<CallId, Done>::new();
     let mut created = BTreeMap::<&str, usize>::new();
     let mut credited = BTreeMap::new();
+    let mut paid_out = BTreeMap::new();
+    let mut returned = BTreeMap::<CallId, BTreeSet<String>>::new();
+    let mut policies = 0;
     for ask in asks {
-        let is_kept = books.reply(ask.vendor_id, &ask.key)?.is_some();
+        let kept = books.reply(ask.vendor_id, &ask.key)?;
+        let is_kept = kept.is_some();
         match &ask.want {
             Want::Extend { call, gift: None, .. } if is_kept => asked.entry(*call).or_default().purchases += 1,
             Want::Extend { call, gift: Some(_), .. } if is_kept => asked.entry(*call).or_default().gifts += 1,
@@ -32,6 +36,15 @@ pub(super) fn check(asks: &[Ask], books: &Books, watch: &Watch) -> Result<(), Br
                 let orders = credited.entry((ask.vendor_id, order_ref.as_str())).or_insert(0);
                 *orders += usize::from(is_kept);
             }
+            Want::RefundClient { order_ref, .. } => {
+                let refunds = paid_out.entry((ask.vendor_id, order_ref.as_str())).or_insert(0);
+                *refunds += usize::from(is_kept);
+            }
+            Want::RefundCall { call, .. } | Want::AdjustCall { call, .. } => {
+                let transfer = kept.as_ref().and_then(|kept| kept.body.split('"').nth(3));
+                returned.entry(*call).or_default().extend(transfer.map(str::to_owned));
+            }
+            Want::SetPolicy { .. } => policies += u64::from(is_kept),
             Want::Extend { .. } | Want::Create { .. } | Want::End { .. } => {}
         }
     }
@@ -41,6 +54,20 @@ pub(super) fn check(asks: &[Ask], books: &Books, watch: &Watch) -> Result<(), Br
             format!("{order_ref} was credited {amount:?}, and {kept} replies say so")
         })?;
     }
+    for ((vendor, order_ref), kept) in paid_out {
+        let amount = books.memory.refunded(vendor, order_ref);
+        expect(kept == usize::from(amount.is_some()), "one_effect", || {
+            format!("{order_ref} was paid out {amount:?}, and {kept} replies say so")
+        })?;
+    }
+    for (call, replies) in returned {
+        let steps: BTreeSet<String> = books.memory.steps(call).iter().map(|step| step.transfer.to_string()).collect();
+        expect(steps == replies && steps.len() == books.memory.steps(call).len(), "one_effect", || {
+            format!("{call}: replies say that {replies:?} went back, and it was {steps:?}")
+        })?;
+    }
+    let changes = books.memory.policy_changes;
+    expect(changes == policies, "one_effect", || format!("{policies} replies say that a policy was set, and it was {changes} times"))?;
     for call in watch.calls.keys() {
         let Some(journal) = books.journal(*call) else { continue };
         let mut found = Done::default();

@@ -3,17 +3,19 @@
 //! In the form of `service::carry` and `service::desk`: one transaction for what is recorded, then what is said of it once that and all
 //! before it is on disk; only StopMedia does not wait. What it owns is gone when the process dies. It decides nothing of calls.
 
+mod money;
+
 use super::books::Books;
 use super::dice::Ids;
 use super::vendors::{Ask, Want};
-use super::watch::{Breach, Watch};
+use super::watch::{Breach, Watch, expect};
 use crate::call::{Answered, Asker, Call, Event, Fact, Limits, Medium, Notice, Policy, Refused, RequestId, Shares, Sounds, State, Terms};
 use crate::clock::{Moment, Reading, Span};
 use crate::exchange::{self, Effect, Exchange};
 use crate::ids::{BootId, CallId, HoldId, TokenId, TransferId};
 use crate::money::Money;
 use crate::service::{Answer, Turns};
-use crate::store::{Beat, Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, Write};
+use crate::store::{Attempt, Beat, Idempotency, Outcome, Refusal, Settlement, StoreError, Transaction, WebhookWrite, Write};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// As the service: a settled call stays at hand for this long.
@@ -39,6 +41,8 @@ pub(super) enum Heard {
     Reply { ask: u32, status: u16, body: String },
     /// The call is settled, and that is on disk.
     Settled { call: CallId, charge: i64 },
+    /// What became of a letter is on disk, or why not.
+    Noted { letter: u32, noted: Result<(), StoreError> },
 }
 
 /// What is said once a transaction is on disk; `seq`: up to which fact of which call it tells of.
@@ -56,9 +60,22 @@ enum Said {
 /// What happens once a transaction is on disk.
 enum Then {
     Say(Vec<Said>),
-    Reserved { call: CallId, hold: HoldId },
+    Reserved {
+        call: CallId,
+        hold: HoldId,
+    },
     Beaten(Vec<(CallId, Moment)>),
-    Desk { ask: u32, key: (usize, String), body: String, booked: Option<Box<Call>> },
+    Desk {
+        ask: u32,
+        key: (usize, String),
+        body: String,
+        booked: Option<Box<Call>>,
+    },
+    Returned(money::Waiting),
+    /// What became of a try to deliver an event.
+    Noted {
+        letter: u32,
+    },
 }
 
 /// Who waits for the core's answer.
@@ -86,6 +103,8 @@ pub(super) struct House {
     /// The last heartbeat that is on disk, and how many are on their way.
     proved: Vec<(CallId, Moment)>,
     under_way: u32,
+    /// Room of earlier heartbeats, to be used again.
+    spare: (Vec<(CallId, Moment)>, Vec<Beat>),
     pub(super) beats: u64,
     /// New calls wait until the wall clock has passed this.
     wall_must_pass: Option<Moment>,
@@ -116,6 +135,7 @@ impl House {
             boot,
             proved: Vec::new(),
             under_way: 0,
+            spare: Default::default(),
             beats: 0,
             wall_must_pass,
             exchange: Exchange::new(),
@@ -190,16 +210,15 @@ impl House {
         if self.under_way >= MOST_UNDER_WAY {
             return Ok(());
         }
-        let mut beats = Vec::with_capacity(self.proved.len() + 16);
-        for call in self.exchange.calls().filter(|call| !call.is_over()) {
-            let seen = seen(call.id());
-            if let Some(proof) = call.proof(|side, _| seen[side as usize], now) {
-                beats.push(Beat { call: call.id(), until: proof.until, delivered: proof.delivered });
-            }
+        let (mut proved, mut beats) = std::mem::take(&mut self.spare);
+        for (call, basis) in self.exchange.running() {
+            let seen = seen(call);
+            let proof = basis.proof(|side, _| seen[side as usize], now);
+            proved.push((call, proof.until));
+            beats.push(Beat { call, until: proof.until, delivered: proof.delivered });
         }
         self.beats += beats.len() as u64;
         self.under_way += 1;
-        let proved = beats.iter().map(|beat| (beat.call, beat.until)).collect();
         let clocks = Reading { wall: around.wall, awake: now.since(Moment::from_unix_ms(0)), all: now.since(Moment::from_unix_ms(0)) };
         let write = Write::Heartbeats { boot: self.boot, at: now, clocks, beats };
         self.commit(Transaction { idempotency: None, writes: vec![write] }, Then::Beaten(proved));
@@ -348,6 +367,16 @@ impl House {
         self.queue.drain(..length).collect()
     }
 
+    /// A group is written: what it had of heartbeats makes room for the next.
+    pub(super) fn take_room(&mut self, group: Vec<Transaction>) {
+        for write in group.into_iter().flat_map(|transaction| transaction.writes) {
+            if let Write::Heartbeats { mut beats, .. } = write {
+                beats.clear();
+                self.spare.1 = beats;
+            }
+        }
+    }
+
     /// The disk had no room for these, and they must be written: they are the first of the next group.
     pub(super) fn take_back(&mut self, group: Vec<(u64, Transaction)>) {
         group.into_iter().rev().for_each(|transaction| self.queue.push_front(transaction));
@@ -391,7 +420,10 @@ impl House {
             Then::Beaten(proved) => {
                 self.under_way -= 1;
                 match answer {
-                    Ok(_) => self.proved = proved,
+                    Ok(_) => {
+                        self.spare.0 = std::mem::replace(&mut self.proved, proved);
+                        self.spare.0.clear();
+                    }
                     Err(StoreError::Full | StoreError::Busy) => {}
                     Err(StoreError::Broken(fault)) => return Err(Breach::new("heartbeat", fault)),
                     Err(error) => self.fail(error, around),
@@ -412,15 +444,24 @@ impl House {
                         (201, body)
                     }
                     Ok(Outcome::Replayed { status, body }) => (status, body),
-                    Ok(Outcome::Refused(refusal)) => {
-                        (if matches!(refusal, Refusal::Funds { .. }) { 402 } else { 422 }, format!("{refusal:?}"))
-                    }
+                    Ok(Outcome::Refused(refusal)) => (status_of(&refusal), format!("{refusal:?}")),
                     Err(error) => (507, error.to_string()),
                 };
                 around.heard.push(Heard::Reply { ask, status, body });
                 Ok(())
             }
+            Then::Returned(waiting) => self.returned(waiting, answer, around),
+            Then::Noted { letter } => {
+                around.heard.push(Heard::Noted { letter, noted: answer.map(|_| ()) });
+                Ok(())
+            }
         }
+    }
+
+    /// Keeps what became of a letter.
+    pub(super) fn note(&mut self, letter: u32, attempt: Attempt) {
+        let write = Write::Webhook(WebhookWrite::Attempted(attempt));
+        self.commit(Transaction { idempotency: None, writes: vec![write] }, Then::Noted { letter });
     }
 
     /// The journal is behind what the core knows: nothing more may be said, and the process ends.
@@ -443,7 +484,7 @@ impl House {
         };
         match &heard {
             Heard::Settled { call, .. } => self.forget.push_back((around.now + KEEP_SETTLED, *call)),
-            Heard::Reply { .. } | Heard::StopMedia { .. } | Heard::Began { .. } | Heard::Tell { .. } => {}
+            Heard::Reply { .. } | Heard::StopMedia { .. } | Heard::Began { .. } | Heard::Tell { .. } | Heard::Noted { .. } => {}
         }
         around.heard.push(heard);
         Ok(())
@@ -532,12 +573,13 @@ impl House {
                 let terms = Terms {
                     client_token: TokenId::new(around.ids.next(now)),
                     companion_token: TokenId::new(around.ids.next(now)),
+                    policy: around.books.policy(ask.vendor_id)?,
                     ..Terms::clone(terms)
                 };
                 let (id, hold) = (CallId::new(around.ids.next(now)), HoldId::new(around.ids.next(now)));
                 let (client, amount) = (terms.client.clone(), terms.hold);
                 let Ok((call, entry)) = exchange::book(id, terms, hold, now) else { return refuse(422, "terms", around) };
-                around.booked(id, ask.line, &entry);
+                around.booked(id, ask, &entry);
                 let body = format!(r#"{{"id":"{id}"}}"#);
                 let writes = vec![
                     Write::Facts { call: id, entries: vec![entry] },
@@ -548,7 +590,7 @@ impl House {
                 self.commit(transaction, Then::Desk { ask: number, key, body, booked: Some(Box::new(call)) });
                 Ok(())
             }
-            Want::Extend { call, order_ref, gift } => {
+            Want::Extend { call, order_ref, amount, gift } => {
                 let call = *call;
                 if !self.at_hand(call, around)? {
                     return refuse(404, "not_found", around);
@@ -559,7 +601,7 @@ impl House {
                     Some(length) => Event::GiftAsked { by: Asker::Vendor, length: *length, gift: None, request },
                     None => {
                         let hold = HoldId::new(around.ids.next(now));
-                        Event::ExtendAsked { by: Asker::Vendor, hold, order_ref: order_ref.clone(), amount: None, request }
+                        Event::ExtendAsked { by: Asker::Vendor, hold, order_ref: order_ref.clone(), amount: *amount, request }
                     }
                 };
                 self.tell_core(call, event, around)
@@ -573,6 +615,9 @@ impl House {
                 let request = self.request(Requester::Desk { ask: number, key: Some(key), call, kept: Some(kept) });
                 self.tell_core(call, Event::VendorEnds { request }, around)
             }
+            Want::RefundCall { .. } | Want::AdjustCall { .. } => self.give_back(number, ask, 0, around),
+            Want::RefundClient { client, amount, order_ref } => self.pay_out(number, ask, (client, *amount, order_ref), around),
+            Want::SetPolicy { change } => self.set_policy(number, ask, change, around),
         }
     }
 
@@ -595,12 +640,22 @@ impl House {
 
 impl Around<'_> {
     fn settles(&mut self, core: &Call, order: &exchange::SettleOrder) -> Done {
+        for (hold, amount) in core.holds().iter().zip(core.amounts()) {
+            let held = self.books.memory.held(core.id(), *hold);
+            expect(held == Some(*amount), "held", || format!("{}: {hold} counts for {amount}, and {held:?} are set aside", core.id()))?;
+        }
         self.watch.settles(core, order, self.truth_now)
     }
 
-    fn booked(&mut self, call: CallId, line: usize, entry: &crate::call::Entry) {
-        self.watch.booked(call, line, entry);
+    fn booked(&mut self, call: CallId, ask: &Ask, entry: &crate::call::Entry) {
+        let agreed = self.books.memory.policy(ask.vendor_id).unwrap_or_default();
+        self.watch.booked(call, ask.line, agreed, entry);
     }
+}
+
+/// The status of a refusal of the store's.
+fn status_of(refusal: &Refusal) -> u16 {
+    if matches!(refusal, Refusal::Funds { .. }) { 402 } else { 422 }
 }
 
 /// What calls of a night are made on, beside their plan.

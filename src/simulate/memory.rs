@@ -4,12 +4,19 @@
 //! only what was not handed to it yet. It keeps no hash chain: that is for files, which somebody could change. Invariant: after every
 //! transaction the accounts it touched add up, and an outcome other than committed changed nothing.
 
-use crate::call::{Entry, Fact, Journal};
+mod outbox;
+mod returns;
+
+pub(super) use returns::Charged;
+
+use crate::billing::Parts;
+use crate::call::{Entry, Fact, Journal, Policy};
 use crate::clock::Moment;
 use crate::exchange;
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, TransferId, VendorId};
 use crate::money::{Currency, Money};
 use crate::store::{Beat, Idempotency, Outcome, Refusal, Reply, Settlement, StoreError, Transaction, Write};
+use returns::{PaidOut, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose account.
@@ -45,6 +52,8 @@ struct Row {
     entries: Vec<Entry>,
     holds: Vec<HoldId>,
     record: Option<String>,
+    /// What it captured of which wallet, if anything.
+    paid: Option<(usize, Parts)>,
 }
 
 impl Row {
@@ -80,6 +89,11 @@ pub(super) struct Memory {
     unfinished: BTreeSet<CallId>,
     replies: BTreeMap<(VendorId, String), Reply>,
     secrets: BTreeMap<String, [u8; 32]>,
+    policies: BTreeMap<VendorId, Policy>,
+    /// Times a policy was set.
+    pub(super) policy_changes: u64,
+    returns: BTreeMap<CallId, Vec<Step>>,
+    paid_out: BTreeMap<(VendorId, String), PaidOut>,
     /// What the transaction at hand did, to be undone if it is refused.
     done: Vec<Done>,
 }
@@ -99,6 +113,8 @@ enum Done {
     Facts(CallId, usize),
     Settled(CallId),
     Secret(String),
+    PaidOut((VendorId, String)),
+    Step(CallId),
 }
 
 /// Why a transaction stops half-way.
@@ -179,10 +195,15 @@ impl Memory {
                 self.done.push(Done::Vendor(name.clone()));
             }
             // Ways in, and plans, are looked up by nobody here.
-            Write::AddLoginCode { .. } | Write::CloseSession { .. } | Write::AddPlan(_) | Write::SetPolicy { .. } => {}
+            Write::AddLoginCode { .. } | Write::CloseSession { .. } | Write::AddPlan(_) => {}
             Write::RotateKey { .. } | Write::Webhook(_) | Write::Recording(_) => {}
-            // Nobody here gives money back.
-            Write::RefundWallet(_) | Write::Return(_) => return Err(broken("money that goes back is not in the reference")),
+            // Nothing that could be refused comes with it.
+            Write::SetPolicy { vendor, policy, .. } => {
+                self.policies.insert(*vendor, *policy);
+                self.policy_changes += 1;
+            }
+            Write::RefundWallet(wanted) => self.pay_out(wanted)?,
+            Write::Return(wanted) => self.give_back(wanted)?,
             Write::OpenSession { .. } => return Err(Refusal::LoginCode.into()),
             Write::AddCompanion(companion) => {
                 self.companions.insert(companion.id, companion.vendor);
@@ -310,7 +331,7 @@ impl Memory {
                 return Err(broken(format!("{call} asks for {}, who does not work for {}", terms.companion, terms.vendor)));
             }
             let (vendor, client, companion) = (terms.vendor, terms.client.clone(), terms.companion);
-            let row = Row { vendor, client, companion, entries: Vec::with_capacity(16), holds: Vec::new(), record: None };
+            let row = Row { vendor, client, companion, entries: Vec::with_capacity(16), holds: Vec::new(), record: None, paid: None };
             self.calls.insert(call, row);
             self.unfinished.insert(call);
             self.done.push(Done::NewCall(call));
@@ -416,8 +437,10 @@ impl Memory {
             }
             self.post(*transfer, Transfer { call: Some(*call), postings })?;
         }
+        let parts = Parts { companion: *companion_share, vendor: *vendor_share };
         if let Some(row) = self.calls.get_mut(call) {
             row.record = Some(record.clone());
+            row.paid = (charge > 0).then_some((wallet, parts));
             self.unfinished.remove(call);
             self.proofs.remove(call);
             self.done.push(Done::Settled(*call));
@@ -494,11 +517,17 @@ impl Memory {
                 }
                 Done::Settled(id) => {
                     if let Some(row) = self.calls.get_mut(&id) {
-                        row.record = None;
+                        (row.record, row.paid) = (None, None);
                         self.unfinished.insert(id);
                     }
                 }
                 Done::Secret(name) => drop(self.secrets.remove(&name)),
+                Done::PaidOut(order) => drop(self.paid_out.remove(&order)),
+                Done::Step(call) => {
+                    if let Some(steps) = self.returns.get_mut(&call) {
+                        steps.pop();
+                    }
+                }
             }
         }
     }
@@ -521,6 +550,22 @@ impl Memory {
     /// When the last server showed that it lived.
     pub(super) fn last_alive(&self) -> Option<Moment> {
         self.boots.last().map(|(_, alive, _)| *alive)
+    }
+
+    /// How a vendor's calls are settled from now on; none if she never said.
+    pub(super) fn policy(&self, vendor: VendorId) -> Option<Policy> {
+        self.policies.get(&vendor).copied()
+    }
+
+    /// What a hold of a call's set aside.
+    pub(super) fn held(&self, call: CallId, hold: HoldId) -> Option<i64> {
+        self.holds.get(&hold).filter(|hold| hold.call == call).map(|hold| hold.amount)
+    }
+
+    /// Purchases by another amount than the first one's, which are facts.
+    pub(super) fn count_top_ups(&self) -> u64 {
+        let facts = self.calls.values().flat_map(|row| &row.entries);
+        facts.filter(|entry| matches!(entry.fact, Fact::Extended { amount: Some(_), .. })).count() as u64
     }
 
     pub(super) fn is_settled(&self, call: CallId) -> bool {
@@ -608,6 +653,9 @@ impl Memory {
         if let Some((entry, seq)) = gap {
             return Some(format!("journal_gap: fact {} in place of fact {seq}", entry.seq));
         }
+        if let Some(fault) = self.audit_steps(id) {
+            return Some(fault);
+        }
         let record = exchange::record(&Journal { call: id, entries: row.entries.clone() }).ok();
         if record != row.record {
             return Some("record_rebuilt: its journal gives another record".to_owned());
@@ -638,10 +686,11 @@ impl Memory {
         rows
     }
 
-    /// Rows of what only ever comes: calls, facts, holds, transfers, replies.
-    pub(super) fn size(&self) -> [u64; 5] {
-        let facts = self.calls.values().map(|row| row.entries.len()).sum();
-        [self.calls.len(), facts, self.holds.len(), self.transfers.len(), self.replies.len()].map(|rows| rows as u64)
+    /// Rows of what only ever comes: calls, facts, holds, transfers, replies, events.
+    pub(super) fn size(&self) -> [u64; 6] {
+        let facts: usize = self.calls.values().map(|row| row.entries.len()).sum();
+        let [calls, holds, transfers, replies] = [self.calls.len(), self.holds.len(), self.transfers.len(), self.replies.len()];
+        [calls as u64, facts as u64, holds as u64, transfers as u64, replies as u64, self.count_events()]
     }
 }
 

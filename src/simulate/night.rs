@@ -3,13 +3,16 @@
 //! Everything happens on one thread, in the order of the agenda; nothing reads a clock. Invariant: the same settings and seed give the same
 //! night, step by step.
 
+mod courier;
 mod orders;
 mod server;
+mod shop;
 
 use super::books::{Books, Death};
 use super::dice::{Dice, Ids};
 use super::house::{Around, Heard, House};
 use super::people::{Act, Pair};
+use super::post::Post;
 use super::trace::Trace;
 use super::vendors::{self, Ask, Vendor, Want};
 use super::watch::{Breach, Watch, expect};
@@ -65,6 +68,25 @@ pub(super) enum What {
     },
     Beat {
         boot: u32,
+    },
+    /// The courier looks at the outbox.
+    LookOut {
+        boot: u32,
+    },
+    /// An event arrives at a vendor's endpoint.
+    Letter {
+        letter: u32,
+    },
+    /// Its answer arrives at the courier, or will not come.
+    LetterAnswered {
+        boot: u32,
+        letter: u32,
+        status: Option<u16>,
+    },
+    /// What became of it is handed to the disk once more.
+    NoteLetter {
+        boot: u32,
+        letter: u32,
     },
     /// The disk is asked once more.
     TryAgain {
@@ -164,6 +186,7 @@ pub(super) struct Night<'a> {
     /// Calls that are open, and their lines.
     seats: BTreeMap<CallId, usize>,
     heard: Vec<Heard>,
+    post: Post,
     pub(super) count: Count,
     pub(super) trace: Trace,
 }
@@ -201,6 +224,7 @@ impl<'a> Night<'a> {
             zombie: None,
             seats: BTreeMap::new(),
             heard: Vec::new(),
+            post: Post::default(),
             count: Count::default(),
             trace,
         };
@@ -230,6 +254,7 @@ impl<'a> Night<'a> {
                 let plan = crate::ids::PlanId::new(self.ids.next(self.now));
                 vendor.plans.extend(vendors::plan(&mut self.dice, plan, currency));
             }
+            self.endpoints(id, &mut writes);
             self.vendors.push(vendor);
         }
         let answers = self.books.commit(&[Transaction { idempotency: None, writes }])?;
@@ -343,7 +368,11 @@ impl<'a> Night<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.busy == 0 && self.waiting == 0 && self.under_way.is_none() && self.house.as_ref().is_some_and(House::is_idle)
+        self.busy == 0
+            && self.waiting == 0
+            && self.under_way.is_none()
+            && self.post.is_idle()
+            && self.house.as_ref().is_some_and(House::is_idle)
     }
 
     /// Lets the house do something, if it is there.
@@ -377,6 +406,10 @@ impl<'a> Night<'a> {
             What::Answer { ask, status, body } => self.answered(ask, status, body),
             What::Stored { boot } => self.stored(boot),
             What::Beat { boot } => self.beat(boot),
+            What::LookOut { boot } => self.look_out(boot),
+            What::Letter { letter } => self.letter(letter),
+            What::LetterAnswered { boot, letter, status } => self.letter_answered(boot, letter, status),
+            What::NoteLetter { boot, letter } => self.note_letter(boot, letter),
             What::TryAgain { boot } => {
                 if boot == self.boots {
                     self.disk_rests_until = None;
@@ -426,6 +459,7 @@ impl<'a> Night<'a> {
                 }
                 Heard::Reply { ask, status, body } => self.reply(ask, status, body),
                 Heard::Settled { call, charge } => self.settled(call, charge)?,
+                Heard::Noted { letter, noted } => self.letter_noted(letter, noted)?,
             }
         }
         if self.heard.is_empty() {
@@ -463,6 +497,7 @@ impl<'a> Night<'a> {
                 self.count.open_ms += self.now.since(began).ms();
             }
             if !self.is_draining() {
+                self.after_settlement(line, call, charge);
                 let after = self.dice.about(self.settings.rest);
                 self.plan(after, What::Order { line });
             }
@@ -502,6 +537,12 @@ impl<'a> Night<'a> {
         let answers = self.books.commit(&transactions)?;
         if answers.iter().any(|answer| matches!(answer, Err(StoreError::Full | StoreError::Busy))) {
             return self.disk_refuses(tickets, transactions, answers);
+        }
+        if self.books.has_outbox() && transactions.iter().any(Transaction::rings) {
+            self.look_in(Span::ZERO);
+        }
+        if let Some(house) = &mut self.house {
+            house.take_room(transactions);
         }
         for (ticket, answer) in tickets.into_iter().zip(answers) {
             self.with_house(|house, around| house.stored(ticket, answer, around))?;
@@ -589,6 +630,12 @@ impl<'a> Night<'a> {
         }
         super::effects::check(&self.asks, &self.books, &self.watch)?;
         self.books.audit()?;
+        self.post.check(&self.books.memory)?;
+        [self.count.refunds, self.count.adjustments, self.count.wallet_refunds] = self.books.memory.count_returns();
+        self.count.policies = self.books.memory.policy_changes;
+        self.count.top_ups = self.books.memory.count_top_ups();
+        self.count.events = self.books.memory.count_events();
+        (self.count.tries, self.count.delivered) = (self.post.tries(), self.post.delivered);
         self.count.beats += self.house.as_ref().map_or(0, |house| house.beats);
         self.count.groups = self.books.groups;
         self.count.transactions = self.books.transactions;

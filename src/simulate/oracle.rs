@@ -2,8 +2,9 @@
 //!
 //! Rates are looked up once for each minute of UTC: windows and offsets from UTC change only at whole minutes (since 1972).
 
-use crate::billing::{Conditions, Increments, Kind, Plan, Rounding, Settlement};
-use crate::call::{EndReason, Entry, Fact, Fault, Terms};
+use super::vendors::Change;
+use crate::billing::{Conditions, Increments, Kind, LONGEST_S, Plan, Rounding, Settlement};
+use crate::call::{EndReason, Ending, Entry, Fact, Fault, Policy, Rule, Sold, Terms};
 use crate::clock::{Moment, Span};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -11,7 +12,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 /// A landing lasts longer by what the server stood still in it: at most so much in a night.
 const STOOD: Span = Span::from_s(3 * 3600);
 
-/// A flat call that was delivered for less is free when its end was not the client's doing.
+/// A flat call that was delivered for less is free when its end was not the client's doing; a vendor may make this longer.
 const FLAT_LEAST_MS: i64 = 600_000;
 
 /// Delivered time as the facts say it: from and to, in milliseconds.
@@ -82,21 +83,97 @@ pub(super) fn sum(spans: &[(i64, i64)]) -> i64 {
     spans.iter().map(|(from, to)| to - from).sum()
 }
 
-/// Which settlement an end calls for (the table of design.md section 4).
-pub(super) fn settlement(plan: &Plan, reason: EndReason, at_fault: Fault, was_live: bool, delivered_ms: i64) -> Settlement {
-    use EndReason as E;
-    let by_vendors_side = match reason {
-        E::CompanionLeft | E::VendorEnded | E::ServerFault => true,
-        E::MediaTimeout => at_fault != Fault::Client,
-        _ => false,
-    };
-    match (was_live, plan.kind()) {
-        (false, _) => Settlement::Free,
-        (true, Kind::Flat { .. }) if by_vendors_side && delivered_ms < FLAT_LEAST_MS => Settlement::Free,
-        (true, Kind::Flat { .. }) => Settlement::AsRated,
-        (true, _) if by_vendors_side => Settlement::ExactDelivered,
-        (true, _) => Settlement::AsRated,
+/// What each purchase of a call set aside, in minor units.
+pub(super) fn bought(entries: &[Entry]) -> Vec<i64> {
+    let mut first = 0;
+    let mut bought = Vec::new();
+    for entry in entries {
+        match &entry.fact {
+            Fact::Created { terms, .. } => {
+                first = terms.hold.amount;
+                bought.push(first);
+            }
+            Fact::Extended { amount, .. } => bought.push(amount.map_or(first, |amount| amount.amount)),
+            _ => {}
+        }
     }
+    bought
+}
+
+/// What a vendor may have in a cell of her policy (the table of design.md section 4): first the default, then what is better for clients.
+pub(super) fn may(ending: Ending, sold: Sold) -> &'static [Rule] {
+    use Ending as E;
+    let by_vendors_side = matches!(ending, E::CompanionLeft | E::CompanionTimeout | E::VendorEnded | E::PlatformTimeout | E::ServerFault);
+    match (sold, by_vendors_side) {
+        (Sold::Flat, true) => &[Rule::FreeBelowMin, Rule::Free],
+        (Sold::Flat, false) => &[Rule::AsRated, Rule::FreeBelowMin, Rule::Free],
+        (_, true) => &[Rule::ExactDelivered, Rule::Free],
+        (_, false) => &[Rule::AsRated, Rule::ExactDelivered, Rule::Free],
+    }
+}
+
+/// Whether a vendor may want this: nothing in it is worse for her clients than the default.
+pub(super) fn is_fair(change: &Change) -> bool {
+    let is_long = change.flat_min_s.is_none_or(|seconds| (FLAT_LEAST_MS / 1000..=LONGEST_S).contains(&seconds));
+    is_long && change.cells.iter().all(|(ending, sold, rule)| may(*ending, *sold).contains(rule))
+}
+
+/// Which settlement an end calls for (the table of design.md section 4), by what was agreed when the call was made.
+pub(super) fn settlement(plan: &Plan, agreed: &Policy, ended: (EndReason, Fault), was_live: bool, delivered_ms: i64) -> Settlement {
+    use EndReason as E;
+    let (reason, at_fault) = ended;
+    let ending = match reason {
+        E::TimeExpired => Ending::TimeExpired,
+        E::FundsExhausted => Ending::FundsExhausted,
+        E::CapReached => Ending::CapReached,
+        E::Asleep => Ending::Asleep,
+        E::MaxDuration => Ending::MaxDuration,
+        E::ClientLeft => Ending::ClientLeft,
+        E::AbuseReported => Ending::AbuseReported,
+        E::CompanionLeft => Ending::CompanionLeft,
+        E::VendorEnded => Ending::VendorEnded,
+        E::ServerFault => Ending::ServerFault,
+        E::MediaTimeout => match at_fault {
+            Fault::Client => Ending::ClientTimeout,
+            Fault::Companion => Ending::CompanionTimeout,
+            Fault::Platform | Fault::None => Ending::PlatformTimeout,
+        },
+        E::NoAnswer | E::ClientNoShow | E::CompanionNoShow | E::ConnectFailed => return Settlement::Free,
+    };
+    if !was_live {
+        return Settlement::Free;
+    }
+    let sold = match plan.kind() {
+        Kind::Block { .. } => Sold::Block,
+        Kind::Flat { .. } => Sold::Flat,
+        Kind::PerMinute(_) | Kind::UntilAsleep { .. } => Sold::Metered,
+    };
+    match agreed.rule(ending, sold) {
+        Rule::AsRated => Settlement::AsRated,
+        Rule::FreeBelowMin if delivered_ms < agreed.flat_min().ms() => Settlement::Free,
+        Rule::FreeBelowMin => Settlement::AsRated,
+        Rule::ExactDelivered => Settlement::ExactDelivered,
+        Rule::Free => Settlement::Free,
+    }
+}
+
+/// Delivered time without what was a gift: that comes after all that whole increments paid for.
+pub(super) fn without_gifts(plan: &Plan, held: &[i64], spans: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    if matches!(plan.kind(), Kind::Flat { .. }) {
+        return spans.to_vec();
+    }
+    let bought_s = match plan.kind() {
+        Kind::Block { block_s, .. } => block_s * i64::try_from(held.len()).unwrap_or(i64::MAX),
+        _ => rate(plan, Settlement::AsRated, held, spans).0,
+    };
+    let mut left = (plan.conditions().grace_s + bought_s) * 1000;
+    let mut paid = Vec::new();
+    for (from, to) in spans {
+        let length = left.min(to - from);
+        left -= length;
+        paid.push((*from, from + length));
+    }
+    paid
 }
 
 /// Billed seconds and the charge. `held`: what each purchase set aside.
@@ -145,12 +222,7 @@ fn metered(
     let (mut second, mut billed_s, mut sixtieths) = (0, 0, 0i128);
     // Of the second at hand, what an earlier span had already; where an increment reaches to.
     let (mut had_ms, mut until_s) = (0, grace_s);
-    let mut whole_s = sum(spans) / 1000;
-    if exactly {
-        // What whole increments would not have paid for was a gift.
-        let (paid_s, _) = metered(increments, spans, grace_s, limit, cap_s, false, rounding);
-        whole_s = whole_s.min(grace_s + paid_s);
-    }
+    let whole_s = sum(spans) / 1000;
     'spans: for (from, to) in spans {
         let mut at = from - had_ms;
         // A second belongs to the instant at which it begins; one that began in an earlier span is behind us.

@@ -467,6 +467,17 @@ impl Night<'_> {
                     let after = self.dice.about(Span::from_s(600));
                     self.act_in(after, line, Side::Companion, Act::Report);
                 }
+                match self.dice.below(100) {
+                    0..12 => {
+                        let after = self.dice.about(Span::from_s(400));
+                        self.vendor_extends(line, after);
+                    }
+                    12 => {
+                        let after = self.dice.about(Span::from_s(400));
+                        self.complain_early(line, after);
+                    }
+                    _ => {}
+                }
             }
             Notice::Warning { left } => {
                 // Some wait to the last moment, and race the end.

@@ -90,12 +90,18 @@ fn four_hundred_and_fifty_short_nights_of_the_reference_add_up() {
     {
         assert!(count.ends.contains_key(reason), "no call ended as {reason}: {:?}", count.ends);
     }
+    let played = [count.refunds, count.adjustments, count.wallet_refunds, count.policies, count.top_ups];
+    assert!(played.iter().all(|count| *count > 20), "{count:?}");
 }
 
 #[test]
 fn fifty_short_nights_of_the_real_store_add_up() {
     let count = check(&short_night(true), 1001..1001 + 50 * factor());
     assert_eq!(count.faults.len(), 6, "{:?}", count.faults);
+    let played = [count.refunds, count.adjustments, count.wallet_refunds, count.policies, count.top_ups];
+    assert!(played.iter().all(|count| *count > 2), "{count:?}");
+    // One endpoint hears everything, the other some of it; and many a letter goes out more than once.
+    assert!(count.delivered > count.events && count.tries > count.delivered, "{count:?}");
 }
 
 #[test]

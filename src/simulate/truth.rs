@@ -16,6 +16,8 @@ struct Presence {
     /// Nobody can know of a silence before it is so long.
     unnoticed: Span,
     spans: Vec<(Moment, Moment)>,
+    /// What of the silence at hand was before the server slept: part of talking, if the silence is over before it is a loss.
+    silences: Vec<(Moment, Moment)>,
 }
 
 /// Both sides' packets.
@@ -35,6 +37,7 @@ impl Presence {
         {
             self.close(at);
         }
+        self.spans.append(&mut self.silences);
         self.silent = None;
         self.since.get_or_insert(at);
     }
@@ -59,6 +62,21 @@ impl Presence {
             }
         }
         self.silent = None;
+        self.silences.clear();
+    }
+
+    /// The server sleeps. For its clock a silence goes on as if nothing had happened.
+    fn sleep(&mut self, from: Moment, to: Moment) {
+        let Some(since) = self.since else { return };
+        let (silent, mut silences) = (self.silent, std::mem::take(&mut self.silences));
+        if let Some(silent) = silent
+            && self.until(from) < from
+        {
+            silences.push((silent.max(since), from));
+        }
+        self.close(from);
+        (self.since, self.silences) = (Some(to), silences);
+        self.silent = silent.map(|silent| silent + to.since(from));
     }
 }
 
@@ -92,15 +110,7 @@ impl Truth {
     /// The server slept from `from` to `to`: what came then was lost, and nobody noticed.
     pub(super) fn sleep(&mut self, from: Moment, to: Moment) {
         self.was_broken = true;
-        for side in &mut self.sides {
-            let silent = side.silent;
-            if side.since.is_some() {
-                side.close(from);
-                side.since = Some(to);
-                // A silence goes on: for the server's clock nothing happened.
-                side.silent = silent.map(|silent| silent + to.since(from));
-            }
-        }
+        self.sides.iter_mut().for_each(|side| side.sleep(from, to));
     }
 
     /// Both were there from the first packet to the last, and so was the server.
@@ -161,5 +171,22 @@ mod tests {
         assert_eq!(truth.delivered(at(101)), Span::from_s(19));
         truth.cut(at(101));
         assert_eq!(truth.delivered(at(200)), Span::from_s(19));
+    }
+
+    #[test]
+    fn a_short_silence_in_which_the_server_slept_is_part_of_talking() {
+        let (patience, unnoticed) = (Span::from_s(5), Span::from_s(1));
+        for (back_at, expected) in [(100, 10), (103, 6)] {
+            let mut truth = Truth::default();
+            truth.comes(Side::Client, at(0), patience);
+            truth.comes(Side::Companion, at(0), patience);
+            truth.begins(at(0));
+            truth.stops(Side::Client, at(6), unnoticed);
+            truth.sleep(at(8), at(60));
+            truth.sleep(at(60), at(98));
+            assert_eq!(truth.delivered(at(98)), Span::from_s(6), "nobody knows yet");
+            truth.comes(Side::Client, at(back_at), patience);
+            assert_eq!(truth.delivered(at(back_at)), Span::from_s(expected));
+        }
     }
 }

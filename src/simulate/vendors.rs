@@ -2,11 +2,12 @@
 //! answers. A command keeps its key until it is answered for good.
 
 use super::dice::Dice;
-use crate::billing::{Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
-use crate::call::{Night, Terms};
+use crate::billing::{Bearer, Conditions, Increments, Kind, Plan, Rates, Rounding, WindowTerms};
+use crate::call::{Ending, Night, Policy, PolicyError, Rule, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::{CallId, ClientRef, CompanionId, PlanId, VendorId};
 use crate::money::{Currency, Money};
+use crate::store::Direction;
 
 /// A vendor's command.
 #[derive(Clone, Debug)]
@@ -28,10 +29,65 @@ pub(super) struct Ask {
 
 #[derive(Clone, Debug)]
 pub(super) enum Want {
-    Credit { client: ClientRef, amount: Money, order_ref: String },
-    Create { terms: Box<Terms> },
-    Extend { call: CallId, order_ref: Option<String>, gift: Option<Span> },
-    End { call: CallId },
+    Credit {
+        client: ClientRef,
+        amount: Money,
+        order_ref: String,
+    },
+    Create {
+        terms: Box<Terms>,
+    },
+    /// `amount`: none is what the plan asks for.
+    Extend {
+        call: CallId,
+        order_ref: Option<String>,
+        amount: Option<Money>,
+        gift: Option<Span>,
+    },
+    End {
+        call: CallId,
+    },
+    /// Money of a settled call back to its client; all that is left without an amount.
+    RefundCall {
+        call: CallId,
+        amount: Option<Money>,
+        bearer: Bearer,
+    },
+    /// A dispute was decided.
+    AdjustCall {
+        call: CallId,
+        amount: Money,
+        direction: Direction,
+        reason: &'static str,
+        bearer: Bearer,
+    },
+    /// Money out of a wallet.
+    RefundClient {
+        client: ClientRef,
+        amount: Money,
+        order_ref: String,
+    },
+    SetPolicy {
+        change: Change,
+    },
+}
+
+/// How a vendor wants her calls to be settled: what differs from the defaults.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) cells: Vec<(Ending, Sold, Rule)>,
+    pub(super) flat_min_s: Option<i64>,
+}
+
+impl Change {
+    /// As the service reads it: all of it from the defaults on, or nothing.
+    pub(super) fn policy(&self) -> Result<Policy, PolicyError> {
+        let mut policy = Policy::default();
+        if let Some(seconds) = self.flat_min_s {
+            policy = policy.with_flat_min(Span::from_s(seconds))?;
+        }
+        self.cells.iter().try_fold(policy, |policy, (ending, sold, rule)| policy.with(*ending, *sold, *rule))
+    }
 }
 
 /// What a call is made of.

@@ -5,7 +5,8 @@
 
 use super::oracle;
 use super::truth::Truth;
-use crate::call::{Call, EndReason, Entry, Fact, State};
+use crate::billing::Settlement;
+use crate::call::{Call, EndReason, Entry, Fact, Policy, State};
 use crate::clock::Moment;
 use crate::exchange::SettleOrder;
 use crate::ids::CallId;
@@ -39,6 +40,8 @@ pub(super) fn expect(holds: bool, rule: &'static str, fault: impl FnOnce() -> St
 pub(super) struct Seen {
     /// On which line it is.
     pub(super) line: usize,
+    /// How its vendor's calls were settled when it was made.
+    agreed: Policy,
     pub(super) truth: Truth,
     /// The last fact that the core made, and its instant.
     made: (u64, Option<Moment>),
@@ -62,8 +65,8 @@ impl Watch {
     }
 
     /// A call is booked on a line; nothing of it is on disk yet.
-    pub(super) fn booked(&mut self, call: CallId, line: usize, entry: &Entry) {
-        self.calls.insert(call, Seen { line, made: (entry.seq, Some(entry.at)), ..Seen::default() });
+    pub(super) fn booked(&mut self, call: CallId, line: usize, agreed: Policy, entry: &Entry) {
+        self.calls.insert(call, Seen { line, agreed, made: (entry.seq, Some(entry.at)), ..Seen::default() });
     }
 
     /// The core made facts of a call. They are not on disk yet.
@@ -102,6 +105,8 @@ impl Watch {
         let held = core.amounts();
         let all: i64 = held.iter().sum();
         let (charge, refund) = (order.charge.amount, order.refund.amount);
+        let bought = oracle::bought(core.entries());
+        expect(held == bought, "held", || format!("{id}: {held:?} count as set aside, its facts say {bought:?}"))?;
         expect((0..=all).contains(&charge), "charge_above_holds", || format!("{id}: charge {charge} of {all} held"))?;
         expect(charge + refund == all, "charge_refund", || format!("{id}: charge {charge} and refund {refund} of {all} held"))?;
         let captured: i64 = order.captures.iter().map(|(_, amount)| amount).sum();
@@ -121,6 +126,7 @@ impl Watch {
         let id = core.id();
         let spans = oracle::delivered(core.entries());
         let delivered_ms = oracle::sum(&spans);
+        let agreed = self.calls.get(&id).map_or_else(Policy::default, |seen| seen.agreed);
         if let Some(seen) = self.calls.get_mut(&id) {
             let truth = seen.truth.delivered(now).ms();
             // The truth knows nothing of landings, in which both are there.
@@ -146,8 +152,10 @@ impl Watch {
             return Err(Breach::new("landing", format!("{id}: {fault}{}", facts(core.entries()))));
         }
         let plan = &core.terms().sold;
-        let settlement = oracle::settlement(plan, reason, at_fault, core.started_at().is_some(), delivered_ms);
-        let (_, due) = oracle::rate(plan, settlement, held, &spans);
+        let settlement = oracle::settlement(plan, &agreed, (reason, at_fault), core.started_at().is_some(), delivered_ms);
+        let is_gifted = core.entries().iter().any(|entry| matches!(entry.fact, Fact::Gifted { .. }));
+        let counted = if is_gifted && settlement == Settlement::ExactDelivered { oracle::without_gifts(plan, held, &spans) } else { spans };
+        let (_, due) = oracle::rate(plan, settlement, held, &counted);
         expect(order.charge.amount == due, "rating", || {
             format!(
                 "{id}: {} ({}, {delivered_ms} ms of {plan:?}) comes to {} and not to {due}{}",

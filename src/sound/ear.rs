@@ -10,6 +10,8 @@ use crate::sleep::{Detector, State, Verdict};
 const RETOLD: Span = Span::from_s(10);
 /// Between two words of her speech or movement.
 const SPOKE: Span = Span::from_s(1);
+/// A page of which nothing comes for so long is not there: it sends each 20 ms, in silence (DTX) each 400 ms.
+const GONE: Span = Span::from_s(1);
 
 /// See above.
 pub(super) struct Ear {
@@ -18,6 +20,7 @@ pub(super) struct Ear {
     gate: Gate,
     talk: Talk,
     is_muted: bool,
+    presence: Presence,
     told: Verdict,
     told_at: Moment,
     spoke_at: Option<Moment>,
@@ -36,6 +39,7 @@ impl Ear {
             gate: Gate::default(),
             talk: Talk::default(),
             is_muted,
+            presence: Presence::default(),
             told,
             told_at: at,
             spoke_at: None,
@@ -47,12 +51,17 @@ impl Ear {
     /// Her packet. `is_short`: there is more to do than time.
     pub(super) fn hear(&mut self, tapped: &Tapped, packet: &Packet<'_>, is_renewed: bool, is_short: bool) -> bool {
         self.gate.look(tapped.at, tapped.level, tapped.payload.len());
+        self.presence.look(tapped.at, tapped.hears_sounds);
         if is_renewed {
             self.renew();
         }
         // Who is thought to sleep is heard whatever it costs: she may wake.
         let is_awake = self.detector.verdict().state == State::Awake;
         if is_short && is_awake && self.gate.may_be_skipped(tapped.at) {
+            if self.gate.is_loud(tapped.at) {
+                // The ear is not asked, and there may be a linger that it knows nothing of.
+                self.note(Found { spoke: Some(tapped.at), ..Found::default() });
+            }
             return false;
         }
         let mut frames = Frames::of(&mut self.detector, self.is_muted);
@@ -83,6 +92,7 @@ impl Ear {
         self.note(found);
         if let Some((at, length)) = self.talk.said(now)
             && is_companion_heard
+            && self.may_answer(at, now)
         {
             self.detector.companion_spoke(at, length);
         }
@@ -107,8 +117,16 @@ impl Ear {
         self.found(verdict, at);
     }
 
+    /// A tone was played to her page. It is a question only if she could hear it.
     pub(super) fn tone_played(&mut self, at: Moment) {
-        self.detector.tone_played(at);
+        if self.presence.hears_sounds && self.may_answer(at, at) {
+            self.detector.tone_played(at);
+        }
+    }
+
+    /// Whether she heard, as far as is known, what was said from `since` on, and an answer would be heard.
+    fn may_answer(&self, since: Moment, now: Moment) -> bool {
+        !self.is_muted && self.presence.is_there(since, now)
     }
 
     pub(super) fn mute(&mut self, is_muted: bool) {
@@ -167,6 +185,26 @@ impl Ear {
 
     fn tell(&mut self, verdict: Verdict, at: Moment) {
         (self.told, self.told_at, self.verdict) = (verdict, at, Some(verdict));
+    }
+}
+
+/// Whether her page is there.
+#[derive(Clone, Copy, Default)]
+struct Presence {
+    /// Its first and last packet without a gap between.
+    seen: Option<(Moment, Moment)>,
+    /// It has a track for what the server plays.
+    hears_sounds: bool,
+}
+
+impl Presence {
+    fn look(&mut self, at: Moment, hears_sounds: bool) {
+        let since = self.seen.filter(|(_, last)| at.since(*last) < GONE).map_or(at, |(since, _)| since);
+        (self.seen, self.hears_sounds) = (Some((since, at)), hears_sounds);
+    }
+
+    fn is_there(&self, since: Moment, now: Moment) -> bool {
+        self.seen.is_some_and(|(first, last)| first <= since && now.since(last) < GONE)
     }
 }
 

@@ -10,8 +10,11 @@ use crate::media::{Purpose, Tapped};
 
 /// So long the codecs may warm up: with DTX ten packets take their time.
 const WARM_UP: Span = Span::from_ms(500);
-/// After a cancel her own voice is back by then, whatever happened to the fade.
-pub const BACK: Span = Span::from_ms(1_900);
+/// After a cancel her own voice is back by then, whatever happened to the fade: within two seconds of the client's first word, of which
+/// hearing it takes its share.
+pub const BACK: Span = Span::from_ms(1_300);
+/// The first packet that is held comes so soon after the order that the fade begins with it, and is shorter by that.
+const SOON: Span = Span::from_s(1);
 /// Where nothing comes from her, the fade is over so long after its time.
 const OVERDUE: Span = Span::from_s(3);
 /// Below this she is not heard by somebody half asleep, in dB.
@@ -54,12 +57,20 @@ impl Landing {
         Ok(landing)
     }
 
+    /// What broke, with cold codecs: as quiet as it should be by now, and silent until it is. Nothing where she was to come back: she does.
+    pub(super) fn again(&self) -> Result<Option<Self>, AudioError> {
+        Ok(match self.stage {
+            Stage::Rising { .. } | Stage::Releasing { .. } | Stage::Over => None,
+            stage @ (Stage::Warming { .. } | Stage::Asked | Stage::Falling) => Some(Self { fader: self.fader.again()?, stage, ..*self }),
+        })
+    }
+
     /// Her voice is to fall, from where it is.
     pub(super) fn fade(&mut self, now: Moment, length: Span) {
         (self.began, self.length, self.is_silent, self.is_news) = (now, length, false, false);
         self.stage = match self.stage {
             Stage::Falling | Stage::Rising { .. } => {
-                self.fader.fade(length);
+                self.fader.fade_since(now, length);
                 Stage::Falling
             }
             // It has not been let go yet, or is warm.
@@ -77,7 +88,7 @@ impl Landing {
             Stage::Warming { .. } => Stage::Over,
             Stage::Asked => Stage::Releasing { since: now },
             Stage::Falling => {
-                self.fader.rise();
+                self.fader.rise_since(now);
                 Stage::Rising { since: now }
             }
             other => other,
@@ -116,7 +127,14 @@ impl Landing {
         self.held = self.held.max(Some(packet.index));
         if self.stage == Stage::Asked {
             self.fader.take_over();
-            self.fader.fade(self.length);
+            let waited = packet.at.since(self.began);
+            if waited <= SOON {
+                // Not steeper than twice as steep.
+                let left = (self.length.ms() - waited.ms().max(0)).max(self.length.ms() / 2);
+                self.fader.fade(Span::from_ms(left));
+            } else {
+                self.fader.fade_since(self.began, self.length);
+            }
             self.stage = Stage::Falling;
         }
         let (is_falling, is_rising) = (self.stage == Stage::Falling, matches!(self.stage, Stage::Rising { .. }));

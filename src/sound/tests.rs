@@ -4,6 +4,7 @@ mod fading;
 mod listening;
 mod recording;
 mod sleeping;
+mod waking;
 
 use super::cues::Cues;
 use super::worker::Worker;
@@ -34,7 +35,9 @@ fn leg(number: u128) -> LegId {
 struct Told {
     taps: BTreeMap<(CallId, Side), Purpose>,
     tapped: usize,
-    released: usize,
+    now: i64,
+    /// Voices to be given back, and when.
+    releases: BTreeMap<(CallId, Side), i64>,
     replaced: Vec<(LegId, u64, Vec<u8>)>,
     played: Vec<(Side, Play)>,
 }
@@ -46,22 +49,37 @@ impl FakePlane {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.0.lock().expect("no test panics with it")
     }
+
+    /// It is this late now: voices whose time has come are given back.
+    fn look_at_the_clock(&self, now: i64) {
+        let mut told = self.told();
+        told.now = now;
+        for side in told.releases.extract_if(.., |_, due| *due <= now).map(|(side, _)| side).collect::<Vec<_>>() {
+            told.taps.insert(side, Purpose::Analyse);
+        }
+    }
 }
 
 impl Plane for FakePlane {
     fn tap(&self, call: CallId, side: Side, purpose: Purpose) {
         let mut told = self.told();
         told.taps.insert((call, side), purpose);
+        told.releases.remove(&(call, side));
         told.tapped += 1;
     }
 
     fn untap(&self, call: CallId, side: Side) {
-        self.told().taps.remove(&(call, side));
+        let mut told = self.told();
+        told.taps.remove(&(call, side));
+        told.releases.remove(&(call, side));
     }
 
-    fn release(&self, _: CallId, _: Side, within: Span) {
-        assert!(within <= Span::from_s(2));
-        self.told().released += 1;
+    fn release(&self, call: CallId, side: Side, within: Span) {
+        let mut told = self.told();
+        if told.taps.get(&(call, side)) == Some(&Purpose::Replace) {
+            let due = told.now + within.ms();
+            told.releases.insert((call, side), due);
+        }
     }
 
     fn replace(&self, _: CallId, leg: LegId, index: u64, payload: &[u8]) -> bool {
@@ -82,6 +100,9 @@ struct Scene {
     now: i64,
     /// So many milliseconds packets have waited when they are handed over.
     late: i64,
+    /// What pages' headers say of loudness, and whether they have a track for sounds.
+    level: Option<u8>,
+    hears_sounds: bool,
 }
 
 impl Scene {
@@ -89,7 +110,7 @@ impl Scene {
         let plane = Arc::new(FakePlane::default());
         let (reports_in, reports) = mpsc::channel(room);
         let worker = Worker::new(0, plane.clone(), Arc::new(Cues::default()), Box::new(move |report| reports_in.try_send(report).is_ok()));
-        Self { worker, plane, reports, now: 0, late: 0 }
+        Self { worker, plane, reports, now: 0, late: 0, level: None, hears_sounds: true }
     }
 
     fn order(&mut self, order: Order) {
@@ -101,9 +122,11 @@ impl Scene {
         let until = self.now + ms;
         while self.now / 100 < until / 100 {
             self.now = (self.now / 100 + 1) * 100;
+            self.plane.look_at_the_clock(self.now);
             self.worker.tick(at(self.now), at(self.now - self.late));
         }
         self.now = until;
+        self.plane.look_at_the_clock(self.now);
     }
 
     /// A page sends a packet; gives it if the media plane forwards it, or nothing if it holds it or takes no copies.
@@ -122,7 +145,8 @@ impl Scene {
             timestamp,
             marker: false,
             at: at(self.now - self.late),
-            level: None,
+            level: self.level,
+            hears_sounds: self.hears_sounds,
             held: held_from.is_some(),
             payload: payload[..].into(),
         };

@@ -23,6 +23,8 @@ const LATE: Span = Span::from_s(2);
 /// A tapped side of which nothing comes is tapped again after so long: the media plane may have forgotten the call between two pages.
 const SILENT: Span = Span::from_s(5);
 const DAY: Span = Span::from_s(86_400);
+/// A call whose ear broke has a new one after so long: what breaks it again at once is not to cost more than that.
+const NEW_EAR: Span = Span::from_s(1);
 
 /// Takes a report, or is false where there is no room.
 pub(super) type Say = Box<dyn Fn(Report) -> bool + Send>;
@@ -54,10 +56,16 @@ impl Worker {
         }
         let call = self.calls.entry(id).or_default();
         let plane = &*self.plane;
+        let is_recording = matches!(order, Order::Record { .. });
         let done = guarded(|| call.take(order, id, now, plane, &self.cues));
         match done {
             Some(Ok(())) => (),
-            Some(Err(error)) => tracing::error!(call = %id, %error, "a call has no ear: {error}"),
+            Some(Err(error)) => {
+                tracing::error!(call = %id, %error, "what was ordered for the sound of a call cannot be done: {error}");
+                if is_recording {
+                    call.stop_recording(now);
+                }
+            }
             None => call.broke(now),
         }
         self.settle(id, now);
@@ -102,6 +110,13 @@ impl Worker {
         metrics::gauge!("lull_ears", "worker" => self.number.to_string()).set(ears as f64);
     }
 
+    /// Something broke that is no call's: nobody knows what was being done.
+    pub(super) fn broke(&mut self, now: Moment) {
+        for call in self.calls.values_mut() {
+            call.broke(now);
+        }
+    }
+
     /// Finishes what is recorded; the worker ends.
     pub(super) fn end(&mut self, now: Moment) {
         for (_, call) in std::mem::take(&mut self.calls) {
@@ -112,14 +127,22 @@ impl Worker {
     /// Packets of a client that were listened to.
     #[cfg(test)]
     pub(super) fn heard(&self, id: CallId) -> Option<u64> {
-        Some(self.calls.get(&id)?.ear.as_ref()?.counts().packets)
+        Some(self.counts(id)?.packets)
+    }
+
+    /// What became of them.
+    #[cfg(test)]
+    pub(super) fn counts(&self, id: CallId) -> Option<crate::audio::Counts> {
+        Some(self.calls.get(&id)?.ear.as_ref()?.counts())
     }
 
     /// Tells the media plane what is wanted of it, and the service what is new.
     fn settle(&mut self, id: CallId, now: Moment) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.tell_plane(id, now, &*self.plane);
-        call.report(id, &*self.say);
+        let plane = &*self.plane;
+        if guarded(|| call.tell_plane(id, now, plane)).and_then(|()| guarded(|| call.report(id, &*self.say))).is_none() {
+            call.broke(now);
+        }
         if call.is_idle(now) {
             self.calls.remove(&id);
         }
@@ -160,8 +183,11 @@ struct Call {
     companion: Voice,
     /// Since when the client is muted.
     muted_at: Option<Moment>,
-    /// A verdict that an ear left behind when it broke.
+    /// A verdict that an ear left behind when it broke, and when the next one begins.
     last_word: Option<Verdict>,
+    ear_due: Option<Moment>,
+    /// That it broke is still to be said.
+    broke_at: Option<Moment>,
 }
 
 impl Call {
@@ -176,10 +202,13 @@ impl Call {
         match order {
             Order::Listen { at, .. } => {
                 if self.ear.is_none() {
+                    // Until there is one.
+                    self.ear_due = Some(now + NEW_EAR);
                     self.ear = Some(Ear::new(at, self.muted_at.is_some())?);
+                    self.ear_due = None;
                 }
             }
-            Order::Deaf { .. } => self.ear = None,
+            Order::Deaf { .. } => (self.ear, self.ear_due) = (None, None),
             Order::Fade { length, .. } => match &mut self.landing {
                 Some(landing) => {
                     landing.fade(now, length);
@@ -240,6 +269,8 @@ impl Call {
         match tapped.side {
             Side::Client => {
                 if let Some(ear) = &mut self.ear {
+                    // In a landing she is heard however late it is: if she wakes, she is to have her companion back.
+                    let load = if self.landing.is_some() { Load::Fine } else { load };
                     let is_heard = if load == Load::Late {
                         if is_renewed {
                             ear.renew();
@@ -268,6 +299,13 @@ impl Call {
     }
 
     fn tick(&mut self, now: Moment, heard_until: Moment) {
+        if self.ear_due.is_some_and(|due| now >= due) {
+            self.ear_due = Some(now + NEW_EAR);
+            match Ear::new(now, self.muted_at.is_some()) {
+                Ok(ear) => (self.ear, self.ear_due) = (Some(ear), None),
+                Err(error) => tracing::error!(%error, "a call has no ear: {error}"),
+            }
+        }
         if let Some(landing) = &mut self.landing {
             landing.tick(now);
         }
@@ -285,11 +323,11 @@ impl Call {
     fn has_news(&self) -> bool {
         let landing = self.landing.as_ref().and_then(Landing::purpose);
         let has_switched = landing.is_some() && landing != self.companion.told.map(|(purpose, _)| purpose);
-        has_switched || self.ear.as_ref().is_some_and(Ear::has_news) || self.last_word.is_some()
+        has_switched || self.ear.as_ref().is_some_and(Ear::has_news) || self.last_word.is_some() || self.broke_at.is_some()
     }
 
     fn tell_plane(&mut self, id: CallId, now: Moment, plane: &dyn Plane) {
-        let listens = self.ear.is_some().then_some(Purpose::Analyse);
+        let listens = (self.ear.is_some() || self.ear_due.is_some()).then_some(Purpose::Analyse);
         let landing = self.landing.as_ref().and_then(Landing::purpose);
         for side in [Side::Client, Side::Companion] {
             let voice = self.voice(side);
@@ -312,6 +350,11 @@ impl Call {
     }
 
     fn report(&mut self, id: CallId, say: &dyn Fn(Report) -> bool) {
+        if let Some(at) = self.broke_at
+            && say(Report::Broke { call: id, at })
+        {
+            self.broke_at = None;
+        }
         if let Some(verdict) = self.last_word
             && say(Report::Verdict { call: id, verdict })
         {
@@ -337,23 +380,34 @@ impl Call {
         }
     }
 
-    /// Its work panicked: it has no ear any more, her voice is her own again, and what was recorded ends here.
+    /// Its work panicked: what was recorded ends here, a new ear begins in a moment, and a landing goes on. Whoever sleeps does not hear her
+    /// companion at once at full volume for it.
     fn broke(&mut self, now: Moment) {
         metrics::counter!("lull_ear_broken_total").increment(1);
-        let verdict = self.ear.take().map(|ear| ear.verdict());
-        self.last_word = verdict.map(|mut verdict| {
+        if let Some(mut verdict) = self.ear.take().map(|ear| ear.verdict()) {
             (verdict.state, verdict.since, verdict.grounds.why) = (State::Unknown, now, Why::Lost);
-            verdict
-        });
-        self.landing = None;
+            self.last_word = Some(verdict);
+            self.ear_due = Some(now + NEW_EAR);
+        }
+        // Without codecs too what is held stays held, and so silent, until she is to come back.
+        if let Some(landing) = self.landing.take() {
+            self.landing = guarded(|| landing.again()).and_then(Result::ok).unwrap_or(Some(landing));
+        }
+        self.stop_recording(now);
+    }
+
+    /// What was recorded ends here, and that is said.
+    fn stop_recording(&mut self, now: Moment) {
         (self.client.tape, self.companion.tape) = (None, None);
+        self.broke_at = Some(now);
     }
 
     /// Whether nothing is done for it. That she is muted is remembered until somebody listens, for a day at most.
     fn is_idle(&self, now: Moment) -> bool {
         let is_told = self.client.told.is_some() || self.companion.told.is_some();
         let is_muted = self.muted_at.is_some_and(|muted| now.since(muted) < DAY);
-        self.ear.is_none() && self.landing.is_none() && !is_told && self.last_word.is_none() && !is_muted
+        let is_done = self.ear.is_none() && self.ear_due.is_none() && self.landing.is_none();
+        is_done && !is_told && self.last_word.is_none() && self.broke_at.is_none() && !is_muted
     }
 }
 

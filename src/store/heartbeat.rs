@@ -1,7 +1,7 @@
 //! Starts of the server and heartbeats: what a crash leaves proved.
 //!
 //! Invariants: only the last start writes, whatever an earlier one still had in flight is refused; a heartbeat touches no
-//! account, hold or journal; a proof of one start never goes back.
+//! account, hold or journal; a proof of one start never goes back; no proof counts beyond its server's last sign of life.
 
 use super::apply::Halt;
 use super::row_hash::{self, Table};
@@ -9,6 +9,7 @@ use super::{Store, StoreError, rows};
 use crate::clock::{Moment, Reading, Span};
 use crate::ids::{BootId, CallId, HoldId};
 use crate::seeded::{self, Bug};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub struct Beat {
 pub(super) fn begin(connection: &Connection, boot: BootId, at: Moment, wall: Moment) -> Result<(), Halt> {
     let mut insert = connection.prepare_cached("INSERT INTO boot (id, started_at, alive_at, wall_at) VALUES (?1, ?2, ?2, ?3)")?;
     insert.execute(params![boot.to_string(), at.unix_ms(), wall.unix_ms()])?;
+    row_hash::keep(connection, Table::Boot, &[&connection.last_insert_rowid()])?;
     Ok(())
 }
 
@@ -39,14 +41,26 @@ pub(super) fn write(connection: &Connection, boot: BootId, at: Moment, clocks: &
     let mut alive = connection
         .prepare_cached("UPDATE boot SET alive_at = max(alive_at, ?2), wall_at = max(coalesce(wall_at, ?3), ?3) WHERE seq = ?1")?;
     alive.execute(params![seq, at.unix_ms(), clocks.wall.unix_ms()])?;
+    row_hash::keep(connection, Table::Boot, &[&seq])?;
     let mut put = connection.prepare_cached(
-        "INSERT INTO heartbeat VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (call) DO UPDATE SET boot = excluded.boot, wall_at = excluded.wall_at,
-         mono_ms = excluded.mono_ms, proved_until = excluded.proved_until, billable_ms = excluded.billable_ms
+        "INSERT INTO heartbeat VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (call) DO UPDATE SET boot = excluded.boot,
+         wall_at = excluded.wall_at, mono_ms = excluded.mono_ms, proved_until = excluded.proved_until,
+         billable_ms = excluded.billable_ms, row_hash = excluded.row_hash
          WHERE excluded.boot <> boot OR excluded.proved_until >= proved_until",
     )?;
+    let (wall, awake) = (clocks.wall.unix_ms(), clocks.awake.ms());
     for beat in beats {
-        let (until, delivered) = (beat.until.unix_ms(), beat.delivered.ms());
-        put.execute(params![beat.call.to_string(), seq, clocks.wall.unix_ms(), clocks.awake.ms(), until, delivered])?;
+        let (call, until, delivered) = (beat.call.to_string(), beat.until.unix_ms(), beat.delivered.ms());
+        // There are many of these: hashed here, not read again for it.
+        let hash = row_hash::of([
+            ("billable_ms", ValueRef::Integer(delivered)),
+            ("boot", ValueRef::Integer(seq)),
+            ("call", ValueRef::Text(call.as_bytes())),
+            ("mono_ms", ValueRef::Integer(awake)),
+            ("proved_until", ValueRef::Integer(until)),
+            ("wall_at", ValueRef::Integer(wall)),
+        ]);
+        put.execute(params![call, seq, wall, awake, until, delivered, hash])?;
     }
     Ok(())
 }
@@ -108,7 +122,7 @@ impl Store {
 
 /// See [`Store::proofs`].
 pub(super) fn proofs(connection: &Connection) -> Result<BTreeMap<CallId, Moment>, StoreError> {
-    let mut select = connection.prepare_cached("SELECT call, proved_until FROM heartbeat")?;
+    let mut select = connection.prepare_cached("SELECT call, min(proved_until, alive_at) FROM heartbeat JOIN boot ON seq = boot")?;
     let proof = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::moment(row, 1)?));
     Ok(select.query_map([], proof)?.collect::<rusqlite::Result<_>>()?)
 }
@@ -139,7 +153,7 @@ pub(super) fn last_open_moment(connection: &Connection) -> Result<Option<Moment>
     let mut select = connection.prepare_cached(
         "SELECT max(at) FROM (
             SELECT max(at) AS at FROM journal WHERE call IN (SELECT id FROM call WHERE settled_at IS NULL)
-            UNION ALL SELECT max(proved_until) FROM heartbeat)",
+            UNION ALL SELECT max(min(proved_until, alive_at)) FROM heartbeat JOIN boot ON seq = boot)",
     )?;
     Ok(select.query_one([], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
 }

@@ -6,8 +6,9 @@
 
 use super::apply::apply;
 use super::disk::{DATABASE, Disk};
-use super::{Finding, OpenError, Outcome, Reply, StoreError, Transaction, audit, heartbeat, journal, open, read, rows, signatures};
-use crate::call::Journal;
+use super::{Charged, Finding, OpenError, Outcome, Reply, StoreError, Target, Transaction};
+use super::{audit, heartbeat, journal, open, read, rows, signatures, statement, webhooks};
+use crate::call::{Journal, Policy};
 use crate::clock::Moment;
 use crate::ids::{CallId, HoldId, VendorId};
 use crate::seeded::{self, Bug};
@@ -27,6 +28,9 @@ const GUARDS: [(Bug, &str); 4] = [
 
 /// An account as it is kept: vendor, kind, owner, currency, posted, held.
 type AccountRow = (String, String, String, String, i64, i64);
+
+/// An event as it is kept: what must come one after the other, its number there, id, word, body.
+type EventRow = (String, Option<u64>, String, String, String);
 
 /// A database on a simulated disk, open.
 pub struct InLine {
@@ -181,13 +185,44 @@ impl InLine {
         heartbeat::pending_holds(&self.connection)
     }
 
-    /// Rows of what only ever comes: calls, facts, holds, transfers, replies.
-    pub fn size(&self) -> Result<[u64; 5], StoreError> {
+    /// As [`Store::policy`](super::Store::policy).
+    pub fn policy(&self, vendor: VendorId) -> Result<Option<Policy>, StoreError> {
+        Ok(read::policy_of(&self.connection, vendor)?.map(|(policy, _)| policy))
+    }
+
+    /// As [`Store::charged`](super::Store::charged).
+    pub fn charged(&self, vendor: VendorId, call: CallId) -> Result<Option<Charged>, StoreError> {
+        Ok(statement::charged(&self.connection, vendor, call)?)
+    }
+
+    /// As [`Store::due`](super::Store::due).
+    pub fn due(&self, now: Moment, limit: u32) -> Result<Vec<Target>, StoreError> {
+        Ok(webhooks::due(&self.connection, now, limit)?)
+    }
+
+    /// As [`Store::next_due`](super::Store::next_due).
+    pub fn next_due(&self, now: Moment) -> Result<Option<Moment>, StoreError> {
+        Ok(webhooks::next_due(&self.connection, now)?)
+    }
+
+    /// Every event: what must come one after the other, its number there, id, word, body.
+    pub fn events(&self) -> Result<Vec<EventRow>, StoreError> {
+        let mut select = self.connection.prepare_cached("SELECT coalesce(call, id), seq, id, word, body FROM event ORDER BY 1, 2, 3")?;
+        let row = |row: &Row<'_>| {
+            let seq = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
+            Ok((row.get(0)?, seq, row.get(2)?, row.get(3)?, row.get(4)?))
+        };
+        Ok(select.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Rows of what only ever comes: calls, facts, holds, transfers, replies, events.
+    pub fn size(&self) -> Result<[u64; 6], StoreError> {
         let count = |table: &str| -> Result<u64, StoreError> {
             let count: i64 = self.connection.prepare_cached(&format!("SELECT count(*) FROM {table}"))?.query_one([], |row| row.get(0))?;
             Ok(count.unsigned_abs())
         };
-        Ok([count("call")?, count("journal")?, count("hold")?, count("transfer")?, count("idempotency")?])
+        let [calls, facts, holds, transfers] = [count("call")?, count("journal")?, count("hold")?, count("transfer")?];
+        Ok([calls, facts, holds, transfers, count("idempotency")?, count("event")?])
     }
 
     /// Every account that has a row: vendor, kind, owner, currency, posted, held.

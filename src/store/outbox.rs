@@ -1,12 +1,14 @@
-//! The outbox: events of facts (and, in `money`, of money that goes back), written in the facts' own transaction, and their way to each
+//! The outbox: events of facts (and, in `money`, of money that goes back, in `recording`, of recordings that are gone), written in the facts' own transaction, and their way to each
 //! endpoint.
 //!
 //! Invariants: each fact that is told has its event, numbered from 1 in its call, and never another; of each lane (the pending events
 //! of one call for one endpoint) only the first has a time at which it is sent next. It sends nothing: that is the room of webhooks.
 
 pub(super) mod money;
+pub(super) mod recording;
 
 use super::apply::Halt;
+use super::recordings::RecordingWrite;
 use super::webhooks::{Attempt, Change, Disabled, Endpoint, Outcome, Secret, WebhookWrite};
 use super::{Refusal, StoreError, Transaction, Write, fact_row};
 use crate::call::{Entry, Fact, Terms};
@@ -31,17 +33,18 @@ pub(super) fn rings(transaction: &Transaction) -> bool {
     transaction.writes.iter().any(|write| match write {
         Write::Facts { entries, .. } => entries.iter().any(|entry| word(&entry.fact).is_some()),
         // Who says what became of a try, or forgets, looks by itself.
-        Write::Return(_) | Write::RefundWallet(_) => true,
+        Write::Return(_) | Write::RefundWallet(_) | Write::Recording(RecordingWrite::Gone { .. }) => true,
         Write::Webhook(write) => !matches!(write, WebhookWrite::Attempted(_) | WebhookWrite::Prune(_)),
         _ => false,
     })
 }
 
-/// Writes the events of all facts of a transaction, and of money that goes back. Comes after all other writes, so that records are
+/// Writes the events of all facts of a transaction, of money that goes back and of recordings that are gone. Comes after all other writes, so that records are
 /// there.
 pub(super) fn append(connection: &Connection, writes: &[Write]) -> Result<(), Halt> {
     for write in writes {
         money::append(connection, write)?;
+        recording::append(connection, write)?;
         if let Write::Facts { call, entries } = write
             && let Some(first) = entries.first()
         {
@@ -120,23 +123,27 @@ enum Of<'a> {
     Return { call: &'a str, transfer: &'a str, seq: u64 },
     /// A transfer of no call.
     Wallet { transfer: &'a str },
+    /// A recording that is gone.
+    Recording { recording: &'a str },
     /// Nothing: it tries an endpoint out.
     Test,
 }
 
 /// Writes an event. Returns its place in the outbox.
 fn insert(connection: &Connection, vendor: VendorId, of: Of<'_>, event: &Announcement) -> rusqlite::Result<i64> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO event (id, vendor, call, fact, seq, transfer, word, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
-    let (call, fact, seq, transfer) = match of {
-        Of::Fact { call, fact, seq } => (Some(call), Some(fact), Some(seq), None),
-        Of::Return { call, transfer, seq } => (Some(call), None, Some(seq), Some(transfer)),
-        Of::Wallet { transfer } => (None, None, None, Some(transfer)),
-        Of::Test => (None, None, None, None),
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event (id, vendor, call, fact, seq, transfer, recording, word, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    let (call, fact, seq, transfer, recording) = match of {
+        Of::Fact { call, fact, seq } => (Some(call), Some(fact), Some(seq), None, None),
+        Of::Return { call, transfer, seq } => (Some(call), None, Some(seq), Some(transfer), None),
+        Of::Wallet { transfer } => (None, None, None, Some(transfer), None),
+        Of::Recording { recording } => (None, None, None, None, Some(recording)),
+        Of::Test => (None, None, None, None, None),
     };
     let (fact, seq) = (fact.map(u64::cast_signed), seq.map(u64::cast_signed));
     let (id, vendor, at) = (event.id.to_string(), vendor.to_string(), event.at.unix_ms());
-    insert.execute(params![id, vendor, call, fact, seq, transfer, event.word, at, event.body])?;
+    insert.execute(params![id, vendor, call, fact, seq, transfer, recording, event.word, at, event.body])?;
     Ok(connection.last_insert_rowid())
 }
 
@@ -170,6 +177,12 @@ fn queue(connection: &Connection, endpoint: &str, number: i64, lane: &str, at: M
 
 /// Gives the first of a lane its turn (at `at`, unless it has one) and takes it from all others.
 fn order(connection: &Connection, endpoint: &str, lane: &str, at: Moment) -> rusqlite::Result<()> {
+    if seeded::has(Bug::DeliveryOvertakes) {
+        let mut all = connection.prepare_cached(
+            "UPDATE delivery SET next_at = coalesce(next_at, ?3) WHERE endpoint = ?1 AND lane = ?2 AND state = 'pending'",
+        )?;
+        return all.execute(params![endpoint, lane, at.unix_ms()]).map(|_| ());
+    }
     let mut order = connection.prepare_cached(
         "WITH first (event) AS (SELECT min(event) FROM delivery WHERE endpoint = ?1 AND lane = ?2 AND state = 'pending')
          UPDATE delivery SET next_at = CASE WHEN delivery.event = (SELECT event FROM first) THEN coalesce(next_at, ?3) END

@@ -146,8 +146,8 @@ impl Store {
 
     /// How this vendor's calls are settled, and since when; none if that was never changed.
     pub fn policy(&self, vendor: VendorId) -> Result<Option<(Policy, Moment)>, StoreError> {
-        let sql = "SELECT policy, updated_at FROM settlement_policy WHERE vendor = ?";
-        self.one(sql, [vendor.to_string()], |row| Ok((policy(row, 0)?, moment(row, 1)?)))
+        let reader = self.0.readers.take()?;
+        Ok(policy_of(&reader, vendor)?)
     }
 
     /// A companion of this vendor.
@@ -244,6 +244,12 @@ pub(super) fn reply(connection: &Connection, vendor: VendorId, key: &str) -> Res
     let mut select = connection.prepare_cached("SELECT request_hash, status, body FROM idempotency WHERE vendor = ? AND key = ?")?;
     let reply = |row: &Row<'_>| Ok(Reply { request_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)? });
     Ok(select.query_one(params![vendor.to_string(), key], reply).optional()?)
+}
+
+/// See [`Store::policy`].
+pub(super) fn policy_of(connection: &Connection, vendor: VendorId) -> rusqlite::Result<Option<(Policy, Moment)>> {
+    let mut select = connection.prepare_cached("SELECT policy, updated_at FROM settlement_policy WHERE vendor = ?")?;
+    select.query_one([vendor.to_string()], |row| Ok((policy(row, 0)?, moment(row, 1)?))).optional()
 }
 
 fn vendor(row: &Row<'_>) -> rusqlite::Result<Vendor> {

@@ -10,7 +10,8 @@ use super::{Actor, Page, Refusal, Store, StoreError};
 use crate::call::Side;
 use crate::clock::Moment;
 use crate::ids::{CallId, RecordingId, VendorId};
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A data key, sealed by the key of the configuration: 12 bytes of nonce, 32 of key, 16 of tag. Shows nothing of itself.
@@ -68,7 +69,7 @@ pub struct Recording {
 pub enum Deleter {
     /// Its retention date has passed.
     Retention,
-    /// Its vendor. Condition: it is hers, and whole or left open and not to be opened.
+    /// Its vendor. Condition: it is hers and stopped, and whole or left open.
     Vendor(VendorId, Actor),
 }
 
@@ -81,8 +82,8 @@ pub enum RecordingWrite {
     Stop { call: CallId, part: u32, at: Moment, why: &'static str },
     /// Its file is whole.
     Close { id: RecordingId, samples: u64 },
-    /// Its key is destroyed, its file shall go.
-    Delete { id: RecordingId, by: Deleter, at: Moment },
+    /// Its key is destroyed, its file shall go. `is_left`: nobody writes it, so it goes even if it was left open and its length is not known.
+    Delete { id: RecordingId, by: Deleter, at: Moment, is_left: bool },
     /// Its file is gone: somebody looked.
     Gone { id: RecordingId, at: Moment },
     /// Its file cannot be found or removed, or (none) can again.
@@ -120,16 +121,15 @@ pub(super) fn apply(connection: &Connection, write: &RecordingWrite) -> Result<(
         RecordingWrite::Close { id, samples } => {
             change(connection, "samples = ? WHERE id = ? AND samples IS NULL", params![samples.cast_signed(), id.to_string()])?;
         }
-        RecordingWrite::Delete { id, by, at } => {
+        RecordingWrite::Delete { id, by, at, is_left } => {
             let (vendor, word) = match by {
                 Deleter::Retention => (None, "retention"),
                 Deleter::Vendor(vendor, actor) => (Some(vendor.to_string()), actor.name()),
             };
-            // With a fault and without a length it was left open, and nobody can say what it holds: it goes all the same.
             let set = "deleting_at = max(?1, started_at), deleted_by = ?2, wrapped_key = NULL, samples = coalesce(samples, 0)
-                 WHERE id = ?3 AND deleting_at IS NULL AND ended_at IS NOT NULL AND (samples IS NOT NULL OR fault IS NOT NULL)
+                 WHERE id = ?3 AND deleting_at IS NULL AND ended_at IS NOT NULL AND (samples IS NOT NULL OR ?5)
                  AND (?4 IS NULL OR (SELECT vendor FROM call WHERE call.id = recording.call) = ?4)";
-            if change(connection, set, params![at.unix_ms(), word, id.to_string(), vendor])? == 0
+            if change(connection, set, params![at.unix_ms(), word, id.to_string(), vendor, is_left])? == 0
                 && let Some(vendor) = vendor
             {
                 // Deleting it twice is deleting it once.
@@ -190,6 +190,30 @@ fn recording(row: &Row<'_>) -> rusqlite::Result<Recording> {
 pub(super) fn of_call(connection: &Connection, call: &str) -> rusqlite::Result<Vec<Recording>> {
     let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM recording WHERE call = ? ORDER BY part, side"))?;
     select.query_map([call], recording)?.collect()
+}
+
+/// A recording that is deleted without an event of it, though it was deleted since there are such events.
+pub(super) fn untold(connection: &Connection, id: &str) -> rusqlite::Result<Option<Recording>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM recording WHERE id = ?1 AND deleted_at IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM event WHERE event.recording = ?1)
+         AND NOT EXISTS (SELECT 1 FROM before_recording_events AS before WHERE before.recording = ?1)"
+    ))?;
+    select.query_one([id], recording).optional()
+}
+
+/// Events of a call's deleted recordings: of which, id, word and body. And those of before there were such events.
+pub(super) fn told(connection: &Connection, call: &str) -> rusqlite::Result<(BTreeMap<String, [String; 3]>, BTreeSet<String>)> {
+    let mut events = connection.prepare_cached(
+        "SELECT event.recording, event.id, word, body FROM event JOIN recording ON recording.id = event.recording WHERE recording.call = ?",
+    )?;
+    let row = |row: &Row<'_>| Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?]));
+    let events = events.query_map([call], row)?.collect::<rusqlite::Result<_>>()?;
+    let mut before = connection.prepare_cached(
+        "SELECT recording FROM before_recording_events AS before JOIN recording ON recording.id = before.recording WHERE call = ?",
+    )?;
+    let before = before.query_map([call], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok((events, before))
 }
 
 impl Store {

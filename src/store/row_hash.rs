@@ -1,4 +1,5 @@
-//! Hashes of rows that stand alone: a plan, a reply, a hold, whose an account is, a vendor's policy. A changed row no longer fits its hash.
+//! Hashes of rows that stand alone: a plan, a reply, a hold, whose an account is, what a heartbeat proves, a vendor and her policy…
+//! A changed row no longer fits its hash.
 //!
 //! Journal, transfers and records have hashes of their own. Columns that follow from other rows (an account's sums) are left out;
 //! a column without a value counts as none, so that a later version may add one.
@@ -17,10 +18,29 @@ pub(super) enum Table {
     Reply,
     Policy,
     Recording,
+    Boot,
+    Heartbeat,
+    Vendor,
+    Companion,
+    Key,
+    Secret,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 6] = [Self::Plan, Self::Hold, Self::Account, Self::Reply, Self::Policy, Self::Recording];
+    pub(super) const ALL: [Self; 12] = [
+        Self::Plan,
+        Self::Hold,
+        Self::Account,
+        Self::Reply,
+        Self::Policy,
+        Self::Recording,
+        Self::Boot,
+        Self::Heartbeat,
+        Self::Vendor,
+        Self::Companion,
+        Self::Key,
+        Self::Secret,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -30,15 +50,31 @@ impl Table {
             Self::Reply => "idempotency",
             Self::Policy => "settlement_policy",
             Self::Recording => "recording",
+            Self::Boot => "boot",
+            Self::Heartbeat => "heartbeat",
+            Self::Vendor => "vendor",
+            Self::Companion => "companion",
+            Self::Key => "signing_key",
+            Self::Secret => "meta",
         }
     }
 
-    const fn key(self) -> &'static str {
+    /// The columns of its primary key.
+    const fn key(self) -> &'static [&'static str] {
         match self {
-            Self::Plan | Self::Hold | Self::Account | Self::Recording => "id = ?",
-            Self::Reply => "vendor = ? AND key = ?",
-            Self::Policy => "vendor = ?",
+            Self::Plan | Self::Hold | Self::Account | Self::Recording | Self::Vendor | Self::Companion | Self::Key => &["id"],
+            Self::Reply => &["vendor", "key"],
+            Self::Policy => &["vendor"],
+            Self::Boot => &["seq"],
+            Self::Heartbeat => &["call"],
+            Self::Secret => &["name"],
         }
+    }
+
+    /// The condition that finds a row by its key.
+    fn by_key(self) -> String {
+        let parts: Vec<String> = self.key().iter().map(|column| format!("{column} = ?")).collect();
+        parts.join(" AND ")
     }
 
     /// Columns that change with other rows.
@@ -46,13 +82,14 @@ impl Table {
         match self {
             Self::Account => &["posted", "held"],
             Self::Plan | Self::Hold | Self::Reply | Self::Policy | Self::Recording => &[],
+            Self::Boot | Self::Heartbeat | Self::Vendor | Self::Companion | Self::Key | Self::Secret => &[],
         }
     }
 }
 
 /// Hashes a row that was just written; `key` as the table's primary key has it.
 pub(super) fn keep(connection: &Connection, table: Table, key: &[&dyn ToSql]) -> rusqlite::Result<()> {
-    let (name, by) = (table.name(), table.key());
+    let (name, by) = (table.name(), table.by_key());
     let mut select = connection.prepare_cached(&format!("SELECT * FROM {name} WHERE {by}"))?;
     let hash = select.query_one(key, |row| expected(table, row))?;
     let mut values: Vec<&dyn ToSql> = vec![&hash];
@@ -68,23 +105,17 @@ pub(super) fn keep_all(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Hashes the rows of a table that have no hash.
 pub(super) fn keep_rest(connection: &Connection, table: Table) -> rusqlite::Result<()> {
-    let name = table.name();
-    let keys = match table {
-        Table::Reply => "vendor, key",
-        Table::Plan | Table::Hold | Table::Account | Table::Recording => "id, 0",
-        Table::Policy => "vendor, 0",
-    };
-    let mut select = connection.prepare(&format!("SELECT {keys} FROM {name} WHERE row_hash IS NULL"))?;
-    let keys = select.query_map([], |row| Ok((row.get::<_, Sql>(0)?, row.get::<_, Sql>(1)?)))?;
-    for (first, second) in keys.collect::<rusqlite::Result<Vec<_>>>()? {
-        let key: [&dyn ToSql; 2] = [&first, &second];
-        keep(connection, table, if table == Table::Reply { &key } else { &key[..1] })?;
+    let (name, columns) = (table.name(), table.key());
+    let mut select = connection.prepare(&format!("SELECT {} FROM {name} WHERE row_hash IS NULL", columns.join(", ")))?;
+    let keys = select.query_map([], |row| (0..columns.len()).map(|index| row.get(index)).collect::<rusqlite::Result<Vec<Sql>>>())?;
+    for key in keys.collect::<rusqlite::Result<Vec<_>>>()? {
+        let key: Vec<&dyn ToSql> = key.iter().map(|value| value as &dyn ToSql).collect();
+        keep(connection, table, &key)?;
     }
     Ok(())
 }
 
-/// SHA-256 over each column that has a value, by name: its name, a letter for its type, its value, each behind its length. Lengths and
-/// whole numbers are big-endian in 8 bytes.
+/// What the hash of a row read whole should be.
 pub(super) fn expected(table: Table, row: &Row<'_>) -> rusqlite::Result<[u8; 32]> {
     let statement: &Statement<'_> = row.as_ref();
     let mut columns = BTreeMap::new();
@@ -93,6 +124,12 @@ pub(super) fn expected(table: Table, row: &Row<'_>) -> rusqlite::Result<[u8; 32]
             columns.insert(name, row.get_ref(index)?);
         }
     }
+    Ok(of(columns))
+}
+
+/// SHA-256 over each column that has a value, by name: its name, a letter for its type, its value, each behind its length. Lengths and
+/// whole numbers are big-endian in 8 bytes. The columns come in the order of their names.
+pub(super) fn of<'a>(columns: impl IntoIterator<Item = (&'a str, ValueRef<'a>)>) -> [u8; 32] {
     let mut sha = Sha256::new();
     for (name, value) in columns {
         let number;
@@ -114,5 +151,5 @@ pub(super) fn expected(table: Table, row: &Row<'_>) -> rusqlite::Result<[u8; 32]
             sha.update(part);
         }
     }
-    Ok(sha.finalize().into())
+    sha.finalize().into()
 }

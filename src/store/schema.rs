@@ -7,7 +7,7 @@ use super::row_hash::{self, Table};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `schema_N.sql` leads from version N-1 to N.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -18,6 +18,8 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("schema_8.sql"),
     include_str!("schema_9.sql"),
     include_str!("schema_10.sql"),
+    include_str!("schema_11.sql"),
+    include_str!("schema_12.sql"),
 ];
 
 /// The version this program reads and writes.
@@ -61,8 +63,11 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
         transaction.execute_batch(sql)?;
     }
     if version < LATEST {
-        // Policies had none for a long time; other tables got theirs with the first key.
-        row_hash::keep_rest(&transaction, Table::Policy)?;
+        // These had none for a long time; other tables got theirs with the first key.
+        use Table::{Boot, Companion, Heartbeat, Key, Policy, Secret, Vendor};
+        for table in [Policy, Boot, Heartbeat, Vendor, Companion, Key, Secret] {
+            row_hash::keep_rest(&transaction, table)?;
+        }
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", LATEST.max(version))?;

@@ -6,8 +6,9 @@
 //! signs; a key that ended has no secret any more.
 
 use super::apply::Halt;
+use super::row_hash::{self, Table};
 use super::rows::{moment, text};
-use super::{Store, StoreError, row_hash};
+use super::{Store, StoreError};
 use crate::clock::Moment;
 use crate::ids::{CallId, VendorId};
 use crate::signing::{PublicKey, Published, Signature, SigningKey};
@@ -40,11 +41,12 @@ pub(super) fn sign(connection: &Connection, call: &str, record: &str) -> Result<
 
 /// Ends the key in use, if there is one, and begins with the key of `secret`.
 pub(super) fn rotate(connection: &Connection, secret: &[u8; 32], at: Moment) -> rusqlite::Result<()> {
-    let end = "UPDATE signing_key SET secret = NULL, until_at = max(from_at, ?) WHERE until_at IS NULL";
+    let end = "UPDATE signing_key SET secret = NULL, until_at = max(from_at, ?), row_hash = NULL WHERE until_at IS NULL";
     connection.execute(end, [at.unix_ms()])?;
     let public = SigningKey::new(secret).public();
-    connection.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, NULL)", params![public.id(), public.bytes(), secret, at.unix_ms()])?;
-    Ok(())
+    let insert = "INSERT INTO signing_key (id, public, secret, from_at) VALUES (?, ?, ?, ?)";
+    connection.execute(insert, params![public.id(), public.bytes(), secret, at.unix_ms()])?;
+    row_hash::keep_rest(connection, Table::Key)
 }
 
 /// Makes the first key, if there is none, and signs and hashes what an earlier version left without.

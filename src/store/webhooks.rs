@@ -219,35 +219,13 @@ impl Store {
     /// What is due at `now`, at most `limit` events for each endpoint.
     pub fn due(&self, now: Moment, limit: u32) -> Result<Vec<Target>, StoreError> {
         let reader = self.0.readers.take()?;
-        let mut endpoints = reader.prepare_cached(
-            "SELECT id, url, secret, iif(old_secret_until > ?1, old_secret, NULL) FROM webhook_endpoint
-             WHERE disabled_at IS NULL AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM delivery WHERE endpoint = id AND next_at <= ?1) ORDER BY id",
-        )?;
-        let target = |row: &Row<'_>| {
-            let secrets = [Some(row.get(2)?), row.get(3)?].into_iter().flatten().map(Secret).collect();
-            Ok(Target { endpoint: text(row, 0)?, url: row.get(1)?, secrets, due: Vec::new() })
-        };
-        let mut targets = endpoints.query_map([now.unix_ms()], target)?.collect::<rusqlite::Result<Vec<_>>>()?;
-        let mut select = reader.prepare_cached(
-            "SELECT id, lane, attempts, body FROM delivery JOIN event ON number = delivery.event
-             WHERE endpoint = ? AND next_at <= ? ORDER BY next_at, delivery.event LIMIT ?",
-        )?;
-        for target in &mut targets {
-            let due = |row: &Row<'_>| Ok(Due { event: text(row, 0)?, lane: row.get(1)?, attempts: row.get(2)?, body: row.get(3)? });
-            let rows = select.query_map(params![target.endpoint.to_string(), now.unix_ms(), limit], due)?;
-            target.due = rows.collect::<rusqlite::Result<_>>()?;
-        }
-        Ok(targets)
+        Ok(due(&reader, now, limit)?)
     }
 
     /// When something is due next, after `now`.
     pub fn next_due(&self, now: Moment) -> Result<Option<Moment>, StoreError> {
         let reader = self.0.readers.take()?;
-        let mut select = reader.prepare_cached(
-            "SELECT min((SELECT min(next_at) FROM delivery WHERE endpoint = id AND next_at > ?)) FROM webhook_endpoint
-             WHERE disabled_at IS NULL AND deleted_at IS NULL",
-        )?;
-        Ok(select.query_one([now.unix_ms()], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
+        Ok(next_due(&reader, now)?)
     }
 
     /// What an endpoint wants and never got, behind `after` or since it was made, for 30 days: 1,000 events at most, for
@@ -315,6 +293,38 @@ impl Store {
         };
         Ok(select.query_one([], traffic)?)
     }
+}
+
+/// See [`Store::due`].
+pub(super) fn due(connection: &Connection, now: Moment, limit: u32) -> rusqlite::Result<Vec<Target>> {
+    let mut endpoints = connection.prepare_cached(
+        "SELECT id, url, secret, iif(old_secret_until > ?1, old_secret, NULL) FROM webhook_endpoint
+         WHERE disabled_at IS NULL AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM delivery WHERE endpoint = id AND next_at <= ?1) ORDER BY id",
+    )?;
+    let target = |row: &Row<'_>| {
+        let secrets = [Some(row.get(2)?), row.get(3)?].into_iter().flatten().map(Secret).collect();
+        Ok(Target { endpoint: text(row, 0)?, url: row.get(1)?, secrets, due: Vec::new() })
+    };
+    let mut targets = endpoints.query_map([now.unix_ms()], target)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut select = connection.prepare_cached(
+        "SELECT id, lane, attempts, body FROM delivery JOIN event ON number = delivery.event
+         WHERE endpoint = ? AND next_at <= ? ORDER BY next_at, delivery.event LIMIT ?",
+    )?;
+    for target in &mut targets {
+        let due = |row: &Row<'_>| Ok(Due { event: text(row, 0)?, lane: row.get(1)?, attempts: row.get(2)?, body: row.get(3)? });
+        let rows = select.query_map(params![target.endpoint.to_string(), now.unix_ms(), limit], due)?;
+        target.due = rows.collect::<rusqlite::Result<_>>()?;
+    }
+    Ok(targets)
+}
+
+/// See [`Store::next_due`].
+pub(super) fn next_due(connection: &Connection, now: Moment) -> rusqlite::Result<Option<Moment>> {
+    let mut select = connection.prepare_cached(
+        "SELECT min((SELECT min(next_at) FROM delivery WHERE endpoint = id AND next_at > ?)) FROM webhook_endpoint
+         WHERE disabled_at IS NULL AND deleted_at IS NULL",
+    )?;
+    Ok(select.query_one([now.unix_ms()], |row| row.get::<_, Option<i64>>(0))?.map(Moment::from_unix_ms))
 }
 
 fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {

@@ -5,13 +5,12 @@
 //! sent, and what was sent keeps its place until that is noted: an event is not sent again because a disk is full.
 
 use super::post::{Letter, Postman};
-use super::schedule::{Allowance, JITTER, Pace, wait};
+use super::schedule::{Allowance, Flow, JITTER, Pace, outcome, wait};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{EndpointId, EventId};
 use crate::store::{Attempt, Outcome as Stored, Store, StoreError, Target, Traffic, Transaction, Tried, WebhookWrite, Write};
-use hyper::StatusCode;
 use signaling::webhook;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -48,12 +47,6 @@ pub(super) struct Courier {
     is_over: bool,
     measured_at: Option<Moment>,
     pruned_at: Option<Moment>,
-}
-
-/// What is on its way to an endpoint.
-struct Flow {
-    lanes: BTreeSet<String>,
-    allowance: Allowance,
 }
 
 /// A try that ended and is noted, or could not be.
@@ -150,12 +143,12 @@ impl Courier {
     }
 
     fn start(&mut self, target: Target) {
-        let flow = self.flows.entry(target.endpoint).or_insert_with(|| Flow { lanes: BTreeSet::new(), allowance: Allowance::new() });
+        let flow = self.flows.entry(target.endpoint).or_insert_with(Flow::new);
         for due in target.due {
-            if flow.lanes.len() >= flow.allowance.places() || self.under_way.len() >= PLACES {
+            if !flow.has_place() || self.under_way.len() >= PLACES {
                 break;
             }
-            if !flow.lanes.insert(due.lane.clone()) {
+            if !flow.take(&due.lane) {
                 continue;
             }
             let timestamp_s = self.clock.now().unix_ms().div_euclid(1000);
@@ -179,9 +172,8 @@ impl Courier {
 
     fn done(&mut self, done: Done) {
         if let Some(flow) = self.flows.get_mut(&done.endpoint) {
-            flow.lanes.remove(&done.lane);
-            flow.allowance.after(done.pace);
-            if flow.lanes.is_empty() && flow.allowance == Allowance::new() {
+            flow.done(&done.lane, done.pace);
+            if flow.is_new() {
                 self.flows.remove(&done.endpoint);
             }
         }
@@ -222,29 +214,21 @@ impl Errand {
         let began = self.clock.now();
         let answer = self.postman.send(&letter).await;
         let at = self.clock.now();
-        let why = match &answer {
-            Ok(status) if status.is_success() => None,
-            Ok(status) => Some(format!("answered with status {}", status.as_u16())),
-            Err(fault) => Some(fault.to_string()),
-        };
+        let status = answer.as_ref().ok().map(|status| status.as_u16());
+        let answer = answer.map(|status| status.as_u16()).map_err(|fault| fault.to_string());
         let retry_at = || wait(&self.retries, self.tries, rand::random_range(0..=JITTER)).map(|wait| at + wait);
-        let (result, outcome) = match why {
-            None => ("delivered", Tried::Delivered),
-            Some(why) if answer == Ok(StatusCode::GONE) => ("gone", Tried::Gone { why }),
-            Some(why) => match retry_at() {
-                Some(retry_at) => ("failed", Tried::Failed { why, retry_at: Some(retry_at) }),
-                None => ("gave_up", Tried::Failed { why, retry_at: None }),
-            },
+        let outcome = outcome(answer, retry_at);
+        let result = match &outcome {
+            Tried::Delivered => "delivered",
+            Tried::Gone { .. } => "gone",
+            Tried::Failed { retry_at: Some(_), .. } => "failed",
+            Tried::Failed { retry_at: None, .. } => "gave_up",
         };
         metrics::counter!("lull_webhook_deliveries_total", "result" => result).increment(1);
-        let pace = match &outcome {
-            Tried::Delivered if at.since(began) <= Allowance::QUICK => Pace::Quick,
-            Tried::Delivered => Pace::Slow,
-            Tried::Failed { .. } | Tried::Gone { .. } => Pace::Failed,
-        };
+        let pace = Pace::of(&outcome, at.since(began));
         let gave_up = !matches!(outcome, Tried::Delivered | Tried::Failed { retry_at: Some(_), .. });
         let (endpoint, event) = (self.endpoint, self.event);
-        let attempt = Attempt { endpoint, event, at, status: answer.ok().map(|status| status.as_u16()), outcome };
+        let attempt = Attempt { endpoint, event, at, status, outcome };
         let noted = self.note(attempt).await;
         if gave_up {
             let store = self.store.clone();

@@ -211,6 +211,21 @@ export class Tab {
   }
 
   /**
+   * Lets requests for this path break off, as a line does, whenever `breaks` says so.
+   * @param {string} path
+   * @param {() => boolean} breaks
+   */
+  async breaking(path, breaks) {
+    const fits = (/** @type {string} */ url) => new URL(url).pathname === path && breaks();
+    if (this.page.route) {
+      await this.page.route((/** @type {URL} */ url) => url.pathname === path, (/** @type {any} */ route) => (fits(route.request().url()) ? route.abort() : route.continue()));
+    } else {
+      await this.page.setRequestInterception(true);
+      this.page.on('request', (/** @type {any} */ request) => (fits(request.url()) ? request.abort() : request.continue()));
+    }
+  }
+
+  /**
    * Runs a function in the page.
    * @template A, R
    * @param {(argument: A) => R} read

@@ -6,8 +6,9 @@ import { look, PHONE } from './look.mjs';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
 import { until } from './patience.mjs';
 import { done, end, LIVE, NIGHT, play, show, times } from './played.mjs';
-import { scene } from './scene.mjs';
+import { CLIENT_HZ, COMPANION_HZ, scene } from './scene.mjs';
 import { tap, tapped } from './sockets.mjs';
+import { hears } from './sound.mjs';
 
 /** What an "asleep" call came to. */
 const RECEIPT = {
@@ -69,6 +70,7 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   const aloud = await tab.evaluate(() => ['state', 'line', 'notice', 'night-note'].map((id) => document.getElementById(id)?.getAttribute('aria-live')));
   assert.deepEqual([...new Set(aloud)], ['off'], 'no screen reader wakes her');
   await look(tab, 'night-client-landing');
+  assert.equal(await tab.text('#here-note'), null, 'nothing says that the call goes on while it lands');
   const before = await times(tab, 'im_here');
   await until('any touch while it lands is told', async () => {
     await tab.click('#countdown');
@@ -76,6 +78,7 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   });
   await show(tab, { ...LIVE, night: NIGHT });
   await until('she is told nothing more of sleep', async () => (await tab.text('#night-state')) === null);
+  await tab.shown('#here-note', /goes on/);
 
   await tab.click('#night-light');
   await tab.body('night', 'light');
@@ -208,5 +211,28 @@ scene('a companion says that she sleeps: a touch keeps the call, and without one
   await vendor.show('settled');
   await vendor.tab.click('[data-testid=settled-record]');
   assert.match(await vendor.tab.shown('[data-testid=record-sleep]'), /the companion said that the client sleeps.*called off, the client tapped.*began to fade/s);
-  await look(vendor.tab, 'vendor-record-sleep', { languages: ['en'] }); // an open dialog keeps the language button out of reach
-}, { alone: true });
+  const mark = scene.pair.client === 'chromium' && scene.pair.companion === 'chromium' ? '' : '-firefox';
+  await look(vendor.tab, 'vendor-record-sleep', { languages: ['en'], mark }); // an open dialog keeps the language button out of reach
+}, { everywhere: true });
+
+scene('a client whose voice is heard while it lands stays in the call, without a touch', async (scene) => {
+  const server = await scene.server();
+  const sold = { kind: 'until_asleep', first_increment_s: 1, increment_s: 1, rate_minor_per_min: 600, cap_minor: 6000, currency: 'CNY', linger_s: 2, fade_s: 120 };
+  const call = await server.sell({ sold, credit: 6000, media: 'audio', plan: '陪到睡着' });
+  const { client, companion } = await scene.live(call);
+  await client.tab.click('#mute');
+  await companion.tab.shown('#sleep-why', /microphone is muted/);
+  await companion.tab.click('#says-asleep');
+  await client.tab.body('phase', 'landing');
+
+  // As by the switch of a headset: nothing on the page is touched. From now on her voice is heard.
+  await client.tab.evaluate(() => document.getElementById('mute')?.click());
+  await client.tab.body('phase', 'listening');
+  await companion.tab.body('phase', 'listening');
+  await hears(client.tab, { hears: COMPANION_HZ, notHears: CLIENT_HZ });
+  await client.hangUp();
+  await client.end();
+  await server.receipt(call.id);
+  const { sleep } = await server.ask('GET', `/calls/${call.id}/record`);
+  assert.deepEqual(sleep.lingers.map((/** @type {any} */ linger) => [linger.by, linger.woken_by]), [['companion', 'speech']]);
+}, { everywhere: true });

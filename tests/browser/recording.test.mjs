@@ -29,6 +29,10 @@ scene('what both let be recorded is there for the vendor, as sound of its length
 
   const { tab, page } = await vendor(scene, server);
   await page.show('settled');
+  await tab.click('[data-testid=settled-record]');
+  assert.match(await tab.shown('[data-testid=record-recording]'), /client agreed.*companion agreed.*companion said no.*Part 1: recorded from .*The companion stopped it.*kept for 7 days/s);
+  await look(tab, 'vendor-record-recording', { languages: ['en'] }); // an open dialog keeps the language button out of reach
+  await tab.click('#view-close');
   await tab.click('[data-testid=settled-recordings]');
   await tab.shown('[data-testid=recording][data-state=kept] + [data-testid=recording][data-state=kept]', /The companion stopped it/);
   await look(tab, 'vendor-recordings', { languages: ['en'] }); // an open dialog keeps the language button out of reach
@@ -39,11 +43,16 @@ scene('what both let be recorded is there for the vendor, as sound of its length
   });
   assert.equal(head.riff, 'RIFF');
   assert.ok(head.seconds > 2.5 && head.seconds < 30, `${head.seconds} s`);
-  await tab.click('[data-testid=recording-delete]');
+  // What was deleted meanwhile is said, not downloaded.
+  const { items: before } = await server.ask('GET', `/calls/${call.id}/recordings`);
+  await server.ask('DELETE', `/recordings/${before[0].id}`);
+  await tab.click('[data-testid=recording-download]');
+  await tab.shown('[data-testid=recording-note]', /is deleted/);
+  await tab.click('[data-testid=recording] + [data-testid=recording] [data-testid=recording-delete]');
   await tab.click('#confirm-yes');
-  await tab.shown('[data-testid=recording][data-state=deleted]', /It was deleted/);
+  await tab.shown('[data-testid=recording][data-state=deleted] + [data-testid=recording][data-state=deleted]', /It was deleted/);
   const { items } = await server.ask('GET', `/calls/${call.id}/recordings`);
-  assert.deepEqual(items.map((/** @type {any} */ one) => one.state).sort(), ['deleted', 'kept']);
+  assert.deepEqual(items.map((/** @type {any} */ one) => one.state).sort(), ['deleted', 'deleted']);
 }, { alone: true });
 
 /** The vendor's page, signed in. @param {import('./scene.mjs').Scene} scene @param {import('./server.mjs').Server} server */

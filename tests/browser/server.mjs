@@ -252,7 +252,7 @@ export class Server {
 
   /**
    * Asks the REST interface as the vendor.
-   * @param {'GET' | 'POST'} method
+   * @param {'GET' | 'POST' | 'DELETE'} method
    * @param {string} at below `/v1`
    * @param {unknown} [body]
    * @returns {Promise<any>} the answer's body; refusals are thrown

@@ -1,6 +1,7 @@
 // What goes wrong in a call, or is done on purpose: reloads, second pages, hanging up, abuse, bad links, markup in names.
 
 import assert from 'node:assert/strict';
+import { look } from './look.mjs';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
 import { until } from './patience.mjs';
 import { CLIENT_HZ, COMPANION_HZ, scene } from './scene.mjs';
@@ -216,4 +217,29 @@ scene('the links of an ended call lead to its end, and nobody gets in any more',
   const companion = new CompanionPage(await scene.tab(browser, 'late companion'));
   await companion.tab.open(call.companion.url);
   assert.ok(await companion.end());
+}, { alone: true });
+
+scene('a page a part of which does not come loads itself anew, and in the end says so', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const tab = await scene.tab(await scene.browser(), 'client');
+  let asked = 0;
+  let breaks = 2;
+  await tab.breaking('/call/words.js', () => {
+    asked += 1;
+    return asked <= breaks;
+  });
+  await tab.open(call.client.url);
+  await tab.body('screen', 'check');
+  assert.equal(asked, 3, 'two loads broke off');
+
+  [asked, breaks] = [0, Infinity];
+  await tab.reload();
+  await tab.shown('#load-text', /part of this page did not come/);
+  assert.equal(asked, 4, 'it tried by itself first');
+  await look(tab, 'load-failed', { languages: ['en'] }); // nothing that could change the language is there
+  breaks = 0;
+  await tab.click('#load-again');
+  await tab.body('screen', 'check');
+  assert.ok(new URL(await tab.evaluate(() => location.href)).hash.length > 1, 'the link is still in the address');
 }, { alone: true });

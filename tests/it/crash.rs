@@ -7,7 +7,9 @@ use crate::peer::Peer;
 use crate::server::{Booked, Server, Vendor, fen, fresh, ms, wait_for};
 use lull::clock::Moment;
 use lull::store::{Role, Store};
+use rusqlite::types::Value;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -292,6 +294,24 @@ async fn a_clock_that_was_a_day_ahead_is_accepted_once() {
         let file = rusqlite::Connection::open(server.database()).unwrap();
         let day = 24 * 3600 * 1000;
         file.execute("UPDATE boot SET alive_at = alive_at + ?1, wall_at = wall_at + ?1", [day]).unwrap();
+        // That was this server's own doing, not damage.
+        let columns = ["alive_at", "id", "seq", "started_at", "wall_at"];
+        let row: Vec<Value> = file
+            .query_one(&format!("SELECT {} FROM boot", columns.join(", ")), [], |row| (0..5).map(|index| row.get(index)).collect())
+            .unwrap();
+        let mut sha = Sha256::new();
+        for (name, value) in columns.iter().zip(row) {
+            let (letter, bytes) = match value {
+                Value::Integer(number) => ("i", number.to_be_bytes().to_vec()),
+                Value::Text(text) => ("t", text.into_bytes()),
+                other => panic!("{name} is {other:?}"),
+            };
+            for part in [name.as_bytes(), letter.as_bytes(), &bytes] {
+                sha.update((part.len() as u64).to_be_bytes());
+                sha.update(part);
+            }
+        }
+        file.execute("UPDATE boot SET row_hash = ?", [sha.finalize().as_slice()]).unwrap();
     }
     let book = |server: &Server| vendor.at(server).post("/v1/calls", order.clone());
     for _ in 0..2 {
@@ -315,4 +335,31 @@ async fn a_clock_that_was_a_day_ahead_is_accepted_once() {
     let made = ms(&vendor.shown(&vendor.call(600, 2000))["created_at"]);
     assert!((made - Moment::unix_ms(lull::clock::Clock::read().wall)).abs() < day / 2, "times are the wall clock's");
     server.adds_up();
+}
+
+/// One bit of a proof of life would bill what was not delivered: such a server does not start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_proof_of_life_keeps_the_server_from_starting() {
+    let mut server = Server::start("");
+    let vendor = server.vendor("House");
+    let call = vendor.call(600, 20_000);
+    let peers = talk(&server, &call).await;
+    vendor.until(&call, "live");
+    let proofs = || {
+        let file = rusqlite::Connection::open(server.database()).unwrap();
+        file.query_one("SELECT count(*) FROM heartbeat", [], |row| row.get::<_, i64>(0)).ok().filter(|count| *count > 0)
+    };
+    crate::server::wait_for("a heartbeat", proofs);
+    server.kill();
+    drop(peers);
+    {
+        let file = rusqlite::Connection::open(server.database()).unwrap();
+        assert_eq!(file.execute("UPDATE heartbeat SET proved_until = proved_until | (1 << 41)", []), Ok(1));
+    }
+    let audit = server.tool(&["audit"]);
+    let said = String::from_utf8(audit.stdout).unwrap();
+    assert!(!audit.status.success() && said.contains(&format!("{}: proof: ", call.id)) && said.contains("row_hash"), "{said}");
+    let refused = server.tool(&["serve"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("row_hash"), "{said}");
 }

@@ -21,6 +21,7 @@ mod records;
 mod rest;
 mod running;
 mod server;
+mod simulate;
 mod sleep;
 mod tidy;
 mod voices;

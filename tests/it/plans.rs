@@ -217,6 +217,8 @@ fn plans_of_every_kind_are_made_listed_and_refused_with_the_field() {
     refused(&metered, "hold", &[("hold", fen(299))], "needs at least 300 CNY");
     refused(&metered, "hold", &[("min_charge_minor", json!(3001))], "needs at least 3001 CNY");
     refused(&metered, "hold.currency", &[("hold", json!({ "amount": 1, "currency": "ZZZ" }))], "currency");
+    let block = json!({ "name": "Block", "kind": "block", "block_s": 600, "price": fen(2000) });
+    refused(&block, "min_charge_minor", &[("min_charge_minor", json!(2001))], "at most the price, 2000");
     refused(&night, "tz", &[("tz", json!("Mars/Olympus"))], "there is no time zone");
     refused(&night, "windows", &[("windows", json!([window("day", "08:00", "23:00")]))], "no window holds 23:00");
     refused(

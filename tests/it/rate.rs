@@ -65,6 +65,19 @@ fn without_an_expectation_all_fields_are_there() {
     assert_eq!(line["rating"]["charge_minor"], 3000);
 }
 
+/// The quota is the money's, not the call's: it is there also of a call in which nothing was delivered.
+#[test]
+fn what_ends_as_it_begins_has_its_quota() {
+    for away in [&[][..], &["disconnected"]] {
+        let mut input = call(json!({"kind": "per_minute", "first_increment_s": 60, "increment_s": 60, "rate_minor_per_min": 300}));
+        let kinds = [&["connected"], away, &["ended"]].concat();
+        let at = "2026-03-10T12:00:00.000Z";
+        input["events"] = kinds.iter().map(|kind| json!({"at": at, "type": kind, "side": "client"})).collect();
+        let rating = &rate_one(&input)["rating"];
+        assert_eq!((&rating["max_usage_s"], &rating["charge_minor"]), (&json!(1200), &json!(0)), "{away:?}");
+    }
+}
+
 #[test]
 fn a_plan_that_is_wrong_is_refused_with_the_reason() {
     let windows = |end: &str| json!([{"label": "day", "start": "08:00", "end": end, "rate_minor_per_min": 300}, {"label": "night", "start": "23:00", "end": "08:00", "rate_minor_per_min": 180}]);
@@ -90,6 +103,12 @@ fn a_plan_that_is_wrong_is_refused_with_the_reason() {
         (metered(json!({"windows": windows("23:30"), "tz": "Asia/Shanghai"})), vec!["two windows hold 23:00"]),
         (metered(json!({"windows": windows("23:00"), "tz": "Asia/Shanghai", "rate_minor_per_min": 1})), vec!["either `windows` or one"]),
         (metered(json!({})), vec!["rate_minor_per_min"]),
+        (metered(json!({"rate_minor_per_min": 300, "cap_s": 60})), vec!["a plan of kind per_minute has no `cap_s`"]),
+        (metered(json!({"rate_minor_per_min": 300, "cap_minor": 60})), vec!["has no `cap_minor`"]),
+        (metered(json!({"rate_minor_per_min": 300, "price_minor": 60})), vec!["has no `price_minor`"]),
+        (metered(json!({"rate_minor_per_min": 300, "tz": "Mars/X"})), vec!["no time zone \"Mars/X\""]),
+        (json!({"kind": "flat", "price_minor": 6000, "block_s": 900}), vec!["a plan of kind flat has no `block_s`"]),
+        (json!({"kind": "block", "block_s": 900, "price_minor": 2000, "rate_minor_per_min": 1}), vec!["has no `rate_minor_per_min`"]),
     ] {
         let line = rate_one(&call(plan.clone()));
         let error = line["error"].as_str().unwrap_or_else(|| panic!("{plan} was rated: {line}"));
@@ -112,8 +131,18 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
         (with("settlement", json!("half")), "expected as_rated, exact_delivered or free"),
         (with("currency", json!("fen")), "ISO 4217"),
         (with("hold_minor", json!(2001)), "2001 is not a whole number of blocks at 2000"),
+        (with("hold_minor", json!(2_000_002_000)), "1000001 blocks are too many"),
         (with("hold_minor", json!(-2000)), "between 0 and 2^53 - 1"),
         (with("shares", json!([{"party": "vendor", "bps": 9999}])), "sum to 10000"),
+        (with("max_usage_s", json!(600)), "unknown field `max_usage_s`"),
+        (
+            {
+                let mut input = with("hold_minor", json!(2000));
+                input["events"] = json!([event(start, "connected", ""), event(later, "extension_bought", ""), event(end, "ended", "")]);
+                input
+            },
+            "2000 is 1 blocks at 2000, and the events buy 2",
+        ),
         (with("events", json!([])), "the last one is `ended`"),
         (with("events", json!([event(start, "connected", "")])), "the last one is `ended`"),
         (with("events", json!([event(end, "connected", ""), event(start, "ended", "")])), "comes after"),
@@ -150,4 +179,20 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
     let (_, status, said) = rate(&folder.path().join("nowhere.json"));
     assert_eq!(status, Some(1));
     assert!(said.contains("cannot read"), "{said}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_an_error_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.json");
+    std::fs::write(&path, json!({"examples": [{"id": "X", "input": call(block())}]}).to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    for arguments in [&["rate", path][..], &["verify", path], &["simulate", "--calls", "1", "--hours", "0.01"], &["config"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = lull(arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output: Broken pipe"), "{arguments:?}: {said}");
+    }
 }

@@ -13,25 +13,34 @@ use tempfile::TempDir;
 
 const RATE: f32 = 16_000.0;
 
-/// Where recordings lie, and the key beside.
+/// Where recordings lie, and the keys beside: the one that seals and the one of before.
 struct Shelf(TempDir);
 
 impl Shelf {
     fn new() -> Self {
         let shelf = Self(TempDir::new().unwrap());
         shelf.set_key(1);
+        shelf.set_old_key(9);
         shelf
     }
 
     fn set_key(&self, octet: u8) {
-        let file = self.0.path().join("recording.key");
+        self.write_key("recording.key", octet);
+    }
+
+    fn set_old_key(&self, octet: u8) {
+        self.write_key("old.key", octet);
+    }
+
+    fn write_key(&self, name: &str, octet: u8) {
+        let file = self.0.path().join(name);
         fs::write(&file, format!("{octet:02x}").repeat(32)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     fn settings(&self, keep_free_mb: u64) -> String {
-        let (folder, key) = (self.folder(), self.0.path().join("recording.key"));
-        format!("[recording]\nfolder = {folder:?}\nkey_file = {key:?}\nkeep_free_mb = {keep_free_mb}")
+        let (folder, key, old) = (self.folder(), self.0.path().join("recording.key"), self.0.path().join("old.key"));
+        format!("[recording]\nfolder = {folder:?}\nkey_file = {key:?}\nold_key_files = [{old:?}]\nkeep_free_mb = {keep_free_mb}")
     }
 
     fn folder(&self) -> PathBuf {
@@ -256,9 +265,41 @@ async fn a_killed_server_leaves_what_can_be_read_and_a_wrong_key_reads_nothing()
     assert_eq!(kept(&vendor, &call, 1)[0]["length_ms"], both[0]["length_ms"]);
     server.terminate();
     server.ended();
-    shelf.set_key(1);
+    // Named as one of before, it opens what it sealed.
+    shelf.set_old_key(1);
     server.launch();
     assert!(download(&server, &vendor.at(&server), id).len() > 64_000);
+    server.adds_up();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_open_is_deleted_at_once_by_a_server_that_cannot_open_it() {
+    let shelf = Shelf::new();
+    let mut server = Server::start(&shelf.settings(1));
+    let vendor = server.vendor("House");
+    let mut talk = talk(&server, &vendor).await;
+    talk.agree().await;
+    talk.goes_on(&server, &shelf);
+    server.kill();
+    let Talk { call, .. } = talk;
+
+    shelf.set_key(2);
+    server.launch();
+    let vendor = vendor.at(&server);
+    let both = list(&vendor, &call);
+    assert!(both.iter().all(|item| item["state"] == "closing" && item["end_reason"] == "server_stopped"), "{both:?}");
+    for item in &both {
+        let id = item["id"].as_str().unwrap();
+        assert!(shelf.file(id).exists());
+        let deleted = delete(&server, &vendor, id).with(200);
+        assert_eq!((&deleted["state"], &deleted["deleted_by"], &deleted["fault"]), (&json!("deleted"), &json!("api_key"), &Value::Null));
+        assert!(!shelf.file(id).exists());
+    }
+    let events = vendor.get("/v1/events?limit=200").with(200);
+    let told: Vec<&Value> = events["items"].as_array().unwrap().iter().filter(|event| event["type"] == "recording.deleted").collect();
+    let named: Vec<_> = told.iter().map(|event| (&event["data"]["recording_id"], &event["data"]["party"])).collect();
+    assert_eq!(named, both.iter().map(|item| (&item["id"], &item["party"])).collect::<Vec<_>>(), "{told:?}");
+    assert!(told.iter().all(|event| event["data"]["deleted_by"] == "api_key" && event["data"]["call_id"] == call.id), "{told:?}");
     server.adds_up();
 }
 

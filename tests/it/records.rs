@@ -2,6 +2,8 @@
 //! those of `calls` are verified there.
 
 use crate::server::{Booked, Server, Vendor, lull};
+use lull::exchange::proof;
+use lull::signing::SigningKey;
 use serde_json::{Value, json};
 use std::process::Output;
 
@@ -135,4 +137,47 @@ async fn a_record_says_what_was_held_and_by_which_zones_it_was_rated() {
     let changed = receipt.to_string().replace("\"gift_s\":0", "\"gift_s\":60");
     assert_ne!(changed, receipt.to_string());
     assert_eq!(server.verify(&changed).status.code(), Some(1));
+}
+
+/// Anybody can sign what she likes with a key of her own. It is refused, and what stands behind it is looked at.
+#[test]
+fn records_that_somebody_made_up_are_refused_and_the_next_is_checked() {
+    let key = SigningKey::new(&[7; 32]);
+    let money = |amount: i64| json!({"amount": amount, "currency": "CNY"});
+    let forged = |plan: Value, holds: &[i64], more: Value| {
+        let held = i64::try_from(holds.iter().map(|hold| i128::from(*hold)).sum::<i128>()).unwrap();
+        let holds: Vec<Value> = holds.iter().map(|hold| json!({"amount": money(*hold), "captured": money(0)})).collect();
+        let mut record = json!({
+            "call_id": "call_01920000-0000-7000-8000-000000000001", "plan": plan, "settlement": "as_rated", "billed_s": 0,
+            "delivered_ms": 3_610_000, "lines": [], "shares": [], "charge": money(0), "refund": money(held), "held": money(held),
+            "segments": [{"kind": "delivered", "from_at": "2026-03-10T12:00:00Z", "to_at": "2026-03-10T13:00:10Z"}], "holds": holds,
+        });
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        proof::sealed(record, &key)
+    };
+    let block = |block_s: i64, price: i64| json!({"kind": "block", "block_s": block_s, "price_minor": price});
+    let most = (1_i64 << 53) - 1;
+    let in_turns: Vec<i64> = [vec![most; 1200], vec![-most; 1200]].concat();
+    let no_more = json!({});
+    let escape = "x\u{1b}[2K\rcall_real: valid: signed with a trusted key\n";
+    let lines = [
+        (forged(block(900, 2000), &[-5], no_more.clone()), "what was held is between"),
+        (forged(block(1, most), &in_turns, no_more.clone()), "what was held is between"),
+        (forged(block(1, most), &[most; 2], no_more.clone()), "it has a number that no record has"),
+        (forged(block(900, 2000), &[i64::MAX, -i64::MAX], no_more.clone()), "it has a number that no record has"),
+        (forged(block(900, 2000), &[1999], no_more.clone()), "is not its price"),
+        (forged(block(900, 2000), &[2000], json!({"call_id": escape})), "no call: NOT VALID"),
+        (forged(json!({"kind": "block", escape: 1}), &[2000], no_more), "\u{fffd}"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.jsonl");
+    std::fs::write(&file, lines.iter().map(|(record, _)| format!("{record}\n")).collect::<String>()).unwrap();
+    let verified = lull(&["verify"]).arg(&file).output().unwrap();
+    let text = said(&verified);
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
+    assert_eq!(text.lines().count(), lines.len(), "{text}");
+    for (line, (_, part)) in text.lines().zip(lines) {
+        assert!(line.contains("NOT VALID") && line.contains(part), "{part:?} is not in {line:?}");
+        assert!(!line.contains(char::is_control) && !line.contains(" call_real: valid"), "{line:?}");
+    }
 }

@@ -63,7 +63,7 @@ fn a_key_counts_once_and_its_reply_is_given_again() {
 
     // A refusal is no effect: the same key works once there is money.
     let key = fresh();
-    vendor.post_with(&key, "/v1/calls", order.clone()).problem(402, "insufficient_funds");
+    assert!(vendor.post_with(&key, "/v1/calls", order.clone()).problem(402, "insufficient_funds").contains("credit it first"));
     vendor.credit("wei", 4000);
     let first = vendor.post_with(&key, "/v1/calls", order.clone());
     assert_eq!((first.status, first.header("idempotent-replayed")), (201, ""));
@@ -100,7 +100,7 @@ fn an_order_of_the_shop_counts_once_and_money_stays_in_its_currency() {
     let credit = |amount: Value| json!({ "amount": amount, "order_ref": "order-1" });
     let key = fresh();
     let first = vendor.post_with(&key, credits, credit(fen(3000))).with(201);
-    assert_eq!(first, json!({ "client_ref": "wei", "order_ref": "order-1", "amount": fen(3000), "available": fen(3000) }));
+    assert_eq!(first, json!({ "client_ref": "wei", "order_ref": "order-1", "amount": fen(3000) }));
     let again = vendor.post_with(&key, credits, credit(fen(3000)));
     assert_eq!(again.header("idempotent-replayed"), "true");
     assert_eq!(again.with(201), first);

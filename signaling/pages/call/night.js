@@ -78,7 +78,7 @@ export class Night {
     const { name } = view.companion;
     const words = { lingering: t('night_lingering', { name }), landing: t('night_landing', { name }), listening: '' };
     setText(byId('night-state', HTMLElement), falling ? words[night.phase] : '');
-    setText(byId('here-note', HTMLElement), this.#answered ? t('here_heard') : '');
+    this.#drawAnswer(falling);
 
     const deaf = devices.muted || !devices.microphone;
     const notes = [deaf && t(devices.microphone ? 'night_muted' : 'night_listening_only'), wake.isLost() && t('night_screen_lost')];
@@ -124,10 +124,18 @@ export class Night {
     if (!urgent) return;
     clearTimeout(this.#timer);
     this.#answered = true;
-    setText(byId('here-note', HTMLElement), t('here_heard'));
+    this.draw();
     this.#timer = setTimeout(() => {
       this.#answered = false;
-      setText(byId('here-note', HTMLElement), '');
+      this.draw();
     }, ANSWER_MS);
+  }
+
+  /**
+   * That the call goes on is said once it does: the server has to hear of the touch first.
+   * @param {boolean} falling
+   */
+  #drawAnswer(falling) {
+    setText(byId('here-note', HTMLElement), this.#answered && !falling ? t('here_heard') : '');
   }
 }

@@ -114,9 +114,22 @@ export function onSignedOut(listener) {
  */
 async function request(path, init) {
   let response;
-  let body;
   try {
     response = await fetch(`/v1${path}`, { ...init, credentials: 'same-origin', cache: 'no-store' });
+  } catch {
+    throw new Refused('offline');
+  }
+  return answerOf(response);
+}
+
+/**
+ * What an answer says; thrown if it refuses.
+ * @param {Response} response
+ * @returns {Promise<any>}
+ */
+async function answerOf(response) {
+  let body;
+  try {
     const text = await response.text();
     body = text ? JSON.parse(text) : null;
   } catch {
@@ -126,6 +139,22 @@ async function request(path, init) {
   const code = typeof body?.code === 'string' ? body.code : 'internal';
   if (code === 'unauthorized') signedOut();
   throw new Refused(code, body?.detail ?? '', body?.field ?? '');
+}
+
+/**
+ * Whether something can be had that is too large to be read here; thrown if not.
+ * @param {string} path below `/v1`
+ */
+export async function reach(path) {
+  const stop = new AbortController();
+  let response;
+  try {
+    response = await fetch(`/v1${path}`, { credentials: 'same-origin', cache: 'no-store', signal: stop.signal });
+  } catch {
+    throw new Refused('offline');
+  }
+  if (!response.ok) await answerOf(response);
+  stop.abort();
 }
 
 /** @param {string} path below `/v1` */

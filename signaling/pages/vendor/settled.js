@@ -7,7 +7,7 @@ import { endWords } from '../call/words.js';
 import { get, Submission } from './api.js';
 import { trouble, words } from './form.js';
 import { sleepOf } from './night.js';
-import { drawRecordings } from './recordings.js';
+import { drawRecordings, recordedOf } from './recordings.js';
 import { adjustments, refundOfCall } from './refund.js';
 
 /** @typedef {import('./api.js').Call} Call */
@@ -54,7 +54,7 @@ function row(call) {
   receipt.addEventListener('click', () => void view(t('receipt_title'), async (place) => drawReceipt(place, await get(`/calls/${call.id}/receipt`), 'vendor')));
   record.addEventListener('click', () => void view(t('record_title'), async (place) => {
     const body = await get(`/calls/${call.id}/record`);
-    place.replaceChildren(...sleepOf(body), make('pre', { 'data-testid': 'record' }, JSON.stringify(body, null, 2)));
+    place.replaceChildren(...sleepOf(body), ...recordedOf(body), make('pre', { 'data-testid': 'record' }, JSON.stringify(body, null, 2)));
   }));
   const recordings = make('button', { type: 'button', class: 'plain', 'data-testid': 'settled-recordings' }, t('show_recordings'));
   recordings.addEventListener('click', () => void view(t('show_recordings'), (place) => drawRecordings(place, call.id)));

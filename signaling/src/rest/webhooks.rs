@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The events that an endpoint may choose from.
-pub const EVENTS: [&str; 14] = [
+pub const EVENTS: [&str; 15] = [
     "call.created",
     "call.started",
     "call.warning",
@@ -31,6 +31,7 @@ pub const EVENTS: [&str; 14] = [
     "call.settled",
     "recording.started",
     "recording.ended",
+    "recording.deleted",
     "call.refunded",
     "call.adjusted",
     "client.refunded",

@@ -122,7 +122,7 @@ fn a_voice_falls_evenly_to_nothing() {
 #[test]
 fn a_fade_that_is_cancelled_is_over_within_two_seconds() {
     // After so many packets of a fade of 4 s it is cancelled: halfway down, and after the end.
-    for (turn, most_packets) in [(150, 40), (260, 77)] {
+    for (turn, most_packets) in [(150, 27), (260, 52)] {
         for (name, coding) in codings() {
             let packets = sent(&coding, &sine(440.0, -20.0, 9_000));
             let mut fader = Fader::new().expect("codecs");
@@ -151,7 +151,7 @@ fn a_fade_that_is_cancelled_is_over_within_two_seconds() {
             // Down there a codec counts in steps.
             let rises = |two: &[f64]| two[1] > two[0] - if two[0] < -60.0 { 2.5 } else { 0.5 };
             assert!(levels[turn + 1..=back].windows(2).all(rises), "{name}: {:?}", &levels[turn + 1..=back]);
-            assert!(levels[back + 1..].iter().all(|level| (level + 20.0).abs() < 3.5), "{name}: {:?}", &levels[back + 1..back + 10]);
+            assert!(levels[back + 1..].iter().all(|level| (level + 20.0).abs() < 4.0), "{name}: {:?}", &levels[back + 1..back + 10]);
             let heard = quick(&heard);
             let (before, after) = (most(&heard, 20..190), most(&heard, turn * 4..1_790));
             assert!(after <= 1.5 * before.max(0.001), "{name}: {after:.5} against {before:.5}");
@@ -190,6 +190,115 @@ fn a_fade_goes_on_while_nothing_is_said() {
         let gain = fader.gain_db().unwrap_or(FLOOR_DB);
         let expected = (-15.0 * (sent.ms + 20) as f64 / 1_000.0).max(FLOOR_DB);
         assert!((gain - expected).abs() < 0.01, "{gain} instead of {expected}");
+    }
+    assert!(fader.is_silent());
+}
+
+/// Packets of so many parts of so many ticks each, as a page may send them.
+fn joined(coding: &Coding, parts: usize, samples: &[f32]) -> Vec<Sent> {
+    let mut joiner = opus::Repacketizer::new().expect("a joiner");
+    let mut room = [0; 4_000];
+    let alone = sent(coding, samples);
+    let packet = |(number, parts_of_it): (usize, &[Sent])| {
+        let each: Vec<&[u8]> = parts_of_it.iter().map(|part| &part.payload[..]).collect();
+        let len = joiner.combine(&each, &mut room).expect("parts that are alike");
+        Sent { index: 1_000 + number as u64, payload: room[..len].to_vec(), ..parts_of_it[0].clone() }
+    };
+    alone.chunks_exact(parts).enumerate().map(packet).collect()
+}
+
+#[test]
+fn packets_of_any_length_fall_evenly() {
+    let silk = || Coding { bitrate: 24_000, bandwidth: Some(Bandwidth::Wideband), length: 480, ..USUAL };
+    let celt = |length| Coding { application: Application::LowDelay, bandwidth: Some(Bandwidth::Fullband), length, ..USUAL };
+    // 30, 50 and 110 ms, and 40 in short frames; 25, 7.5 and 117.5 ms.
+    let voices = [3, 5, 11, 4].map(|parts| (silk(), parts));
+    let quick = [(480, 3), (240, 5), (120, 3), (120, 47)].map(|(length, parts)| (celt(length), parts));
+    for (coding, parts) in voices.into_iter().chain(quick) {
+        let name = format!("{parts} of {}", coding.length);
+        let ms = (parts * coding.length) as f64 / 48.0;
+        for (what, sound) in [("sine", sine(440.0, -14.0, 4_000)), ("voice", voice(-14.0, 4_000))] {
+            if what == "voice" && parts != 3 {
+                continue;
+            }
+            let packets = joined(&coding, parts, &sound);
+            let first = (1_000.0 / ms) as usize;
+            let out = through(&mut Fader::new().expect("codecs"), &packets, first..packets.len(), |number, fader| {
+                if number == first {
+                    fader.fade(Span::from_ms(2_500));
+                }
+            });
+            let heard = play(out.iter().map(|packet| &packet[..]));
+            let began = first as f64 * ms / 1_000.0;
+            if what == "sine" {
+                for (number, tenth) in heard.chunks_exact(4_800).enumerate().skip(2) {
+                    let (level, seconds) = (dbfs(tenth), (number as f64 + 0.5) / 10.0);
+                    let expected = -14.0 - 24.0 * (seconds - began).clamp(0.0, 2.5);
+                    if expected > -64.0 {
+                        // Frames of 2.5 ms are poor at this rate, and lose of a tone what they cannot say.
+                        let off = if coding.length == 120 { 5.0 } else { 3.0 };
+                        assert!((level - expected).abs() < off, "{name}: {level:.1} instead of {expected:.1} after {seconds} s");
+                    }
+                }
+            }
+            assert!(heard[(48_000.0 * (began + 2.7)) as usize..].iter().all(|sample| sample.abs() < 1e-3), "{name} {what}");
+        }
+    }
+}
+
+/// A page that changes the length of its packets.
+#[test]
+fn packets_of_changing_length_all_fade() {
+    let thirty = joined(&Coding { bitrate: 24_000, bandwidth: Some(Bandwidth::Wideband), length: 480, ..USUAL }, 3, &voice(-14.0, 6_000));
+    let twenty = sent(&USUAL, &voice(-14.0, 6_000));
+    let mut fader = Fader::new().expect("codecs");
+    let mut out = Vec::new();
+    let (mut index, mut timestamp) = (0, 0_u32);
+    for sent in thirty.chunks(7).zip(twenty.chunks(5)).flat_map(|(thirty, twenty)| thirty.iter().chain(twenty)) {
+        index += 1;
+        let ticks = Shape::read(&sent.payload).expect("a packet").ticks();
+        let now = at(i64::from(timestamp / 48));
+        if index == 50 {
+            fader.fade(Span::from_s(1));
+        }
+        let made = fader.pass(&Packet { index, timestamp, at: now, payload: &sent.payload }).expect("it fades").to_vec();
+        assert_eq!(Shape::read(&made).map(|shape| shape.ticks()), Some(ticks));
+        timestamp += ticks;
+        out.push(made);
+    }
+    let heard = play(out[110..].iter().map(|packet| &packet[..]));
+    assert!(fader.is_silent() && heard.iter().all(|sample| sample.abs() < 1e-3));
+}
+
+#[test]
+fn time_goes_by_in_packets_that_give_nothing() {
+    let packets = sent(&USUAL, &sine(440.0, -20.0, 6_000));
+    let mut fader = Fader::new().expect("codecs");
+    fader.fade(Span::from_s(10));
+    for (number, sent) in packets.iter().enumerate() {
+        let payload = if (50..200).contains(&number) { &[0x4B, 0x3F, 1] } else { &sent.payload[..] };
+        let is_passed = fader.pass(&Packet { payload, ..sent.packet() }).is_some();
+        assert_eq!(is_passed, !(50..200).contains(&number));
+        if is_passed {
+            let (gain, expected) = (fader.gain_db().expect("it is heard"), -6.0 * (sent.ms + 20) as f64 / 1_000.0);
+            assert!((gain - expected).abs() < 0.01, "{gain} instead of {expected} at {number}");
+        }
+    }
+}
+
+#[test]
+fn a_burst_after_a_stall_makes_no_step() {
+    let packets = sent(&USUAL, &sine(440.0, -20.0, 4_000));
+    let mut fader = Fader::new().expect("codecs");
+    fader.fade(Span::from_s(3));
+    let (mut before, mut out) = (0.0, Vec::new());
+    for sent in &packets {
+        // What was sent in the second second comes at its end.
+        let late = if (1_000..2_000).contains(&sent.ms) { 2_000 } else { sent.ms };
+        out.push(fader.pass(&Packet { at: at(late), ..sent.packet() }).expect("a good packet").to_vec());
+        let gain = fader.gain_db().unwrap_or(FLOOR_DB);
+        assert!(gain <= before && gain >= before - 4.01, "{gain} after {before}");
+        before = gain;
     }
     assert!(fader.is_silent());
 }

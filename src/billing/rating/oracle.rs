@@ -3,6 +3,7 @@
 //! Shares nothing with the engine but the words for plans and segments.
 
 use super::super::{Rounding, Segment, SegmentKind, Settlement};
+use crate::clock::Span;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -62,6 +63,19 @@ impl Sold {
         found
     }
 
+    /// Settled exactly, where what comes after all paid time was a gift: no more counts than what whole increments paid for.
+    pub(super) fn rate_paid(&self, held: i64, segments: &[Segment]) -> Said {
+        let (paid_s, _, _) = self.rate(Settlement::AsRated, held, segments);
+        let mut left_ms = (self.grace_s + paid_s) * 1000;
+        let mut paid = Vec::new();
+        for segment in segments.iter().filter(|segment| segment.kind == SegmentKind::Delivered) {
+            let ms = left_ms.min(segment.to.unix_ms() - segment.from.unix_ms());
+            paid.push(Segment { to: segment.from + Span::from_ms(ms), ..*segment });
+            left_ms -= ms;
+        }
+        self.rate(Settlement::ExactDelivered, held, &paid)
+    }
+
     pub(super) fn rate(&self, settlement: Settlement, held: i64, segments: &[Segment]) -> Said {
         if settlement == Settlement::Free {
             return (0, Vec::new(), 0);
@@ -69,12 +83,7 @@ impl Sold {
         let zone = TimeZone::get(&self.zone).unwrap();
         let limit = held.min(self.cap.unwrap_or(i64::MAX));
         let exactly = settlement == Settlement::ExactDelivered;
-        let mut seconds = seconds(segments, self.grace_s);
-        if exactly {
-            // No more than what whole increments would have paid for: the rest was a gift.
-            let (paid_s, _, _) = self.rate(Settlement::AsRated, held, segments);
-            seconds.truncate(usize::try_from(paid_s).unwrap());
-        }
+        let seconds = seconds(segments, self.grace_s);
         let (mut billed_s, mut sixtieths) = (0, 0i128);
         let mut lines: Vec<(String, i64, i128)> = Vec::new();
         let mut next = 0;

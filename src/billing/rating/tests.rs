@@ -35,7 +35,18 @@ const ZONES: [&str; 20] = [
 
 fn cases(usual: u32) -> ProptestConfig {
     let most = std::env::var("RATING_CASES").ok().and_then(|text| text.parse::<u32>().ok());
-    ProptestConfig { cases: most.map_or(usual, |most| most / 100_000 * usual.max(1)), ..ProptestConfig::default() }
+    ProptestConfig { cases: most.map_or(usual, |most| share(most, usual)), ..ProptestConfig::default() }
+}
+
+/// What `usual` of 100,000 is of `most`; never none.
+fn share(most: u32, usual: u32) -> u32 {
+    u32::try_from((u64::from(most) * u64::from(usual) / 100_000).max(1)).unwrap_or(u32::MAX)
+}
+
+#[test]
+fn fewer_cases_are_some_all_the_same() {
+    assert_eq!([50_000, 5_000_000, 10, u32::MAX].map(|most| share(most, 100_000)), [50_000, 5_000_000, 10, u32::MAX]);
+    assert_eq!([50_000, 5_000_000, 10].map(|most| share(most, 2_000)), [1_000, 100_000, 1]);
 }
 
 fn currency() -> crate::money::Currency {
@@ -142,6 +153,10 @@ proptest! {
         let settlement = Settlement::ALL[settlement.min(1)];
         let rating = rate(&plan(&sold), settlement, &[held], &segments);
         prop_assert_eq!(said(&rating), sold.rate(settlement, held, &segments));
+        if settlement == Settlement::ExactDelivered {
+            let paid = rate_paid(&plan(&sold), settlement, &[held], &segments);
+            prop_assert_eq!(said(&paid), sold.rate_paid(held, &segments));
+        }
         prop_assert_eq!(rating.charge.amount + rating.refund.amount, held);
         prop_assert_eq!(rating.lines.iter().map(|line| line.amount.amount).sum::<i64>(), rating.charge.amount);
     }
@@ -167,6 +182,7 @@ proptest! {
         so_far.push(Segment { kind: SegmentKind::Delivered, from: now, to: now + (Span::from_s(most_s).saturating_sub(have)) });
         let at_quota = rate(&plan, Settlement::AsRated, &[held], &so_far);
         let exactly = rate(&plan, Settlement::ExactDelivered, &[held], &so_far);
+        prop_assert_eq!(&rate_paid(&plan, Settlement::ExactDelivered, &[held], &so_far), &exactly);
         prop_assert_eq!(at_quota.billed_s, most_s - sold.grace_s);
         for beyond_s in [1, 60, 3600] {
             let last = so_far.last_mut().unwrap();
@@ -175,7 +191,7 @@ proptest! {
             let metered = |rating: &Rating| rating.lines.iter().filter(|line| line.label != "minimum").map(|line| line.amount.amount).sum::<i64>();
             prop_assert_eq!((beyond.billed_s, metered(&beyond)), (at_quota.billed_s, metered(&at_quota)));
             // Settled exactly too: what comes after the quota is a gift, whatever the hold has left.
-            prop_assert_eq!(&rate(&plan, Settlement::ExactDelivered, &[held], &so_far), &exactly);
+            prop_assert_eq!(&rate_paid(&plan, Settlement::ExactDelivered, &[held], &so_far), &exactly);
         }
     }
 
@@ -268,11 +284,33 @@ fn a_gift_costs_nothing_when_the_seconds_are_settled_exactly() {
     let cap_of_money = Kind::UntilAsleep { increments: by_the_minute(), cap_s: None, cap: Some(250) };
     for (kind, held) in [(metered, 250), (capped, 1000), (cap_of_money, 1000)] {
         let plan = Plan::new(currency(), kind, Conditions::default()).unwrap();
-        let charge = |settlement, ms| rate(&plan, settlement, &[held], &segments(0, &[ms])).charge.amount;
+        let charge = |settlement, ms| rate_paid(&plan, settlement, &[held], &segments(0, &[ms])).charge.amount;
         assert_eq!(charge(Settlement::ExactDelivered, 119_000), 198);
         for ms in [120_000, 121_000, 180_000, 3_600_000] {
             assert_eq!((charge(Settlement::AsRated, ms), charge(Settlement::ExactDelivered, ms)), (200, 200), "after {ms} ms");
         }
+    }
+}
+
+/// The rules know no gifts: settled exactly there is no increment, and seconds cost until the hold or the cap is used up.
+#[test]
+fn settled_exactly_seconds_cost_up_to_the_limit_and_not_up_to_whole_increments() {
+    let metered = |first_s, rate| Kind::PerMinute(Increments { first_s, later_s: 60, rates: Rates::one(rate).unwrap() });
+    let capped = |first_s, cap_s| Kind::UntilAsleep {
+        increments: Increments { first_s, later_s: 60, rates: Rates::one(300).unwrap() },
+        cap_s: Some(cap_s),
+        cap: None,
+    };
+    for (kind, held, delivered_s, billed_s, charge) in [
+        (metered(60, 300), 1000, 200, 200, 1000),
+        (metered(60, 300), 1000, 230, 200, 1000),
+        (metered(180, 59), 100, 30, 30, 29),
+        (capped(180, 90), 1000, 30, 30, 150),
+        (capped(60, 90), 1000, 120, 90, 450),
+    ] {
+        let plan = Plan::new(currency(), kind, Conditions::default()).unwrap();
+        let rating = rate(&plan, Settlement::ExactDelivered, &[held], &segments(0, &[delivered_s * 1000]));
+        assert_eq!((rating.billed_s, rating.charge.amount), (billed_s, charge), "{delivered_s} s of {plan:?} on {held}");
     }
 }
 

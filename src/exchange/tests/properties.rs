@@ -254,6 +254,9 @@ impl Run {
         let call = self.call();
         assert!(call.delivered(self.now) <= call.paid() + call.gifted());
         assert!(call.delivered(self.now) <= call.terms().limits.max_duration);
+        // What is kept beside the call follows from it.
+        assert_eq!(self.exchange.poll_timeout(), call.poll_timeout());
+        assert_eq!(self.exchange.running().map(|(_, basis)| *basis).next(), call.basis());
         self.check_landings();
         // What is shown is what would be settled, and never more than is set aside.
         let view = self.exchange.view(call_id(), self.now).unwrap();

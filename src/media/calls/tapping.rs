@@ -120,6 +120,7 @@ pub(super) fn copy(leg: &mut Leg, packet: &RtpPacket, buffer: &[u8], at: Moment,
         marker: stamp.marker,
         at,
         level: leg.media.audio_level(packet, buffer),
+        hears_sounds: leg.media.streams().announcements.is_some(),
         held,
         payload: content.into(),
     };

@@ -122,6 +122,7 @@ impl Bench {
             shares: Shares { companion_bps: 7000, vendor_bps: 3000 },
             public_url: "http://127.0.0.1".into(),
             max_calls: 10,
+            messages_per_second: 20,
             webhooks: crate::service::WebhookRules { allow_http: false, most_endpoints: 16 },
         };
         let tokens = TokenKey::new([7; 32]);

@@ -66,10 +66,19 @@ impl Night<'_> {
     pub(in crate::simulate) fn vendor_extends(&mut self, line: usize, after: Span) {
         let Some(call) = self.lines[line].call else { return };
         let key = self.key(line, "extend");
+        let hold = self.lines[line].hold;
+        // By the minute any amount buys time, and for blocks only theirs.
+        let amount = match self.dice.below(4) {
+            0 => Some(hold),
+            1 => Some(self.dice.between(1, hold)),
+            2 => Some(self.dice.between(1, hold * 3)),
+            _ => None,
+        };
+        let amount = amount.map(|amount| crate::simulate::house::order(amount, self.vendors[self.lines[line].vendor].plans[0].hold));
         let want = match self.dice.below(3) {
-            0 => Want::Extend { call, order_ref: Some(format!("order-{key}")), gift: None },
-            1 => Want::Extend { call, order_ref: None, gift: None },
-            _ => Want::Extend { call, order_ref: None, gift: Some(Span::from_s(self.dice.between(1, 600))) },
+            0 => Want::Extend { call, order_ref: Some(format!("order-{key}")), amount, gift: None },
+            1 => Want::Extend { call, order_ref: None, amount, gift: None },
+            _ => Want::Extend { call, order_ref: None, amount: None, gift: Some(Span::from_s(self.dice.between(1, 600))) },
         };
         let ask = self.ask(line, key, want);
         self.plan(after, What::Send { ask });

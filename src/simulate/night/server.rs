@@ -36,6 +36,8 @@ impl Night<'_> {
             heard: &mut self.heard,
         };
         self.house = Some(House::open(boot, alive, wall_must_pass, &mut around)?);
+        self.post.restart();
+        self.look_in(Span::ZERO);
         self.check_promises()?;
         self.find_settled()?;
         let boot = self.boots;

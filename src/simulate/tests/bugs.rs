@@ -19,9 +19,15 @@ fn hunt(bug: Bug) -> (Settings, &'static [&'static str]) {
         Bug::KeyPruned => (true, &["model", "reply", "committed"]),
         Bug::ReplyBeforeEffect => (true, &["model", "reply", "one_effect", "committed"]),
         Bug::OrderTwice | Bug::HeartbeatOfEarlierBoot => (true, &["model"]),
-        Bug::SharesSwapped => (true, &["accounts", "audit"]),
+        Bug::SharesSwapped => (true, &["accounts", "audit", "returned"]),
         Bug::ResolvedTwice => (true, &["model", "facts", "accounts", "audit"]),
-        Bug::OutboxApart => (true, &["audit"]),
+        Bug::OutboxApart => (true, &["audit", "committed", "outbox"]),
+        Bug::RefundRepeated => (true, &["reply", "model", "committed", "acknowledged", "one_effect"]),
+        Bug::RefundUntold => (true, &["committed", "audit", "outbox", "delivered"]),
+        Bug::DeliveryOvertakes => (true, &["delivery_order"]),
+        Bug::RefundAboveCaptured => (false, &["returned"]),
+        Bug::PolicyAgainstClient => (false, &["policy"]),
+        Bug::TopUpAsHold => (false, &["held"]),
         Bug::ReleasedBeforeCapture => (true, &["audit", "accounts", "model"]),
         Bug::SaidTooEarly => (false, &["said_too_early"]),
         Bug::SplitFloored => (false, &["shares"]),
@@ -30,7 +36,8 @@ fn hunt(bug: Bug) -> (Settings, &'static [&'static str]) {
         | Bug::IncrementAtItsEnd
         | Bug::RepeatedHourOnce
         | Bug::RoundedEachStretch
-        | Bug::FaultIgnored => (false, &["rating"]),
+        | Bug::FaultIgnored
+        | Bug::PolicyForgotten => (false, &["rating"]),
         Bug::PauseFromReport | Bug::ProvedUntilRestart => (false, &["undelivered"]),
         Bug::ExtendedAfterEnd => (false, &["extended_after_end", "assertion"]),
         Bug::ChargedAboveHolds => (false, &["assertion", "charge_above_holds"]),
@@ -85,6 +92,10 @@ fn faults_of_the_rules_are_found() {
         Bug::QualityLeftOut,
         Bug::LandingBilled,
         Bug::LingerKept,
+        Bug::RefundAboveCaptured,
+        Bug::PolicyAgainstClient,
+        Bug::PolicyForgotten,
+        Bug::TopUpAsHold,
     ]);
 }
 
@@ -118,6 +129,9 @@ fn faults_of_the_store_are_found() {
         Bug::ResolvedTwice,
         Bug::ReleasedBeforeCapture,
         Bug::OutboxApart,
+        Bug::RefundRepeated,
+        Bug::RefundUntold,
+        Bug::DeliveryOvertakes,
     ]);
 }
 

@@ -113,13 +113,49 @@ fn what_breaks_costs_its_call_the_ear_and_no_other() {
     let kept = record(&mut scene, Side::Client, usize::MAX, true);
     talk(&mut scene, Side::Client, leg(1), &mut Page::new(7, -12.0), 400);
     let reports = scene.reports();
-    let [Report::Verdict { call: whose, verdict }] = reports[..] else { panic!("{reports:?}") };
-    assert_eq!((whose, verdict.state, verdict.grounds.why), (call(1), State::Unknown, Why::Lost));
+    let [Report::Broke { call: broke, at: broke_at }, Report::Verdict { call: whose, verdict }] = reports[..] else {
+        panic!("{reports:?}")
+    };
+    assert_eq!((broke, whose, verdict.state, verdict.grounds.why), (call(1), call(1), State::Unknown, Why::Lost));
+    assert!((at(500)..at(800)).contains(&broke_at), "{broke_at}");
     assert!(kept.lock().expect("whole").dropped);
-    assert!(scene.plane.told().taps.keys().all(|(of, _)| *of == call(2)), "its voices go untouched");
     scene.order(Order::SaidAsleep { call: call(2), at: at(scene.now) });
     assert_eq!(scene.reports().len(), 1);
-    // It can be asked to listen again.
-    scene.order(Order::Listen { call: call(1), at: at(scene.now) });
+    scene.order(Order::SaidAsleep { call: call(1), at: at(scene.now) });
+    assert_eq!(scene.reports().len(), 0, "it has no ear");
+    // A second later it has a new one.
+    scene.pass(1_000);
+    scene.order(Order::SaidAsleep { call: call(1), at: at(scene.now) });
+    assert_eq!(scene.reports().len(), 1);
     assert_eq!(scene.plane.told().taps.len(), 4);
+    // What breaks in it again is said again; what is deaf by then stays so.
+    scene.worker.broke(at(scene.now));
+    scene.order(Order::Deaf { call: call(1) });
+    scene.pass(1_500);
+    let broke = scene.reports().iter().filter(|report| matches!(report, Report::Broke { .. })).count();
+    assert_eq!((broke, scene.plane.told().taps.len()), (2, 2));
+}
+
+/// Whoever sleeps is not woken by it, and whoever wakes is heard.
+#[test]
+fn what_breaks_in_a_landing_does_not_end_it() {
+    let mut scene = Scene::new(100);
+    let mut line = fading::Line::new();
+    scene.order(Order::Listen { call: call(1), at: at(0) });
+    line.talk(&mut scene, 1_000);
+    scene.order(Order::Fade { call: call(1), length: Span::from_s(10) });
+    line.talk(&mut scene, 5_000);
+    line.may_lose = 1;
+    record(&mut scene, Side::Companion, usize::MAX, true);
+    line.talk(&mut scene, 7_000);
+    assert_eq!((line.may_lose, scene.reports().iter().filter(|report| matches!(report, Report::Broke { .. })).count()), (0, 1));
+    let levels = line.levels();
+    let first = line.got.iter().position(|(raw, _)| !raw).expect("a switch");
+    assert!(line.got[first..].iter().all(|(raw, _)| !raw));
+    // Cold codecs take three packets to find in.
+    assert!(levels[300..].iter().all(|level| *level < -20.0 - 25.0), "{:?}", &levels[295..310]);
+    assert!(levels[580..].iter().all(|level| *level < -90.0));
+    scene.order(Order::Unfade { call: call(1) });
+    line.talk(&mut scene, 2_000);
+    assert!(line.got.last().is_some_and(|(raw, _)| *raw));
 }

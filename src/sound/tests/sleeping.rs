@@ -8,11 +8,11 @@ use std::ops::Range;
 const SPEAKS: Range<f32> = 0.0..150.0;
 const SLEEPS: f32 = 330.0;
 /// When she wakes and says something.
-const WAKES: f32 = 1_140.0;
+pub(super) const WAKES: f32 = 1_140.0;
 const ENDS: f32 = 1_150.0;
 
 /// What her microphone hears. No person's recording.
-struct Bed {
+pub(super) struct Bed {
     seed: u32,
     place: u64,
     phase: f32,
@@ -20,15 +20,22 @@ struct Bed {
     breath: (f32, f32, f32),
     /// Filters of breath and room.
     low: [f32; 3],
+    /// How much louder she breathes than usual.
+    force: f32,
 }
 
 impl Bed {
+    /// At so many seconds of the night.
+    pub(super) fn at(seconds: f32, force: f32) -> Self {
+        Self { seed: 5, place: (seconds * 48_000.0) as u64, phase: 0.0, breath: (0.0, 1.0, 1.0), low: [0.0; 3], force }
+    }
+
     fn random(&mut self) -> f32 {
         self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.seed >> 8) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    fn sample(&mut self) -> f32 {
+    pub(super) fn sample(&mut self) -> f32 {
         let seconds = self.place as f32 / 48_000.0;
         self.place += 1;
         let (white, room) = (self.random(), self.random());
@@ -63,7 +70,7 @@ impl Bed {
             if range.contains(&since) { (std::f32::consts::PI * (since - range.start) / (range.end - range.start)).sin() } else { 0.0 }
         };
         let air = 0.6 * swell(0.0..0.35) + swell(0.42..0.8);
-        hush + 0.05 * loud * air * (self.low[0] - self.low[1])
+        hush + 0.05 * self.force * loud * air * (self.low[0] - self.low[1])
     }
 }
 
@@ -71,7 +78,7 @@ impl Bed {
 fn who_falls_asleep_is_found_asleep_and_heard_when_she_wakes() {
     let mut scene = Scene::new(1_000);
     scene.order(Order::Listen { call: call(1), at: at(0) });
-    let mut bed = Bed { seed: 5, place: 0, phase: 0.0, breath: (0.0, 1.0, 1.0), low: [0.0; 3] };
+    let mut bed = Bed::at(0.0, 1.0);
     let mut page = Page::new(100, -20.0);
     let (mut verdicts, mut spoke) = (Vec::new(), None);
     for number in 0..(ENDS * 50.0) as u64 {
@@ -107,7 +114,7 @@ fn who_falls_asleep_is_found_asleep_and_heard_when_she_wakes() {
 fn who_speaks_is_reported_whatever_the_ear_takes_her_for() {
     let mut scene = Scene::new(1_000);
     scene.order(Order::Listen { call: call(1), at: at(0) });
-    let mut bed = Bed { seed: 5, place: 0, phase: 0.0, breath: (0.0, 1.0, 1.0), low: [0.0; 3] };
+    let mut bed = Bed::at(0.0, 1.0);
     let mut page = Page::new(100, -20.0);
     let mut spoke = Vec::new();
     for _ in 0..10 * 50 {

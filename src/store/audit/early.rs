@@ -1,6 +1,6 @@
 //! When a server audits: the calls that are not over before it opens, all the rest in the background while it serves.
 
-use super::{Finding, Findings, Rebuild, calls, check_all};
+use super::{Finding, Findings, Rebuild, calls, check_all, guarded, kept};
 use crate::store::{Store, StoreError, open};
 use rusqlite::InterruptHandle;
 use std::sync::Arc;
@@ -20,12 +20,14 @@ impl Drop for Background {
 }
 
 impl Store {
-    /// The rules of calls, for those that are not settled: as many look-ups as there are such calls, however many are settled.
+    /// The rules of calls, for those that are not settled, and of what a server proved of them: as many look-ups as there are such
+    /// calls, however many are settled.
     pub fn audit_unfinished(&self, rebuild: Rebuild<'_>) -> Result<Vec<Finding>, StoreError> {
         let reader = self.0.readers.take()?;
         let snapshot = reader.unchecked_transaction()?;
         let mut findings = Findings::default();
         calls::check_unfinished(&snapshot, rebuild, &mut findings)?;
+        guarded("heartbeat", &mut findings, |findings| kept::check_pulse(&snapshot, findings))?;
         Ok(findings.list)
     }
 

@@ -8,12 +8,14 @@ use super::{Halt, Of, insert, last_seq, offer, terms_of};
 use crate::call::Terms;
 use crate::exchange::{Announcement, Returned, return_announcement, wallet_announcement};
 use crate::ids::CallId;
+use crate::seeded::{self, Bug};
 use crate::store::{Adjustment, Charged, Direction, Write};
 use rusqlite::Connection;
 
 /// Writes the event of a write, if it is money that goes back; the transfer is there already.
 pub(super) fn append(connection: &Connection, write: &Write) -> Result<(), Halt> {
     match write {
+        Write::Return(_) if seeded::has(Bug::RefundUntold) => Ok(()),
         Write::Return(wanted) => {
             let place = wanted.call.to_string();
             let terms = terms_of(connection, wanted.call)?;

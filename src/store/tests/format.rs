@@ -176,15 +176,7 @@ fn facts_of_recordings() -> Vec<Fact> {
     let mut facts = vec![Fact::Created { terms, hold }];
     facts.extend([(Side::Client, true), (Side::Companion, false)].map(|(side, yes)| Fact::Consented { side, yes }));
     facts.push(Fact::RecordingStarted { part: 1 });
-    let whys = [
-        RecordingEnd::ClientStopped,
-        RecordingEnd::CompanionStopped,
-        RecordingEnd::CallEnded,
-        RecordingEnd::DiskFull,
-        RecordingEnd::Failed,
-        RecordingEnd::ServerStopped,
-    ];
-    facts.extend(whys.map(|why| Fact::RecordingStopped { part: 1, why }));
+    facts.extend(RecordingEnd::ALL.iter().map(|why| Fact::RecordingStopped { part: 1, why: *why }));
     facts
 }
 
@@ -219,6 +211,85 @@ fn number(fact: &Fact) -> usize {
     }
 }
 
+/// Every word that a fact can hold, whether or not a fixture has it: the lists are those that the words are spelled by.
+fn every_word() -> Vec<Fact> {
+    let uuid = |n: u128| Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 + n);
+    let (leg, hold, token) = (LegId::new(uuid(1)), HoldId::new(uuid(2)), TokenId::new(uuid(8)));
+    let Fact::Created { terms, .. } = every_fact().remove(0) else { panic!("the first fact is that the call exists") };
+    let mut facts: Vec<Fact> =
+        Medium::ALL.iter().map(|medium| Fact::Created { terms: Box::new(Terms { medium: *medium, ..*terms.clone() }), hold }).collect();
+    for side in Side::ALL.iter().copied() {
+        facts.extend([
+            Fact::Joined { side, leg },
+            Fact::Connected { side, leg },
+            Fact::Heard { from: side },
+            Fact::Lost { side, leg, since: at(431_000) },
+            Fact::Back { side, leg },
+            Fact::LinkRenewed { side, token },
+            Fact::Quality { side, quality: Quality { packets: 1, lost_bp: 1, rtt_ms: None } },
+        ]);
+        facts.extend([true, false].map(|yes| Fact::Consented { side, yes }));
+    }
+    for by in Asker::ALL.iter().copied() {
+        facts.push(Fact::Extended { by, hold, order_ref: None, amount: None });
+        facts.push(Fact::Gifted { by, length: Span::from_s(300), gift: None });
+    }
+    for fault in Fault::ALL.iter().copied() {
+        facts.push(Fact::Paused { cause: fault, since: at(431_000) });
+        facts.extend(EndReason::ALL.iter().map(|reason| Fact::Ended { reason: *reason, at_fault: fault }));
+    }
+    facts.extend(RecordingEnd::ALL.iter().map(|why| Fact::RecordingStopped { part: 1, why: *why }));
+    facts.extend(Waker::ALL.iter().map(|by| Fact::Woken { by: *by }));
+    let states = std::iter::successors(Some(sleep::State::Awake), |state| state_after(*state));
+    for state in states {
+        for why in std::iter::successors(Some(Why::Starting), |why| why_after(*why)) {
+            let grounds = Grounds {
+                why,
+                evidence_milli: 0,
+                period_ms: None,
+                constancy_bp: 0,
+                quiet_s: 0,
+                movements: 0,
+                missing_bp: 0,
+                unanswered: 0,
+            };
+            let verdict = Verdict { state, since: at(431_000), grounds };
+            facts.push(Fact::Sleep { verdict });
+            facts.extend(Witness::ALL.iter().map(|by| Fact::Lingers { by: *by, length: Span::from_s(30), verdict: Some(verdict) }));
+        }
+    }
+    facts
+}
+
+/// Does not compile until a new state is thought of here.
+fn state_after(state: sleep::State) -> Option<sleep::State> {
+    match state {
+        sleep::State::Awake => Some(sleep::State::Drowsy),
+        sleep::State::Drowsy => Some(sleep::State::Asleep),
+        sleep::State::Asleep => Some(sleep::State::Unknown),
+        sleep::State::Unknown => None,
+    }
+}
+
+/// As above.
+fn why_after(why: Why) -> Option<Why> {
+    match why {
+        Why::Starting => Some(Why::Speech),
+        Why::Speech => Some(Why::Movement),
+        Why::Movement => Some(Why::Tap),
+        Why::Tap => Some(Why::Quiet),
+        Why::Quiet => Some(Why::Irregular),
+        Why::Irregular => Some(Why::Breathing),
+        Why::Breathing => Some(Why::Machine),
+        Why::Machine => Some(Why::Background),
+        Why::Background => Some(Why::Muted),
+        Why::Muted => Some(Why::Absent),
+        Why::Absent => Some(Why::Lost),
+        Why::Lost => Some(Why::Companion),
+        Why::Companion => None,
+    }
+}
+
 #[test]
 fn every_fact_reads_back_as_it_was() {
     let facts = [every_fact(), facts_of_recovery(), facts_of_nights(), facts_of_recordings()].concat();
@@ -226,7 +297,7 @@ fn every_fact_reads_back_as_it_was() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen, (0..25).collect::<Vec<_>>(), "every kind of fact is here");
-    for fact in facts.into_iter().chain(facts_of_plans()).chain(facts_of_gifts()) {
+    for fact in facts.into_iter().chain(facts_of_plans()).chain(facts_of_gifts()).chain(every_word()) {
         let text = fact_row::encode(&fact).unwrap();
         assert_eq!(fact_row::decode(fact_row::VERSION, &text).unwrap(), fact, "{text}");
     }

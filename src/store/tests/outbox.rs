@@ -508,11 +508,12 @@ fn calls_from_before_the_outbox_are_told_from_where_it_began() {
     connection.execute_batch("DROP TABLE delivery; DROP TABLE event; DROP TABLE before_outbox; DROP TABLE webhook_endpoint").unwrap();
     connection
         .execute_batch(
-            "DROP TABLE before_money_events; ALTER TABLE settlement_policy DROP COLUMN row_hash; ALTER TABLE boot DROP COLUMN wall_at",
+            "DROP TABLE before_money_events; DROP TABLE before_recording_events; ALTER TABLE settlement_policy DROP COLUMN row_hash; ALTER TABLE boot DROP COLUMN wall_at",
         )
         .unwrap();
     connection.execute_batch(include_str!("../schema_3.sql")).unwrap();
     connection.execute_batch(include_str!("../schema_10.sql")).unwrap();
+    connection.execute_batch(include_str!("../schema_12.sql")).unwrap();
     drop(connection);
     let mut shop = shop;
     shop.reopen();

@@ -4,6 +4,7 @@ use super::super::{Care, Deleter, NewRecording, Recording, RecordingWrite, Wrapp
 use super::*;
 use crate::call::{RecordingEnd, Side};
 use crate::ids::RecordingId;
+use serde_json::Value;
 
 const KEEP: Span = Span::from_s(30 * 86_400);
 
@@ -47,7 +48,7 @@ fn stop(of_call: &Started) -> Write {
 }
 
 fn delete(n: u128, by: Deleter) -> Write {
-    Write::Recording(RecordingWrite::Delete { id: id(n), by, at: at(5000) })
+    Write::Recording(RecordingWrite::Delete { id: id(n), by, at: at(5000), is_left: false })
 }
 
 /// One is kept, the other gone.
@@ -133,4 +134,82 @@ fn what_is_known_of_a_recording_cannot_be_changed_by_accident() {
     ] {
         assert!(connection.execute(sql, []).is_err(), "{sql}");
     }
+}
+
+/// A call with a recording that is kept and one that is gone.
+fn with_one_gone() -> (Shop, Started) {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 9000)]));
+    let talk = shop.start_now("c", 2000);
+    shop.commit(facts(&talk));
+    shop.commit(begin(&talk));
+    whole_and_one_deleted(&shop);
+    (shop, talk)
+}
+
+fn told(shop: &Shop) -> Vec<Value> {
+    let events = shop.store.events(shop.vendor, Page { after: None, limit: 200 }).unwrap().unwrap();
+    let bodies = events.iter().map(|event| serde_json::from_str::<Value>(&event.body).unwrap());
+    bodies.filter(|body| body["type"] == "recording.deleted").collect()
+}
+
+#[test]
+fn a_recording_that_is_gone_is_told_once() {
+    let (shop, talk) = with_one_gone();
+    let gone = |n| of(vec![Write::Recording(RecordingWrite::Gone { id: id(n), at: at(6000) })]);
+    shop.commit(gone(2));
+    let events = told(&shop);
+    assert_eq!(events.len(), 1, "{events:?}");
+    let data = &events[0]["data"];
+    assert_eq!((&data["recording_id"], &data["call_id"]), (&json!(id(2).to_string()), &json!(talk.call.to_string())));
+    assert_eq!([&data["party"], &data["deleted_by"], &data["client_ref"]], ["companion", "retention", "c"]);
+    assert_eq!((&data["part"], &data["seq"], &events[0]["timestamp"]), (&json!(1), &Value::Null, &json!(at(5001).to_string())));
+    // One that is only being deleted is not told of.
+    shop.commit(gone(1));
+    assert_eq!(told(&shop).len(), 1);
+    shop.commit(of(vec![delete(1, Deleter::Vendor(shop.vendor, Actor::ApiKey))]));
+    assert_eq!(told(&shop).len(), 1);
+    shop.commit(gone(1));
+    assert_eq!(told(&shop)[1]["data"]["deleted_by"], "api_key");
+    // The events of the call go on without a gap.
+    shop.commit(shop.settle(&Started { seq: talk.seq + 4, ..talk }, &[0]));
+    shop.assert_adds_up();
+}
+
+#[test]
+fn the_audit_finds_a_deletion_that_is_not_told_or_told_wrongly() {
+    for sql in [
+        "DELETE FROM event WHERE word = 'recording.deleted'",
+        "UPDATE event SET body = replace(body, 'retention', 'api_key') WHERE word = 'recording.deleted'",
+        "UPDATE event SET id = replace(id, 'evt_', 'evt_0') WHERE word = 'recording.deleted'",
+        "UPDATE event SET recording = (SELECT id FROM recording WHERE deleted_at IS NULL) WHERE word = 'recording.deleted'",
+    ] {
+        let (shop, _) = with_one_gone();
+        shop.store.close();
+        let connection = rusqlite::Connection::open(shop.path()).unwrap();
+        connection.execute_batch("DROP TRIGGER event_update; DROP TRIGGER event_delete; PRAGMA foreign_keys = OFF").unwrap();
+        connection.execute_batch(sql).unwrap();
+        let findings = Store::open(&shop.path(), Role::Auditor).unwrap().audit(&record).unwrap();
+        assert!(findings.iter().any(|finding| finding.rule == "outbox"), "{sql}: {findings:?}");
+    }
+}
+
+/// What was deleted before there were events of it is not told, and missed by nobody; what comes later is.
+#[test]
+fn recordings_deleted_before_have_no_event() {
+    let (mut shop, _) = with_one_gone();
+    shop.store.close();
+    let connection = rusqlite::Connection::open(shop.path()).unwrap();
+    // As the version before left it.
+    connection.execute_batch(
+        "PRAGMA foreign_keys = OFF; DROP TABLE before_recording_events; DROP TRIGGER event_delete; DROP TRIGGER event_of_gone_recording;
+         DELETE FROM event WHERE recording NOT NULL; PRAGMA user_version = 10",
+    ).unwrap();
+    drop(connection);
+    shop.reopen();
+    assert_eq!(told(&shop).len(), 0);
+    shop.assert_adds_up();
+    shop.commit(of(vec![delete(1, Deleter::Retention), Write::Recording(RecordingWrite::Gone { id: id(1), at: at(6000) })]));
+    assert_eq!(told(&shop).len(), 1);
+    shop.assert_adds_up();
 }

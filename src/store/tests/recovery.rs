@@ -4,16 +4,17 @@ use super::super::{Beat, Role, Store, faults};
 use super::*;
 use crate::clock::{Clock, Reading};
 use crate::ids::BootId;
+use rusqlite::Connection;
 use std::sync::mpsc::channel;
 
 impl Shop {
-    fn boot(&self) -> BootId {
+    pub(super) fn boot(&self) -> BootId {
         let boot = BootId::new(self.uuid());
         self.commit(of(vec![Write::Boot { boot, at: at(0), wall: at(0) }]));
         boot
     }
 
-    fn beat(&self, boot: BootId, call: CallId, until: i64) -> Transaction {
+    pub(super) fn beat(&self, boot: BootId, call: CallId, until: i64) -> Transaction {
         let beats = vec![Beat { call, until: at(until), delivered: Span::from_ms(until) }];
         of(vec![Write::Heartbeats { boot, at: at(until), clocks: Clock::read(), beats }])
     }
@@ -37,6 +38,68 @@ fn a_heartbeat_overwrites_one_row_and_moves_no_money() {
     assert!(shop.store.proofs().unwrap().is_empty(), "a final call has nothing left to prove");
     shop.assert_broken(shop.beat(boot, started.call, 9000), "final call");
     shop.assert_adds_up();
+}
+
+/// A changed proof would bill an outage, and date the whole server to come.
+#[test]
+fn a_proof_is_never_later_than_its_server_lived_and_the_audit_says_so() {
+    let shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    let boot = shop.boot();
+    shop.commit(shop.beat(boot, started.call, 1000));
+    shop.commit(shop.beat(boot, started.call, 6000));
+    let early = || shop.store.audit_unfinished(&record).unwrap().iter().map(|finding| finding.rule).collect::<Vec<_>>();
+    assert_eq!(early(), [""; 0]);
+    let file = Connection::open(shop.path()).unwrap();
+    for (sql, back, rules) in [
+        ("UPDATE heartbeat SET proved_until = proved_until | (1 << 41)", "proved_until & ~(1 << 41)", &["row_hash", "proof"][..]),
+        ("UPDATE heartbeat SET proved_until = proved_until - 4096", "proved_until + 4096", &["row_hash"]),
+        ("UPDATE heartbeat SET billable_ms = billable_ms + 1", "billable_ms - 1", &["row_hash"]),
+        ("UPDATE boot SET alive_at = alive_at + 4096", "alive_at - 4096", &["row_hash"]),
+        ("UPDATE boot SET wall_at = wall_at + 1", "wall_at - 1", &["row_hash"]),
+    ] {
+        file.execute_batch("DROP TRIGGER IF EXISTS boot_keeps").unwrap();
+        file.execute_batch(sql).unwrap();
+        assert_eq!(early(), rules, "{sql}");
+        assert!(shop.store.proofs().unwrap()[&started.call] <= shop.store.last_alive().unwrap().unwrap());
+        assert!(shop.store.last_open_moment().unwrap() <= shop.store.last_alive().unwrap());
+        let all: Vec<&str> = shop.store.audit(&record).unwrap().iter().map(|finding| finding.rule).collect();
+        assert!(rules.iter().all(|rule| all.contains(rule)), "{sql}: {all:?}");
+        let [_, table, _, column, ..] = sql.split(' ').collect::<Vec<_>>()[..] else { panic!("{sql}") };
+        file.execute_batch(&format!("UPDATE {table} SET {column} = {back}")).unwrap();
+        assert_eq!(early(), [""; 0], "{sql} and back");
+    }
+}
+
+/// What an earlier layout left without a hash has one, also of starts that are long over.
+#[test]
+fn rows_of_version_10_get_their_hashes() {
+    let mut shop = Shop::new();
+    shop.commit(of(vec![shop.credit("c", 100)]));
+    let started = shop.start_now("c", 60);
+    let boot = shop.boot();
+    shop.commit(shop.beat(boot, started.call, 1000));
+    shop.boot();
+    shop.commit(of(vec![Write::RotateKey { secret: [9; 32], at: at(9000) }]));
+    shop.store.secret("join_token", [8; 32]).unwrap();
+    shop.store.close();
+    let file = Connection::open(shop.path()).unwrap();
+    let triggers = [("boot_is_last", "boot"), ("heartbeat_of_that_boot", "heartbeat"), ("signing_key_ends_once", "signing_key")];
+    for (trigger, _) in triggers {
+        file.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
+    for table in ["boot", "heartbeat", "vendor", "companion", "signing_key", "meta"] {
+        file.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN row_hash")).unwrap();
+    }
+    for (trigger, table) in triggers {
+        file.execute_batch(&format!("CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} WHEN 0 BEGIN SELECT 1; END")).unwrap();
+    }
+    file.pragma_update(None, "user_version", 10).unwrap();
+    drop(file);
+    shop.reopen();
+    shop.assert_adds_up();
+    assert_eq!(shop.store.proofs().unwrap()[&started.call], at(1000));
 }
 
 #[test]

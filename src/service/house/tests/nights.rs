@@ -253,3 +253,25 @@ async fn a_call_of_another_kind_says_that_it_does_not_listen() {
     turned.settle().await;
     assert_eq!(ear.read(), [Told::Over]);
 }
+
+/// A page, or a program with her token, has no more of the loop by its data channel than by its socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_messages_over_a_data_channel_are_not_looked_at() {
+    let bench = Bench::new();
+    let call = bench.night(Span::from_s(300));
+    let mut turned = bench.open(None).await;
+    turned.house.rules.messages_per_second = 1;
+    let notebook = turned.notebook();
+    turned.arrive(call).await;
+    let leg = LegId::new(fresh());
+    turned.house.parties_of(call).unwrap().of_mut(Side::Client).add_leg(leg, "load".into());
+    notebook.read();
+    let mut say = |seq| {
+        let text = format!(r#"{{"v":1,"seq":{seq},"type":"im_here"}}"#);
+        turned.house.take_report(Report::Control { call, side: Side::Client, leg, text });
+    };
+    (1..=500).for_each(&mut say);
+    let taps = notebook.read().iter().filter(|told| **told == Told::Hint(Hint::Tapped)).count();
+    // One more would be looked at for each second that this took.
+    assert!((3..250).contains(&taps), "{taps} of 500");
+}
