@@ -13,7 +13,7 @@ mod transport;
 
 use super::demux::{Directory, Kind, Place};
 use super::dtls::{self, Identity};
-use super::leg::{Leg, NewLeg, Patience, begins_key_frame};
+use super::leg::{Heard, Leg, NewLeg, Patience, begins_key_frame};
 use super::placement::Forgotten;
 use super::play::Player;
 use super::sdp::{self, Announced, Fragment, Local, Offer, write_fragment};
@@ -188,7 +188,7 @@ impl Calls {
                 return None;
             }
         };
-        leg.heard(slot, false, path, now);
+        leg.heard(slot, Heard::Media, path, now);
         let lane = match received {
             Received::Rtp(packet) => {
                 leg.has_sent = true;
@@ -209,7 +209,7 @@ impl Calls {
         };
         let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([place, other]) else { return None };
         // Before the packet is sealed: what is sealed and then not sent would leave a gap that nobody counted.
-        let Some(path) = to.path else {
+        let Some(path) = to.way() else {
             self.counts.lose(Loss::Alone);
             return None;
         };

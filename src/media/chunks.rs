@@ -2,36 +2,97 @@
 //!
 //! A page that has finished its handshake may send anything inside, and the library panics, or works and keeps without bound,
 //! on some of it: causes of ERROR and ABORT that are longer than their chunk, a FORWARD TSN that skips two thousand million
-//! numbers one by one, DATA without data (which no window counts). One page's packet would stop or take down a shard with all
-//! its calls, so such packets are not shown to it. It refuses to judge anything else of a packet.
+//! numbers one by one, DATA without data (which no window counts), resets of streams that are put off for ever and looked at
+//! again for each number that arrives, messages that begin and never end, a thousand answers to one packet. One page's packet
+//! would stop or take down a shard with all its calls, so such packets are not shown to it. It refuses to judge anything else of
+//! a packet. Invariant: what a page has the library keep, and what one packet makes it do, is bounded by the numbers below.
 
 /// Octets of the common header, and of the header of a chunk or cause.
 const COMMON_HEADER: usize = 12;
 const HEADER: usize = 4;
-/// Octets of a DATA chunk's body before the data.
+/// Octets of a DATA chunk's body before the data, and of a SACK's before its gaps.
 const DATA_HEADER: usize = 12;
+const SACK_HEADER: usize = 12;
 
 const DATA: u8 = 0;
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
 const SACK: u8 = 3;
+const HEARTBEAT: u8 = 4;
 const ABORT: u8 = 6;
+const SHUTDOWN: u8 = 7;
+const SHUTDOWN_ACK: u8 = 8;
 const ERROR: u8 = 9;
+const COOKIE_ECHO: u8 = 10;
+const COOKIE_ACK: u8 = 11;
+const SHUTDOWN_COMPLETE: u8 = 14;
 const FORWARD_TSN: u8 = 192;
+/// What the library can read and we have a use for. RE-CONFIG (RFC 6525) is not among them: no stream of ours is ever reset, a page
+/// that is done closes its connection.
+const KNOWN: [u8; 13] =
+    [DATA, INIT, INIT_ACK, SACK, HEARTBEAT, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR, COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE, FORWARD_TSN];
 
-/// How far beyond what we acknowledged a number may lie. A page may send 128 KB that we have not read: at most a few hundred
-/// chunks of a browser.
-const FURTHEST: i32 = 4_096;
+/// How far beyond what we acknowledged a number may lie. A page may send 64 KB that we have not read: at most a few hundred
+/// chunks of a browser. Also how many numbers a SACK may report one by one.
+const FURTHEST: u32 = 4_096;
+/// Chunks of a packet: a DATA chunk has 20 octets at least, and the packets of browsers less than 1,280.
+const MOST_CHUNKS: usize = 64;
+/// Streams a page may use. A browser's one channel is stream 0 or 1 (RFC 8832 section 6).
+const MOST_STREAMS: u16 = 16;
+/// Streams a FORWARD TSN may name.
+const MOST_FORWARDED: usize = 64;
+/// What an end may send without its peer's having read it, in octets of data: the window that both of our ends advertise.
+pub(crate) const WINDOW: u32 = 64 * 1024;
+/// DATA that may wait in the library unread, because its message has no end yet or an earlier one is missing: chunks, and octets of
+/// data. The longest text a page may send (16 KB) comes in 15 to 20 chunks. What is sent twice counts twice.
+const MOST_HELD: usize = 512;
+const MOST_HELD_OCTETS: usize = 2 * WINDOW as usize;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The library may read it.
+    Read,
+    /// It may not. An honest end sends no such packet; one that does finds it lost.
+    Drop,
+    /// It may not, and the association is to be given up: too much waits in it for what never comes.
+    Break,
+}
 
 /// Looks at the packets of one association, in both directions.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
     /// The transmission number up to which we have everything, as we said last.
     acknowledged: Option<u32>,
+    /// DATA chunks that the library holds, and octets of data in them: never less than it does.
+    held: usize,
+    held_octets: usize,
 }
 
 impl Guard {
-    /// Whether the library may read this packet.
-    pub(crate) fn admits(&self, packet: &[u8]) -> bool {
-        chunks(packet).all(|chunk| chunk.is_some_and(|(kind, body)| self.admits_chunk(kind, body)))
+    /// What becomes of this packet of the other end.
+    pub(crate) fn judge(&mut self, packet: &[u8]) -> Verdict {
+        let (mut count, mut data, mut octets, mut seen) = (0, 0, 0, 0_u16);
+        for chunk in chunks(packet) {
+            let Some((kind, body)) = chunk else { return Verdict::Drop };
+            let Some(place) = KNOWN.iter().position(|known| *known == kind) else { return Verdict::Drop };
+            count += 1;
+            if kind == DATA {
+                data += 1;
+                octets += body.len().saturating_sub(DATA_HEADER);
+            } else if seen >> place & 1 == 1 {
+                // Nobody says anything but DATA twice in a packet, and each would be answered by a packet of its own.
+                return Verdict::Drop;
+            }
+            seen |= 1 << place;
+            if count > MOST_CHUNKS || !self.admits(kind, body) {
+                return Verdict::Drop;
+            }
+        }
+        // The library may leave some of it out.
+        self.held += data;
+        self.held_octets += octets;
+        if self.held > MOST_HELD || self.held_octets > MOST_HELD_OCTETS { Verdict::Break } else { Verdict::Read }
     }
 
     /// Notes a packet of ours.
@@ -39,17 +100,37 @@ impl Guard {
         for (kind, body) in chunks(packet).flatten() {
             if kind == SACK {
                 self.acknowledged = be32(body).or(self.acknowledged);
+                // Where no number is missing all it holds takes from the window, an octet for each chunk at least; a closed window says
+                // nothing, since it takes some chunks even then.
+                if let Some(free @ 1..) = body.get(4..).and_then(be32)
+                    && body.get(8..10) == Some(&[0, 0])
+                {
+                    let unread = WINDOW.saturating_sub(free) as usize;
+                    (self.held, self.held_octets) = (self.held.min(unread), self.held_octets.min(unread));
+                }
             }
         }
     }
 
-    fn admits_chunk(&self, kind: u8, body: &[u8]) -> bool {
+    /// Notes a message that was taken out of the library: of so many chunks, with so much data.
+    pub(crate) fn note_read(&mut self, chunks: usize, octets: usize) {
+        self.held = self.held.saturating_sub(chunks);
+        self.held_octets = self.held_octets.saturating_sub(octets);
+    }
+
+    fn admits(&self, kind: u8, body: &[u8]) -> bool {
         let ahead = |number: u32| self.acknowledged.map(|acknowledged| number.wrapping_sub(acknowledged).cast_signed());
+        let is_near = |ahead: i32| ahead <= FURTHEST.cast_signed();
         match kind {
             ABORT | ERROR => causes_fit(body),
-            DATA => body.len() > DATA_HEADER && be32(body).is_some_and(|number| ahead(number).is_none_or(|ahead| ahead <= FURTHEST)),
+            DATA => {
+                body.len() > DATA_HEADER
+                    && be32(body).is_some_and(|number| ahead(number).is_none_or(is_near))
+                    && body.get(4..).and_then(be16).is_some_and(|stream| stream < MOST_STREAMS)
+            }
+            SACK => reported(body) <= FURTHEST,
             // The first message opens the channel and is never given up, so something was acknowledged before.
-            FORWARD_TSN => be32(body).and_then(ahead).is_some_and(|ahead| ahead <= FURTHEST),
+            FORWARD_TSN => be32(body).and_then(ahead).is_some_and(is_near) && body.len() <= 4 + 4 * MOST_FORWARDED,
             _ => true,
         }
     }
@@ -91,6 +172,18 @@ fn causes_fit(mut causes: &[u8]) -> bool {
     true
 }
 
+/// How many numbers the gaps of a SACK report, each of which the library looks up.
+fn reported(body: &[u8]) -> u32 {
+    let gaps = usize::from(body.get(8..).and_then(be16).unwrap_or(0));
+    let gap =
+        |gap: &[u8; 4]| 1 + u32::from(u16::from_be_bytes([gap[2], gap[3]])).saturating_sub(u32::from(u16::from_be_bytes([gap[0], gap[1]])));
+    body.get(SACK_HEADER..).unwrap_or_default().as_chunks().0.iter().take(gaps).map(gap).sum()
+}
+
+fn be16(body: &[u8]) -> Option<u16> {
+    body.first_chunk().map(|octets| u16::from_be_bytes(*octets))
+}
+
 fn be32(body: &[u8]) -> Option<u32> {
     body.first_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
@@ -104,7 +197,7 @@ mod tests {
     }
 
     fn admits(chunks: &[u8]) -> bool {
-        Guard::default().admits(&packet(chunks))
+        Guard::default().judge(&packet(chunks)) == Verdict::Read
     }
 
     /// A DATA chunk of one octet.
@@ -136,7 +229,7 @@ mod tests {
         for chunks in bad {
             assert!(!admits(chunks), "{chunks:?}");
         }
-        assert!(!Guard::default().admits(&[0; COMMON_HEADER - 1]));
+        assert_eq!(Guard::default().judge(&[0; COMMON_HEADER - 1]), Verdict::Drop);
         assert!(admits(&[]), "there is nothing in it to read");
     }
 
@@ -151,12 +244,76 @@ mod tests {
     fn numbers_are_not_skipped_without_end() {
         let forward = |number: u32| packet(&[&[192, 0, 0, 8][..], &number.to_be_bytes()].concat());
         let mut guard = Guard::default();
-        assert!(!guard.admits(&forward(0)), "nothing came before");
+        let admits = |guard: &mut Guard, packet: &[u8]| guard.judge(packet) == Verdict::Read;
+        assert!(!admits(&mut guard, &forward(0)), "nothing came before");
         guard.note_sent(&packet(&[&[3, 0, 0, 16][..], &0xFFFF_FF00_u32.to_be_bytes(), &[0; 8]].concat()));
         let furthest = 0xFFFF_FF00_u32.wrapping_add(4_096);
-        assert!(guard.admits(&forward(furthest)) && guard.admits(&packet(&data(furthest))));
-        assert!(guard.admits(&forward(0xFFFF_FE00)), "one that came late is harmless");
-        assert!(!guard.admits(&forward(furthest + 1)) && !guard.admits(&packet(&data(furthest + 1))));
-        assert!(!guard.admits(&forward(0x7FFF_FE00)));
+        assert!(admits(&mut guard, &forward(furthest)) && admits(&mut guard, &packet(&data(furthest))));
+        assert!(admits(&mut guard, &forward(0xFFFF_FE00)), "one that came late is harmless");
+        assert!(!admits(&mut guard, &forward(furthest + 1)) && !admits(&mut guard, &packet(&data(furthest + 1))));
+        assert!(!admits(&mut guard, &forward(0x7FFF_FE00)));
+        let many = packet(&[&[192, 0, 1, 12][..], &furthest.to_be_bytes(), &[0; 260]].concat());
+        assert!(!admits(&mut guard, &many), "65 streams");
+    }
+
+    #[test]
+    fn a_packet_says_each_thing_once_and_of_data_not_too_much() {
+        for kind in KNOWN {
+            let once = match kind {
+                DATA => data(5),
+                FORWARD_TSN => continue,
+                SACK => [&[3, 0, 0, 16][..], &[0; 12]].concat(),
+                _ => vec![kind, 0, 0, 4],
+            };
+            assert!(admits(&once), "{kind}");
+            assert_eq!(admits(&once.repeat(2)), kind == DATA, "{kind}");
+        }
+        assert!(admits(&data(5).repeat(64)) && !admits(&data(5).repeat(65)));
+        for kind in [5, 12, 13, 15, 64, 128, 129, 130, 132, 193, 255] {
+            assert!(!admits(&[kind, 0, 0, 4]) && !admits(&[&data(5)[..], &[kind, 0, 0, 4]].concat()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn streams_are_few_and_gaps_are_short() {
+        let on = |stream: u16| {
+            let mut data = data(5);
+            data[8..10].copy_from_slice(&stream.to_be_bytes());
+            data
+        };
+        assert!(admits(&on(0)) && admits(&on(15)) && !admits(&on(16)) && !admits(&on(0x100)));
+        let sack = |gaps: &[[u16; 2]]| {
+            let gaps: Vec<u8> = gaps.iter().flatten().flat_map(|edge| edge.to_be_bytes()).collect();
+            let count = (gaps.len() / 4) as u16;
+            [&[3, 0][..], &(16 + gaps.len() as u16).to_be_bytes(), &[0; 8], &count.to_be_bytes(), &[0; 2], &gaps].concat()
+        };
+        assert!(admits(&sack(&[])) && admits(&sack(&[[2, 2], [4, 4_096]])) && admits(&sack(&[[9, 3]])));
+        assert!(!admits(&sack(&[[1, 4_097]])) && !admits(&sack(&[[1, 50]; 82])) && !admits(&sack(&[[0, 0xFFFF]])));
+    }
+
+    #[test]
+    fn what_waits_for_the_rest_is_bounded() {
+        // What we say of what we hold: a window, and how many gaps there are.
+        let sack = |window: u32, gaps: u8| packet(&[&[3, 0, 0, 16, 0, 0, 0, 0][..], &window.to_be_bytes(), &[0, gaps, 0, 0]].concat());
+        for (window, gaps, is_empty) in
+            [(WINDOW, 0, true), (WINDOW - 448, 0, true), (WINDOW - 449, 0, false), (WINDOW, 1, false), (0, 0, false)]
+        {
+            let mut guard = Guard::default();
+            let verdicts: Vec<Verdict> = (0..9)
+                .map(|_| {
+                    let verdict = guard.judge(&packet(&data(5).repeat(64)));
+                    guard.note_sent(&sack(window, gaps));
+                    verdict
+                })
+                .collect();
+            let last = if is_empty { Verdict::Read } else { Verdict::Break };
+            assert!(verdicts[..8].iter().all(|verdict| *verdict == Verdict::Read) && verdicts[8] == last, "{verdicts:?}");
+        }
+        let long = packet(&[&[0, 3, 0x04, 0x10][..], &[0; 1_036]].concat());
+        let mut guard = Guard::default();
+        let read = |guard: &mut Guard| (0..200).take_while(|_| guard.judge(&long) == Verdict::Read).count();
+        assert_eq!(read(&mut guard), 128);
+        guard.note_read(17, 17 * 1_024);
+        assert_eq!(read(&mut guard), 16, "and the one that was too much");
     }
 }

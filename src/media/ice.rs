@@ -87,7 +87,8 @@ pub(crate) enum Check {
 pub(crate) struct Request {
     /// Whose leg it is for: the part of USERNAME before the colon.
     pub(crate) addressee: Ufrag,
-    transaction: [u8; 12],
+    /// Fresh for each request; a copy has the same.
+    pub(crate) transaction: [u8; 12],
     /// Octets before MESSAGE-INTEGRITY; what stands after it is not signed and not believed (RFC 8489 section 14.5).
     signed: usize,
     controlled: bool,

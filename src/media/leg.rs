@@ -20,8 +20,22 @@ use std::time::{Duration, Instant};
 
 /// Addresses a page may use at once: more are only seen when somebody tries to fill the table.
 pub(crate) const MOST_ADDRESSES: usize = 8;
-/// An address that was silent for so long is left for one that is heard (a new NAT binding sends no nomination).
+/// An address that was silent for so long is left for one that media comes from (a new NAT binding need not nominate itself).
 const SILENCE: Duration = Duration::from_secs(1);
+/// An address stays its leg's for so long after the last packet, whichever other party claims it, and whatever checks without a
+/// nomination come from elsewhere: longer than the pause between a browser's consent checks (about 2.5 s), so that nobody takes a
+/// silent page's place, and a page that only listens is not sent to by a way it merely tries.
+pub(crate) const ADDRESS_HOLD: Duration = Duration::from_secs(3);
+/// So many packets of media in a row from one other address, and none from where we send to, show where the page is: a packet of media
+/// is taken once, a copy of a request nominates whom its sender likes.
+const MEDIA_PROOF: u8 = 5;
+/// Requests of a page that are remembered, so that a copy from elsewhere is known: those of 160 s of consent.
+const MOST_ASKED: usize = 64;
+/// What cannot be the slot of an address.
+const NO_SLOT: u8 = u8::MAX;
+/// A leg that nothing authentic came from for so long is sent no media: nobody may be there who wants it (RFC 7675), and one who
+/// comes back after half a round of sequence numbers could open nothing. Browsers ask for consent every 2.5 s.
+const CONSENT: Duration = Duration::from_secs(10);
 /// A leg that is not connected so long after its offer has failed.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// Between two requests for a key frame.
@@ -42,6 +56,17 @@ pub(crate) struct Known {
 
 /// A leg that sends and is silent for this long falters: a packet comes each 20 ms, in silence (DTX) each 400 ms.
 const FALTER: Duration = Duration::from_secs(1);
+
+/// What was heard of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// A signed request with USE-CANDIDATE.
+    Nomination,
+    /// One without.
+    Check,
+    /// RTP or RTCP.
+    Media,
+}
 
 /// What a leg shows of life, and what was said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +121,10 @@ pub(crate) struct Leg {
     /// Its side is tapped, or was a moment ago.
     pub(crate) hold: Option<Box<Hold>>,
     known: Vec<Known>,
+    /// From which other address media came last, and how often in a row.
+    stray: (u8, u8),
+    /// Nothing authentic came for [`CONSENT`].
+    is_silent: bool,
     key_frame: Option<KeyFrame>,
     pub(crate) cold: Box<Cold>,
 }
@@ -138,6 +167,9 @@ pub(crate) struct Cold {
     pub(crate) answers: [Budget; 2],
     /// Records of its data channel.
     pub(crate) data: Budget,
+    /// The last requests: transaction, and the slot of the address each first came from. As with the answers, those from elsewhere
+    /// are apart: they must not push out what came from where we send to.
+    asked: [VecDeque<([u8; 12], u8)>; 2],
     texts: u32,
     texts_since: Instant,
     video_seen: bool,
@@ -169,6 +201,8 @@ impl Leg {
             reached: false,
             hold: None,
             known: Vec::with_capacity(1),
+            stray: (NO_SLOT, 0),
+            is_silent: false,
             key_frame: None,
             cold: Box::new(Cold {
                 call,
@@ -192,6 +226,7 @@ impl Leg {
                 sending: None,
                 answers: [Budget::new(now); 2],
                 data: Budget::new(now),
+                asked: [VecDeque::new(), VecDeque::new()],
                 texts: 0,
                 texts_since: now,
                 video_seen: false,
@@ -215,6 +250,7 @@ impl Leg {
         let fresh = Known { path, heard: now, is_gone: false };
         if let Some(slot) = self.known.iter().position(|known| known.is_gone) {
             self.known[slot] = fresh;
+            self.disown(slot as u8);
             return (slot as u8, None);
         }
         if self.known.len() < MOST_ADDRESSES {
@@ -225,6 +261,7 @@ impl Leg {
         let spare = self.known.iter().enumerate().filter(|(_, known)| Some(known.path) != self.path);
         let slot = spare.min_by_key(|(_, known)| known.heard).map_or(0, |(slot, _)| slot);
         let old = std::mem::replace(&mut self.known[slot], fresh).path;
+        self.disown(slot as u8);
         (slot as u8, Some(old))
     }
 
@@ -238,20 +275,68 @@ impl Leg {
         }
     }
 
+    /// A slot has another address: what was asked from there before was not asked by that one.
+    fn disown(&mut self, slot: u8) {
+        self.cold.asked.iter_mut().flatten().filter(|(_, from)| *from == slot).for_each(|(_, from)| *from = NO_SLOT);
+    }
+
+    /// Whether a signed request is the copy of one that came from another address. The page itself repeats one only to where it asked
+    /// first, from where it asked first (RFC 8489 section 6.2.1).
+    pub(crate) fn is_copy(&self, transaction: [u8; 12], from: Option<u8>) -> bool {
+        self.cold.asked.iter().flatten().any(|(asked, first)| *asked == transaction && Some(*first) != from)
+    }
+
+    /// Remembers a request that is no copy.
+    pub(crate) fn note_asked(&mut self, transaction: [u8; 12], slot: u8, is_elsewhere: bool) {
+        let asked = &mut self.cold.asked;
+        if asked.iter().flatten().any(|(known, _)| *known == transaction) {
+            return;
+        }
+        let asked = &mut asked[usize::from(is_elsewhere)];
+        if asked.len() == MOST_ASKED {
+            asked.pop_front();
+        }
+        asked.push_back((transaction, slot));
+    }
+
     /// Something authentic came from a known address: proof of life, and maybe the place to send to from now on.
-    pub(crate) fn heard(&mut self, slot: u8, nominated: bool, path: Path, now: Instant) {
+    pub(crate) fn heard(&mut self, slot: u8, what: Heard, path: Path, now: Instant) {
         self.proof = now;
+        self.is_silent = false;
         if let Some(known) = self.known.get_mut(usize::from(slot)) {
             known.heard = now;
             known.path = path;
         }
         if self.path == Some(path) {
+            if what == Heard::Media {
+                self.stray = (NO_SLOT, 0);
+            }
             return;
         }
         let current = self.known.iter().find(|known| Some(known.path) == self.path);
-        if nominated || current.is_none_or(|known| now.saturating_duration_since(known.heard) >= SILENCE) {
-            self.path = Some(path);
+        let is_silent_for = |limit| current.is_none_or(|known| now.saturating_duration_since(known.heard) >= limit);
+        let moves = match what {
+            Heard::Nomination => true,
+            Heard::Check => is_silent_for(ADDRESS_HOLD),
+            Heard::Media => {
+                let (last, times) = self.stray;
+                self.stray = (slot, if last == slot { times + 1 } else { 1 });
+                self.stray.1 >= MEDIA_PROOF || is_silent_for(SILENCE)
+            }
+        };
+        if moves {
+            (self.path, self.stray) = (Some(path), (NO_SLOT, 0));
         }
+    }
+
+    /// Notes whether it consents to what it is sent: it was heard lately. Looked at once a tick.
+    pub(crate) fn look_for_consent(&mut self, now: Instant) {
+        self.is_silent = now.saturating_duration_since(self.proof) >= CONSENT;
+    }
+
+    /// Where to send media to, if anywhere.
+    pub(crate) fn way(&self) -> Option<Path> {
+        self.path.filter(|_| !self.is_silent)
     }
 
     /// How long it has been sending; nothing while it is lost. Looked at once a tick.

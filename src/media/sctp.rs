@@ -1,9 +1,13 @@
 //! The data channel `control` of one leg: SCTP (RFC 8831) over its DTLS records, DCEP (RFC 8832), texts in and out.
 //!
 //! The page opens the channel and, if it is a browser, the association; we accept. One channel, texts only. Invariant: what a page makes us
-//! keep is bounded: texts waiting for the channel, texts received and not yet taken, and SCTP's own buffers.
+//! keep is bounded: texts waiting for the channel, texts received and not yet taken, packets to be sent, and SCTP's own buffers (by
+//! [`super::chunks`]; its window alone does not bound them).
 
-use super::chunks::Guard;
+#[cfg(test)]
+mod tests;
+
+use super::chunks::{Guard, Verdict, WINDOW};
 use super::sdp::MESSAGE_LIMIT;
 use bytes::Bytes;
 use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
@@ -23,12 +27,12 @@ const LABEL: &str = "control";
 const OPEN_ACK: [u8; 1] = [2];
 /// Texts kept for a channel that is not open yet, or whose page is slow; the oldest are dropped beyond.
 const QUEUE_LIMIT: usize = 64;
-/// What a page may send without our having read it, in bytes (SCTP's advertised window).
-const WINDOW: u32 = 128 * 1024;
 /// A browser opens the association at once. Others leave that to the DTLS client, which is us: they are asked after this.
 const PAGE_OPENS: Duration = Duration::from_millis(300);
 /// Octets SCTP may hold for a page that does not acknowledge; texts wait in our own bounded queue beyond.
 const UNSENT_LIMIT: usize = 64 * 1024;
+/// Packets that may wait to be sent: what is unsent and one text more, in packets of browsers' size. Others are dropped; SCTP repeats them.
+const MOST_PACKETS: usize = 80;
 
 /// One leg's data channel.
 pub(crate) struct Control {
@@ -43,7 +47,7 @@ pub(crate) struct Control {
     pub(crate) out: VecDeque<Bytes>,
     /// Texts the page sent.
     pub(crate) heard: VecDeque<String>,
-    /// The library panicked over what this page sent: its channel is no more.
+    /// The library panicked over what this page sent, or was to keep too much of it: its channel is no more.
     is_broken: bool,
 }
 
@@ -108,9 +112,26 @@ impl Control {
 
     /// A decrypted record of the page.
     pub(crate) fn read(&mut self, record: Bytes, now: Instant) {
-        if self.guard.admits(&record) {
-            self.work(|control| control.take(record, now));
+        if self.is_broken {
+            return;
         }
+        match self.guard.judge(&record) {
+            Verdict::Read => self.work(|control| control.take(record, now)),
+            Verdict::Drop => (),
+            Verdict::Break => self.break_off(now),
+        }
+    }
+
+    /// Gives the association up with all it holds, and tells the page.
+    fn break_off(&mut self, now: Instant) {
+        self.work(|control| {
+            if let Some((_, association)) = &mut control.association {
+                let _ = association.abort(); // On an error the page is told nothing.
+            }
+            control.pump(now);
+        });
+        let (out, heard) = (std::mem::take(&mut self.out), std::mem::take(&mut self.heard));
+        *self = Self { is_broken: true, out, heard, ..Self::new() };
     }
 
     fn take(&mut self, record: Bytes, now: Instant) {
@@ -170,7 +191,7 @@ impl Control {
         while let Some(event) = association.poll() {
             match event {
                 Event::Stream(StreamEvent::Readable { id }) => {
-                    Self::read_stream(association, *handle, id, &mut self.channel, &mut self.heard, now);
+                    Self::read_stream(association, *handle, id, (&mut self.channel, &mut self.heard, &mut self.guard), now);
                 }
                 Event::AssociationLost { .. } | Event::HandshakeFailed { .. } => self.channel = None,
                 _ => (),
@@ -191,7 +212,8 @@ impl Control {
         while let Some(transmit) = association.poll_transmit(now) {
             if let Payload::RawEncode(packets) = transmit.message {
                 packets.iter().for_each(|packet| self.guard.note_sent(packet));
-                self.out.extend(packets);
+                let room = MOST_PACKETS.saturating_sub(self.out.len());
+                self.out.extend(packets.into_iter().take(room));
             }
         }
         while let Some(event) = association.poll_endpoint_event() {
@@ -207,12 +229,12 @@ impl Control {
         association: &mut Association,
         handle: AssociationHandle,
         id: StreamId,
-        channel: &mut Option<StreamId>,
-        heard: &mut VecDeque<String>,
+        (channel, heard, guard): (&mut Option<StreamId>, &mut VecDeque<String>, &mut Guard),
         now: Instant,
     ) {
         let Ok(mut stream) = association.stream(id) else { return };
         while let Ok(Some(chunks)) = stream.read_sctp() {
+            guard.note_read(chunks.chunks.len(), chunks.len());
             let Ok(payload) = chunks.to_payload(MESSAGE_LIMIT) else { continue };
             match chunks.ppi {
                 PayloadProtocolIdentifier::Dcep if channel.is_none() => {
@@ -243,21 +265,4 @@ impl Control {
 /// SCTP runs inside DTLS: addresses mean nothing to it.
 fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5000))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_of_the_library_ends_the_channel_and_nothing_else() {
-        #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
-        let now = Instant::now();
-        let mut control = Control::new();
-        control.begin(now);
-        control.send("kept for the channel".to_owned(), now);
-        control.contain(|_| panic!("as a library would"));
-        assert_eq!((control.due(), control.waiting.len()), (None, 0));
-        control.contain(|_| unreachable!("nothing is asked of it any more"));
-    }
 }

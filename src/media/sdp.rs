@@ -21,6 +21,11 @@ pub(crate) const OFFER_LIMIT: usize = 64 * 1024;
 /// An offer with more media sections than this is refused. A page of ours offers four.
 const SECTION_LIMIT: usize = 16;
 
+/// A media section with more formats or lines `a=` than this is refused, and so is an offer with more lines `a=` before the first section:
+/// what is looked up in them goes by their product. Browsers have less than 60 and 250.
+const FORMAT_LIMIT: usize = 128;
+const ATTRIBUTE_LIMIT: usize = 1_024;
+
 /// Whether a header extension is answered on a section of this kind. transport-cc on audio would cost a quarter more
 /// datagrams; what only a few senders use (playout delay, timing, colours) is left out.
 fn answers(extension: Extension, video: bool) -> bool {

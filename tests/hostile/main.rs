@@ -8,8 +8,10 @@
 //! packet that is forwarded; its figures mean something on a quiet machine only.
 #![allow(clippy::disallowed_methods, reason = "it lives beside a server that runs by the clock")]
 
+mod association;
 mod page;
 
+use association::{Association, BEGINS, ENDS, UNORDERED, chunk};
 use lull::call::{Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
@@ -355,7 +357,14 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     // What src/media/calls/transport.rs allows.
     let answers = || Fate::Limited(&["too_many"], 100.0, 50.0);
     // Records wait in line, a leg's own in a short one.
-    let texts = Fate::Limited(&["too_many", "crowded"], 400.0, 200.0);
+    let texts = || Fate::Limited(&["too_many", "crowded"], 400.0, 200.0);
+    // Its nominations as somebody recorded them, before other requests of its own push them out of mind.
+    let mut nominations = live.recorded(0);
+    nominations.drain(..nominations.len().saturating_sub(16));
+    scene.flood("copies of its nominations, stranger", answers(), |number, _| from_stranger(&nominations[number % nominations.len()]));
+    scene.flood("copies of its nominations from 100,000 addresses", answers(), |number, _| {
+        from(&somebody(number), &nominations[number % nominations.len()]);
+    });
     let signed: Vec<Vec<u8>> = (0..100).map(|_| live.request(&live.password, &[])).collect();
     scene.flood("signed requests from 100,000 addresses", answers(), |number, _| {
         from(&somebody(number), &signed[number % 100]);
@@ -376,8 +385,26 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     });
     let flight: Vec<Vec<u8>> = live.recorded(22);
     scene.flood("its own flights again", Fate::Dropped(&["bad_dtls"]), |number, _| from_live(&flight[number % flight.len()]));
-    scene.flood("authentic records of nonsense", texts, |number, random| {
+    scene.flood("authentic records of nonsense", texts(), |number, random| {
         from_live(&live.record(&random.octets(1 + number % 1000)));
+    });
+    let association = Association::open(&live);
+    let in_association = |chunks: Vec<Vec<u8>>| from_live(&live.record(&association.packet(&chunks.concat())));
+    scene.flood("authentic stream resets", texts(), |number, _| match number % 100 {
+        // Each number that arrives has the library look at all of them again.
+        99 => in_association((0..60).map(|ahead| association.data(ahead, BEGINS | ENDS, 1, ahead as u16)).collect()),
+        _ => in_association((0..40).map(|place| association.reset((number * 40 + place) as u32)).collect()),
+    });
+    let beat = chunk(4, 0, &[0, 1, 0, 8, 1, 2, 3, 4]);
+    scene.flood("authentic heartbeats by the hundred", texts(), |_, _| in_association(vec![beat.clone(); 100]));
+    scene.flood("authentic streams by the thousand", texts(), |number, _| {
+        let chunks = (0..60).map(|place| number * 60 + place);
+        in_association(chunks.map(|place| association.data(100 + place as u32 % 4000, BEGINS, place as u16, 0)).collect());
+    });
+    // The last in the association: the server gives it up.
+    scene.flood("authentic messages that never end", texts(), |number, _| {
+        let chunks = (0..60).map(|place| (number * 60 + place) as u32);
+        in_association(chunks.map(|ahead| association.data(ahead, UNORDERED, 2, 0)).collect());
     });
 
     let sealed = live.recorded(128);

@@ -89,6 +89,8 @@ pub(crate) struct Page {
     pub(crate) missed: AtomicU64,
     pub(crate) strange: AtomicU64,
     pub(crate) answers: AtomicU64,
+    /// What came inside its DTLS connection.
+    pub(crate) records: Mutex<Vec<Vec<u8>>>,
     is_over: AtomicBool,
 }
 
@@ -155,6 +157,7 @@ impl Page {
             missed: AtomicU64::new(0),
             strange: AtomicU64::new(0),
             answers: AtomicU64::new(0),
+            records: Mutex::new(Vec::new()),
             is_over: AtomicBool::new(false),
         });
         let talker = page.clone();
@@ -226,11 +229,25 @@ impl Page {
             }
             if now >= consent {
                 consent += Duration::from_secs(1);
-                self.send(&self.request(&self.password, &[0x0025]));
+                let request = self.request(&self.password, &[0x0025]);
+                self.send(&request);
+                self.sent.lock().unwrap().entry(0).or_default().push(request);
             }
             while let Ok((length, _)) = self.socket.recv_from(&mut buffer) {
                 match buffer[0] {
                     0..=3 => drop(self.answers.fetch_add(1, Ordering::Relaxed)),
+                    20..=63 => {
+                        let record = BytesMut::from(&buffer[..length]);
+                        let events = self.dtls.lock().unwrap().read(Instant::now(), self.server, None, record).unwrap_or_default();
+                        let mut records = self.records.lock().unwrap();
+                        for event in events {
+                            if let EndpointEvent::ApplicationData(data) = event
+                                && records.len() < 1000
+                            {
+                                records.push(data.to_vec());
+                            }
+                        }
+                    }
                     128..=191 if (192..=223).contains(&buffer[1]) => drop(self.strange.fetch_add(1, Ordering::Relaxed)),
                     128..=191 => {
                         let packet = receive.decrypt_rtp(&buffer[..length]).unwrap();

@@ -41,7 +41,7 @@ impl Calls {
             self.playing.push(Reverse((due, id, side)));
         }
         let leg = self.legs.get_mut(seat.current?)?.as_mut()?;
-        let path = leg.path?;
+        let path = leg.way()?;
         let frame = frame?;
         // Without a track for it, or keys, there is nobody to hear it.
         let length = leg.media.announce(&frame.payload, frame.follows, self.clock.at(now), buffer).ok()?;

@@ -81,7 +81,7 @@ impl Calls {
             self.counts.lose(Loss::Alone);
             return None;
         };
-        let Some(path) = to.path else {
+        let Some(path) = to.way() else {
             self.counts.lose(Loss::Alone);
             return None;
         };

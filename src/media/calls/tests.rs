@@ -3,6 +3,8 @@
 //! `HANDSHAKES=10000 cargo test --release --lib handshakes_survive -- --nocapture` makes more of them and prints how long
 //! they took.
 
+mod ways;
+
 use super::*;
 use crate::call::Medium;
 use crate::clock::Span;

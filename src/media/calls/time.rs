@@ -48,6 +48,7 @@ impl Calls {
         if self.calls.get(&call).is_none_or(|call| call.is_stopped) {
             return;
         }
+        leg.look_for_consent(now);
         match leg.turn(now) {
             Some(Turn::Lost(since)) => self.reports.push_back(Report::Lost { call, side, leg: id, since: self.clock.at(since) }),
             Some(Turn::Faltered(since)) => {
@@ -72,7 +73,7 @@ impl Calls {
         self.sending += usize::from(leg.sending_for(now) >= MEASURED_IN_FULL);
         if leg.other.is_some() && leg.key_frame_is_due(now) {
             let mut packet = vec![0; relay::SPARE + 12];
-            if let (Ok(length), Some(path)) = (leg.media.request_key_frame(&mut packet), leg.path) {
+            if let (Ok(length), Some(path)) = (leg.media.request_key_frame(&mut packet), leg.way()) {
                 packet.truncate(length);
                 self.datagrams.push((path, packet));
             }

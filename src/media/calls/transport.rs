@@ -1,23 +1,21 @@
 //! What a datagram that is not media does to its leg: STUN (whose it is, where it is), DTLS (its keys, its texts), and what the
 //! leg has to say in return.
 //!
-//! Invariant: an address belongs to a leg only after a request from it that was signed with the leg's password.
+//! Invariant: an address belongs to a leg only after a request from it that was signed with the leg's password, and that is not
+//! remembered to have come from another one first.
 
 use super::{BACKLOG_LIMIT, Calls};
 use crate::media::budget::Rate;
 use crate::media::demux::Place;
 use crate::media::dtls;
 use crate::media::ice::{Check, Credentials, Request};
-use crate::media::leg::Leg;
+use crate::media::leg::{ADDRESS_HOLD, Heard, Leg};
 use crate::media::socket::Path;
 use crate::media::stats::Loss;
 use crate::media::{OfferError, Report};
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-/// An address stays its leg's for so long after the last packet, whichever other party claims it: longer than the pause
-/// between a browser's consent checks (about 2.5 s), so that nobody takes a silent page's place.
-const ADDRESS_HOLD: Duration = Duration::from_secs(3);
 /// Binding requests of a leg that are answered: browsers send less than 20 a second even while they check, and repeat what
 /// was not answered.
 const ANSWERS: Rate = Rate { pause: Duration::from_millis(20), burst: 100 };
@@ -42,18 +40,27 @@ impl Calls {
             return self.counts.lose(Loss::TooMany);
         }
         let crypto = self.identity.crypto();
-        let (reply, nominated) = match check {
-            Check::Forged => (None, false),
+        let (reply, what) = match check {
+            Check::Forged => return,
             Check::Conflict => {
                 let reply = request.conflict(credentials.password(), crypto);
                 return self.datagrams.extend(reply.map(|reply| (path, reply)));
             }
-            Check::Good { nominated } => (request.success(credentials.password(), path.peer, crypto), nominated),
+            Check::Good { nominated } => {
+                let reply = request.success(credentials.password(), path.peer, crypto);
+                (reply, if nominated { Heard::Nomination } else { Heard::Check })
+            }
         };
+        let from = self.directory.at(path).filter(|(holder, _)| *holder == place).map(|(_, slot)| slot);
+        if leg.is_copy(request.transaction, from) {
+            // It may be honest and its page behind another address by now: that will ask anew. Nothing is done for who only repeats.
+            return self.datagrams.extend(reply.map(|reply| (path, reply)));
+        }
         let Some(slot) = self.admit(place, path, now) else { return self.counts.lose(Loss::Stranger) };
         self.datagrams.extend(reply.map(|reply| (path, reply)));
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
-        leg.heard(slot, nominated, path, now);
+        leg.note_asked(request.transaction, slot, is_elsewhere);
+        leg.heard(slot, what, path, now);
         if !is_earlier && let Some(earlier) = leg.cold.earlier.take() {
             self.directory.forget_name(earlier.ufrag());
         }

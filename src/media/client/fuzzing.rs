@@ -276,9 +276,14 @@ fn converse(data: &[u8], to_server: bool) {
                 direction.next = direction.next.wrapping_add_signed(i32::from(step));
                 let (stream, number, protocol) = (input.u8(), input.u8(), input.u8());
                 let text = input.piece();
-                let body = [&direction.next.to_be_bytes()[..], &[0, stream, 0, number, 0, 0, 0, protocol], text].concat();
-                direction.next = direction.next.wrapping_add(1);
-                chunk(0, flags, &body)
+                // One, or a packet full of them.
+                let count = if op & 0x40 == 0 { 1 } else { 1 + input.u8() % 70 };
+                let chunks = (0..count).map(|_| {
+                    let body = [&direction.next.to_be_bytes()[..], &[0, stream, 0, number, 0, 0, 0, protocol], text].concat();
+                    direction.next = direction.next.wrapping_add(1);
+                    chunk(0, flags, &body)
+                });
+                chunks.collect::<Vec<_>>().concat()
             }
             3 => {
                 // SACK: what of the other's is acknowledged, window, gaps and doubles.
@@ -288,7 +293,10 @@ fn converse(data: &[u8], to_server: bool) {
             }
             4 => {
                 let (kind, flags) = (input.u8(), input.u8());
-                chunk(kind, flags, input.piece())
+                let body = input.piece();
+                // Several of a kind may each be answered.
+                let count = if op & 0x40 == 0 { 1 } else { 1 + usize::from(input.u8() % 70) };
+                chunk(kind, flags, body).repeat(count)
             }
             5 => {
                 // FORWARD TSN.
@@ -313,10 +321,10 @@ fn converse(data: &[u8], to_server: bool) {
             }
         };
         if !chunks.is_empty() {
-            let packet = direction.packet(&chunks);
+            let packet = packet(direction.tag, &chunks);
             if to_server { server.read(packet, now) } else { client.read(BytesMut::from(&packet[..]), now) }
         }
-        assert!(server.heard.len() <= 64);
+        assert!(server.heard.len() <= 64 && server.out.len() <= 80);
         let queued: usize = server.out.iter().chain(&client.out).map(Bytes::len).sum();
         assert!(queued <= 1024 * 1024, "{queued} octets wait to be sent");
         if op & 0x10 != 0 {
@@ -336,16 +344,15 @@ struct Direction {
     others: u32,
 }
 
-impl Direction {
-    fn packet(&self, chunks: &[u8]) -> Bytes {
-        let mut packet = vec![0x13, 0x88, 0x13, 0x88];
-        packet.extend(self.tag.to_be_bytes());
-        packet.extend([0; 4]);
-        packet.extend(chunks);
-        let checksum = crc32c(&packet);
-        packet[8..12].copy_from_slice(&checksum.to_le_bytes());
-        packet.into()
-    }
+/// A packet with this tag and a checksum that fits (RFC 9260 section 3.1).
+pub(in crate::media) fn packet(tag: u32, chunks: &[u8]) -> Bytes {
+    let mut packet = vec![0x13, 0x88, 0x13, 0x88];
+    packet.extend(tag.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(chunks);
+    let checksum = crc32c(&packet);
+    packet[8..12].copy_from_slice(&checksum.to_le_bytes());
+    packet.into()
 }
 
 /// One round of what both ends have to say.
@@ -373,7 +380,7 @@ fn be32(packet: &[u8], at: usize) -> u32 {
 }
 
 /// A chunk with its length, padded (RFC 9260 section 3.2).
-fn chunk(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
+pub(in crate::media) fn chunk(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     let mut chunk = vec![kind, flags];
     chunk.extend((body.len() as u16 + 4).to_be_bytes());
     chunk.extend(body);

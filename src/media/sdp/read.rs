@@ -1,6 +1,8 @@
 //! Reading an offer: from SDP text to what we make of each of its media sections.
 
-use super::{Announcements, Camera, Direction, OFFER_LIMIT, Offer, SECTION_LIMIT, Section, Use, Voice, answers};
+use super::{
+    ATTRIBUTE_LIMIT, Announcements, Camera, Direction, FORMAT_LIMIT, OFFER_LIMIT, Offer, SECTION_LIMIT, Section, Use, Voice, answers,
+};
 use crate::call::Medium;
 use crate::media::OfferError;
 use crate::relay::Extension;
@@ -19,6 +21,14 @@ pub(super) fn offer(text: &str, medium: Medium) -> Result<Offer, OfferError> {
     let session = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes())).map_err(|error| syntax(&error.to_string()))?;
     if session.media_descriptions.len() > SECTION_LIMIT {
         return Err(OfferError::Unacceptable("has more than 16 media sections"));
+    }
+    let sections = &session.media_descriptions;
+    let is_long = |attributes: &[Attribute]| attributes.len() > ATTRIBUTE_LIMIT;
+    if is_long(&session.attributes) || sections.iter().any(|media| is_long(&media.attributes)) {
+        return Err(OfferError::Unacceptable("has more than 1,024 a= lines in a section"));
+    }
+    if sections.iter().any(|media| media.media_name.formats.len() > FORMAT_LIMIT) {
+        return Err(OfferError::Unacceptable("has more than 128 formats in a media section"));
     }
     let group = attribute(&session.attributes, "group").and_then(|value| value.strip_prefix("BUNDLE"));
     let bundle: Vec<&str> = group.map(|mids| mids.split_ascii_whitespace().collect()).unwrap_or_default();

@@ -167,6 +167,26 @@ fn an_offer_that_lacks_something_is_told_what() {
 }
 
 #[test]
+fn an_offer_that_takes_long_to_look_through_is_refused() {
+    let offer = fixture("chromium-156.0.8078.79_call-page_offer.sdp");
+    let section = offer.lines().find(|line| line.starts_with("m=audio")).unwrap();
+    let with = |formats: usize, attributes: usize, session: usize| {
+        let formats = section.split(' ').skip(3).map(str::to_owned).chain((0..formats).map(|number| number.to_string()));
+        let words = section.split(' ').take(3).map(str::to_owned);
+        let words: Vec<String> = words.chain(formats).collect();
+        let lines = "a=rtpmap:9 x/1\r\n".repeat(attributes);
+        let text = offer.replacen(&format!("{section}\r\n"), &format!("{}\r\n", words.join(" ")), 1);
+        let text = text.replacen("a=mid:0\r\n", &format!("a=mid:0\r\n{lines}"), 1);
+        Offer::read(&text.replacen("t=0 0\r\n", &format!("t=0 0\r\n{}", "a=x\r\n".repeat(session)), 1), Medium::Video)
+    };
+    assert!(with(100, 900, 900).is_ok());
+    for (formats, attributes, session) in [(9_000, 0, 0), (128, 0, 0), (0, 2_000, 0), (0, 1_024, 0), (0, 0, 1_024)] {
+        let error = with(formats, attributes, session).map(drop).unwrap_err();
+        assert!(matches!(&error, OfferError::Unacceptable(why) if why.starts_with("has more than 1")), "{error}");
+    }
+}
+
+#[test]
 fn a_fragment_says_whether_ice_starts_anew() {
     let trickle = "a=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n";
     assert_eq!(Fragment::read(trickle), Ok(Fragment { ufrag: None }));
