@@ -5,6 +5,7 @@ use crate::calls::{HIGH, LOW, join, peer};
 use crate::media::{fixture, value};
 use crate::page::Page;
 use crate::server::{Answer, Booked, Server, booked, wait_for};
+use lull::bench::{Crowd, Pace};
 use lull::call::{Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
@@ -15,6 +16,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -163,6 +165,43 @@ impl Drop for Flood {
             let _ = thread.join(); // It can only have failed if the test has.
         }
     }
+}
+
+#[test]
+fn those_who_talk_lose_nothing_while_twice_as_many_ask_to_join() {
+    const CALLS: usize = 10;
+    let plane = Plane::new(1, 2 * CALLS);
+    let mut crowd = Crowd::new(plane.media.clone(), Pace { frame: Duration::from_millis(20), video_kbps: 0 }).unwrap();
+    for _ in 0..CALLS {
+        crowd.join(Instant::now()).unwrap();
+    }
+    assert!(crowd.settle(Duration::from_secs(30)).unwrap() && crowd.missing() == 0);
+    let (media, offer, is_over) = (plane.media.clone(), plane.offer.clone(), Arc::new(AtomicBool::new(false)));
+    let is_measured = is_over.clone();
+    // All of them at once, and again as soon as they have their answers.
+    let rush = std::thread::spawn(move || {
+        let mut refused = 0;
+        while !is_measured.load(Ordering::Relaxed) {
+            let ask = |_| {
+                let (media_timeout, quiet_timeout) = (Span::from_s(5), Span::from_s(15));
+                let (call, leg, offer) = (call(), LegId::new(Uuid::now_v7()), offer.clone());
+                let (side, medium) = (Side::Client, Medium::Audio);
+                media.open(OpenLeg { call, side, leg, offer, medium, media_timeout, quiet_timeout, audio_required: false })
+            };
+            let answers: Vec<_> = (0..2 * CALLS).map(ask).collect();
+            for answer in answers {
+                assert_eq!(answer.blocking_recv().unwrap(), Err(OfferError::Overloaded));
+                refused += 1;
+            }
+        }
+        refused
+    });
+    let tally = crowd.measure(Duration::from_secs(3), || is_over.store(true, Ordering::Relaxed)).unwrap();
+    is_over.store(true, Ordering::Relaxed);
+    let refused = rush.join().unwrap();
+    println!("{refused} refused; of {} packets {} came, p99 {:.2} ms", tally.sent, tally.received, tally.latency.quantile_ms(0.99));
+    assert!(refused >= 2 * CALLS && tally.sent > 1_000, "{refused} refused, {} sent", tally.sent);
+    assert_eq!((tally.sent - tally.received, tally.refused), (0, 0), "lost, and not taken by the kernel");
 }
 
 fn is_refused(answer: Answer) {
