@@ -156,8 +156,9 @@ impl Post {
             About::Call { call, number } => memory.event(call, number),
             About::Wallet => memory.wallet_event(letter.event),
         };
-        let is_on_disk = due.as_ref().is_some_and(|due| due.id == letter.event && due.body == letter.body);
-        expect(is_on_disk, "said_too_early", || format!("{} is told, and on disk is {due:?}", letter.body))?;
+        expect(due.is_some(), "said_too_early", || format!("{} is told, and on disk is no such event", letter.body))?;
+        let is_same = due.as_ref().is_some_and(|due| due.id == letter.event && due.body == letter.body);
+        expect(is_same, "delivery", || format!("{} is told, and it should be {due:?}", letter.body))?;
         expect(due.is_some_and(|due| endpoint.wants(due.word)), "delivery", || format!("{} is not wanted there", letter.body))?;
         let is_new = match about {
             About::Call { call, number } => {

@@ -367,8 +367,7 @@ impl Detector {
         let grounds = &mut self.verdict.grounds;
         grounds.why = why;
         grounds.evidence_milli = (self.evidence * 1000.0) as i32;
-        grounds.quiet_s = // A tap is of the clock; a frame may be of a little before it.
-            u32::try_from(at.since(self.quiet_since).whole_s().max(0)).unwrap_or(u32::MAX);
+        grounds.quiet_s = u32::try_from(at.since(self.quiet_since).whole_s()).unwrap_or(u32::MAX);
         grounds.movements = u16::try_from(self.movements.len()).unwrap_or(u16::MAX);
         grounds.unanswered = self.unanswered;
         changed.then_some(self.verdict)

@@ -202,8 +202,16 @@ pub(super) fn untold(connection: &Connection, id: &str) -> rusqlite::Result<Opti
     select.query_one([id], recording).optional()
 }
 
-/// Events of a call's deleted recordings: of which, id, word and body. And those of before there were such events.
-pub(super) fn told(connection: &Connection, call: &str) -> rusqlite::Result<(BTreeMap<String, [String; 3]>, BTreeSet<String>)> {
+/// The events of a call's deleted recordings, for the audit.
+pub(super) struct Told {
+    /// By recording: id, word and body.
+    pub(super) events: BTreeMap<String, [String; 3]>,
+    /// Recordings that were deleted before there were such events.
+    pub(super) before: BTreeSet<String>,
+}
+
+/// See [`Told`].
+pub(super) fn told(connection: &Connection, call: &str) -> rusqlite::Result<Told> {
     let mut events = connection.prepare_cached(
         "SELECT event.recording, event.id, word, body FROM event JOIN recording ON recording.id = event.recording WHERE recording.call = ?",
     )?;
@@ -213,7 +221,7 @@ pub(super) fn told(connection: &Connection, call: &str) -> rusqlite::Result<(BTr
         "SELECT recording FROM before_recording_events AS before JOIN recording ON recording.id = before.recording WHERE call = ?",
     )?;
     let before = before.query_map([call], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    Ok((events, before))
+    Ok(Told { events, before })
 }
 
 impl Store {

@@ -256,8 +256,8 @@ fn other_streams_are_passed_over_and_further_ones_read_on() {
     let mut file = Ogg::new();
     file.head(3, &[b"\x80theora, or whatever it may be".to_vec()]);
     let [head, tags] = headers(312, 1, 0);
-    file.head(9, &[head.clone()]);
-    file.head(4, &[head.clone()]);
+    file.head(9, std::slice::from_ref(&head));
+    file.head(4, std::slice::from_ref(&head));
     file.head(9, std::slice::from_ref(&tags));
     file.head(3, &[b"more of it".to_vec()]);
     file.page(9, &packets[..100], 96_000, false);

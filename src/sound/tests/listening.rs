@@ -173,7 +173,7 @@ fn a_page_that_is_loaded_again_while_workers_are_late_is_heard_afterwards() {
 /// How many questions of the companion, or tones, the detector takes for unanswered.
 fn unanswered(scene: &mut Scene) -> Option<u16> {
     scene.reports().iter().rev().find_map(|report| match report {
-        Report::Verdict { verdict, .. } => Some(verdict.grounds.unanswered.into()),
+        Report::Verdict { verdict, .. } => Some(verdict.grounds.unanswered),
         _ => None,
     })
 }

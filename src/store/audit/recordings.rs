@@ -67,7 +67,7 @@ fn check_events(
     rows: &[Recording],
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let (mut events, before) = recordings::told(connection, place)?;
+    let recordings::Told { mut events, before } = recordings::told(connection, place)?;
     for row in rows {
         let id = row.id.to_string();
         let event = events.remove(&id);

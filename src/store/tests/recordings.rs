@@ -203,7 +203,7 @@ fn recordings_deleted_before_have_no_event() {
     // As the version before left it.
     connection.execute_batch(
         "PRAGMA foreign_keys = OFF; DROP TABLE before_recording_events; DROP TRIGGER event_delete; DROP TRIGGER event_of_gone_recording;
-         DELETE FROM event WHERE recording NOT NULL; PRAGMA user_version = 10",
+         DELETE FROM event WHERE recording NOT NULL; PRAGMA user_version = 11",
     ).unwrap();
     drop(connection);
     shop.reopen();

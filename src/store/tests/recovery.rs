@@ -4,6 +4,7 @@ use super::super::{Beat, Role, Store, faults};
 use super::*;
 use crate::clock::{Clock, Reading};
 use crate::ids::BootId;
+use crate::signing::SigningKey;
 use rusqlite::Connection;
 use std::sync::mpsc::channel;
 
@@ -75,31 +76,42 @@ fn a_proof_is_never_later_than_its_server_lived_and_the_audit_says_so() {
 /// What an earlier layout left without a hash has one, also of starts that are long over.
 #[test]
 fn rows_of_version_10_get_their_hashes() {
-    let mut shop = Shop::new();
-    shop.commit(of(vec![shop.credit("c", 100)]));
-    let started = shop.start_now("c", 60);
-    let boot = shop.boot();
-    shop.commit(shop.beat(boot, started.call, 1000));
-    shop.boot();
-    shop.commit(of(vec![Write::RotateKey { secret: [9; 32], at: at(9000) }]));
-    shop.store.secret("join_token", [8; 32]).unwrap();
-    shop.store.close();
-    let file = Connection::open(shop.path()).unwrap();
-    let triggers = [("boot_is_last", "boot"), ("heartbeat_of_that_boot", "heartbeat"), ("signing_key_ends_once", "signing_key")];
-    for (trigger, _) in triggers {
-        file.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lull.db");
+    let file = Connection::open(&path).unwrap();
+    for layout in [
+        include_str!("../schema_1.sql"),
+        include_str!("../schema_2.sql"),
+        include_str!("../schema_3.sql"),
+        include_str!("../schema_4.sql"),
+        include_str!("../schema_5.sql"),
+        include_str!("../schema_6.sql"),
+        include_str!("../schema_7.sql"),
+        include_str!("../schema_8.sql"),
+        include_str!("../schema_9.sql"),
+        include_str!("../schema_10.sql"),
+    ] {
+        file.execute_batch(layout).unwrap();
     }
-    for table in ["boot", "heartbeat", "vendor", "companion", "signing_key", "meta"] {
-        file.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN row_hash")).unwrap();
-    }
-    for (trigger, table) in triggers {
-        file.execute_batch(&format!("CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} WHEN 0 BEGIN SELECT 1; END")).unwrap();
-    }
+    file.pragma_update(None, "application_id", 0x6c75_6c6c).unwrap();
     file.pragma_update(None, "user_version", 10).unwrap();
+    file.pragma_update(None, "foreign_keys", false).unwrap();
+    let (vendor, call) = (VendorId::new(Uuid::from_u128(1)).to_string(), CallId::new(Uuid::from_u128(2)));
+    let companion = CompanionId::new(Uuid::from_u128(3)).to_string();
+    file.execute("INSERT INTO vendor VALUES (?, 'Shop', zeroblob(32), 0)", [&vendor]).unwrap();
+    file.execute("INSERT INTO companion VALUES (?, ?, 'Lin', NULL, 0)", [&companion, &vendor]).unwrap();
+    file.execute("INSERT INTO meta VALUES ('join_token', zeroblob(32))", []).unwrap();
+    let key = SigningKey::new(&[9; 32]).public();
+    let add_key = "INSERT INTO signing_key VALUES (?, ?, ?, 0, NULL)";
+    file.execute(add_key, rusqlite::params![key.id(), key.bytes(), [9_u8; 32]]).unwrap();
+    file.execute("INSERT INTO boot VALUES (1, 'boot_1', 0, 1000, 1000)", []).unwrap();
+    file.execute("INSERT INTO heartbeat VALUES (?, 1, 1000, 1000, 1000, 1000)", [call.to_string()]).unwrap();
+    file.execute("INSERT INTO boot VALUES (2, 'boot_2', 2000, 2000, 2000)", []).unwrap();
     drop(file);
-    shop.reopen();
-    shop.assert_adds_up();
-    assert_eq!(shop.store.proofs().unwrap()[&started.call], at(1000));
+    let store = Store::open(&path, Role::Server).unwrap();
+    let changed: Vec<String> = store.audit(&record).unwrap().iter().filter(|f| f.rule == "row_hash").map(ToString::to_string).collect();
+    assert_eq!(changed, [""; 0]);
+    assert_eq!(store.proofs().unwrap()[&call], Moment::from_unix_ms(1000));
 }
 
 #[test]
