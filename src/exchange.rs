@@ -10,6 +10,7 @@ mod effect;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 mod month;
 mod night;
 pub mod proof;

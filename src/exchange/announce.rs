@@ -120,7 +120,7 @@ pub fn announcement(call: CallId, terms: &Terms, seq: u64, entry: &Entry, record
         Fact::Lingers { by, length, verdict } => {
             add("by", by.name().into());
             add("linger_s", length.whole_s().into());
-            add("sleep", json!(verdict.as_ref().map(night::shown)));
+            add("sleep", verdict.as_ref().map(night::shown).map_or(Value::Null, Value::from));
         }
         Fact::Ended { reason, at_fault } => {
             add("end_reason", reason.name().into());

@@ -4,18 +4,11 @@
 //! JSON allows (section 3.2.2.2). Records hold no fractions and nothing above 2^53 - 1, for which the RFC would want the number
 //! formatting of ECMAScript: [`is_plain`] tells a foreign text that does.
 
+use super::json::{Json, Object};
 use crate::money::Money;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt;
-
-/// An object of the values given, each turned into JSON by `Into`. Unlike `json!` it copies no value: a record has many in others.
-macro_rules! object {
-    ({ $($name:literal: $value:expr),* $(,)? }) => {
-        ::serde_json::Value::Object([$(($name.to_owned(), ::serde_json::Value::from($value))),*].into_iter().collect())
-    };
-}
-pub(super) use object;
 
 /// Room for the text of most records, in bytes.
 const ROOM: usize = 4096;
@@ -27,12 +20,29 @@ pub(super) fn text(value: &Value) -> String {
     out
 }
 
+/// The canonical text of what is only written.
+pub(super) fn json_text(value: &Json<'_>) -> String {
+    let mut out = String::with_capacity(ROOM);
+    write_json(value, &mut out);
+    out
+}
+
 /// The canonical text of an object with one field more, and what that is: the [`hash`] of the text without it. The object has no
 /// field `hash` yet.
 pub(super) fn closed(map: &Map<String, Value>) -> (String, String) {
+    close(map.is_empty(), |out, before| write_object(map, out, before))
+}
+
+/// [`closed`] of what is only written.
+pub(super) fn closed_json(object: &Object<'_>) -> (String, String) {
+    close(object.sorted().len() == 0, |out, before| write_members(object.sorted(), out, before, write_json))
+}
+
+/// Closes what `write` writes; it calls what it is given before each member.
+fn close(is_empty: bool, write: impl FnOnce(&mut String, &mut dyn FnMut(&str, &String))) -> (String, String) {
     let mut out = String::with_capacity(ROOM);
     let mut place = None;
-    write_object(map, &mut out, |name, out| {
+    write(&mut out, &mut |name, out| {
         if place.is_none() && is_before("hash", name) {
             place = Some(out.len());
         }
@@ -40,7 +50,7 @@ pub(super) fn closed(map: &Map<String, Value>) -> (String, String) {
     let hash = hash(&out);
     match place {
         Some(place) => out.insert_str(place, &format!(r#""hash":"{hash}","#)),
-        None => out.insert_str(out.len() - 1, &format!(r#"{}"hash":"{hash}""#, if map.is_empty() { "" } else { "," })),
+        None => out.insert_str(out.len() - 1, &format!(r#"{}"hash":"{hash}""#, if is_empty { "" } else { "," })),
     }
     (out, hash)
 }
@@ -67,28 +77,58 @@ pub(super) fn hash(text: &str) -> String {
 
 fn write(value: &Value, out: &mut String) {
     match value {
-        Value::Object(map) => write_object(map, out, |_, _| {}),
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write(item, out);
-            }
-            out.push(']');
-        }
+        Value::Object(map) => write_object(map, out, &mut |_, _| {}),
+        Value::Array(items) => write_list(items, out, write),
         Value::String(text) => write_string(text, out),
         Value::Number(number) => append(out, number),
-        Value::Bool(is_true) => out.push_str(if *is_true { "true" } else { "false" }),
+        Value::Bool(is_true) => append(out, is_true),
         Value::Null => out.push_str("null"),
     }
 }
 
+fn write_json(value: &Json<'_>, out: &mut String) {
+    match value {
+        Json::Object(object) => write_members(object.sorted(), out, &mut |_, _| {}, write_json),
+        Json::List(items) => write_list(items, out, write_json),
+        Json::Text(text) => write_string(text, out),
+        Json::Number(number) => append(out, number),
+        Json::Bool(is_true) => append(out, is_true),
+        Json::Null => out.push_str("null"),
+    }
+}
+
+fn write_list<V>(items: &[V], out: &mut String, write: impl Fn(&V, &mut String)) {
+    out.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write(item, out);
+    }
+    out.push(']');
+}
+
 /// `before` is called with the name of each member, where it is about to be written.
-fn write_object(map: &Map<String, Value>, out: &mut String, mut before: impl FnMut(&str, &String)) {
+fn write_object(map: &Map<String, Value>, out: &mut String, before: &mut dyn FnMut(&str, &String)) {
+    // As bytes and as UTF-16 units, names of ASCII have the same order.
+    if map.keys().all(|name| name.is_ascii()) && map.keys().is_sorted() {
+        write_members(map.iter().map(|(name, value)| (name.as_str(), value)), out, before, write);
+    } else {
+        let mut members: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+        write_members(members.into_iter(), out, before, write);
+    }
+}
+
+/// Members in their order; `before` as above.
+fn write_members<'n, 'v, V: 'v>(
+    members: impl Iterator<Item = (&'n str, &'v V)>,
+    out: &mut String,
+    before: &mut dyn FnMut(&str, &String),
+    write: impl Fn(&V, &mut String),
+) {
     out.push('{');
-    let mut member = |(index, (name, value)): (usize, (&String, &Value))| {
+    for (index, (name, value)) in members.enumerate() {
         if index > 0 {
             out.push(',');
         }
@@ -96,14 +136,6 @@ fn write_object(map: &Map<String, Value>, out: &mut String, mut before: impl FnM
         write_string(name, out);
         out.push(':');
         write(value, out);
-    };
-    // As bytes and as UTF-16 units, names of ASCII have the same order.
-    if map.keys().all(|name| name.is_ascii()) && map.keys().is_sorted() {
-        map.iter().enumerate().for_each(&mut member);
-    } else {
-        let mut members: Vec<_> = map.iter().collect();
-        members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-        members.into_iter().enumerate().for_each(&mut member);
     }
     out.push('}');
 }
@@ -131,6 +163,7 @@ fn append(out: &mut String, shown: &impl fmt::Display) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::object;
     use super::*;
     use serde_json::json;
 
@@ -156,6 +189,20 @@ mod tests {
             map.insert("hash".to_owned(), hash.into());
             assert_eq!(closed, text(&Value::Object(map)));
         }
+    }
+
+    #[test]
+    fn what_is_only_written_is_written_alike() {
+        let mut value = object!({"z": vec![1_i64, 2], "a": "\u{1}€", "gone": true, "n": None::<i64>, "k": Some(-3_i64)});
+        value.put("a", object!({"y": String::from("\""), "x": u64::MAX}));
+        value.put("m", false);
+        let Json::Object(mut object) = value else { panic!() };
+        object.remove("gone");
+        let alike = json!({"z": [1, 2], "a": {"y": "\"", "x": i64::MAX}, "n": null, "k": -3, "m": false});
+        assert_eq!(Value::from(Json::from(object.clone())), alike);
+        assert_eq!(json_text(&object.clone().into()), text(&alike));
+        let Value::Object(map) = alike else { panic!() };
+        assert_eq!(closed_json(&object), closed(&map));
     }
 
     #[test]

@@ -2,12 +2,11 @@
 //!
 //! The record keeps the grounds of every verdict that led to a linger, and no sound.
 
-use super::canonical::object;
+use super::json::{Json, object};
 use crate::billing::{Segment, SegmentKind};
 use crate::call::{Call, Fact, Phase, sleep_word, why_word};
 use crate::clock::{Moment, Span};
 use crate::sleep::{Grounds, Verdict};
-use serde_json::Value;
 
 /// How an until-asleep call stands with sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,28 +28,30 @@ impl Nightly {
 }
 
 /// What the record says of the night; none of a call that takes no notice of sleep.
-pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
+pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Json<'static>> {
     let night = call.terms().night?;
     let landed = segments.iter().filter(|segment| segment.kind == SegmentKind::Landing);
     let landing_ms: i64 = landed.map(|segment| segment.to.since(segment.from).ms()).sum();
     let mut last = None;
-    let mut lingers: Vec<Value> = Vec::new();
+    let mut lingers: Vec<Json<'static>> = Vec::new();
     for entry in call.entries() {
-        let at = || Value::from(entry.at.to_string());
+        let at = || entry.at.to_string();
         match &entry.fact {
             Fact::Sleep { verdict } => last = Some(verdict),
             Fact::Lingers { by, verdict, .. } => lingers.push(object!({
                 "by": by.name(), "asleep_at": at(), "verdict": verdict.as_ref().map(shown),
-                "landed_at": Value::Null, "confirmed": false, "woken_at": Value::Null, "woken_by": Value::Null,
+                "landed_at": Json::Null, "confirmed": false, "woken_at": Json::Null, "woken_by": Json::Null,
             })),
             Fact::Lands { confirmed } => {
                 if let Some(linger) = lingers.last_mut() {
-                    (linger["landed_at"], linger["confirmed"]) = (at(), (*confirmed).into());
+                    linger.put("landed_at", at());
+                    linger.put("confirmed", *confirmed);
                 }
             }
             Fact::Woken { by } => {
                 if let Some(linger) = lingers.last_mut() {
-                    (linger["woken_at"], linger["woken_by"]) = (at(), by.name().into());
+                    linger.put("woken_at", at());
+                    linger.put("woken_by", by.name());
                 }
             }
             _ => {}
@@ -67,7 +68,7 @@ pub(super) fn slept(call: &Call, segments: &[Segment]) -> Option<Value> {
 }
 
 /// A verdict with its grounds.
-pub(super) fn shown(verdict: &Verdict) -> Value {
+pub(super) fn shown(verdict: &Verdict) -> Json<'static> {
     let Grounds { why, evidence_milli, period_ms, constancy_bp, quiet_s, movements, missing_bp, unanswered } = verdict.grounds;
     object!({
         "state": sleep_word(verdict.state),

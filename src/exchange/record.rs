@@ -3,14 +3,15 @@
 //! Both are canonical JSON. The receipt is what the client may see: no shares, no pay, no vendor's references.
 
 use super::bill::{Bill, bill};
-use super::canonical::{self, object};
+use super::canonical;
+use super::json::{Json, Object, object};
 use super::night;
 use crate::billing::{self, Cause, Conditions, Increments, Kind, Plan, SegmentKind};
 use crate::call::{Call, Ending, Fact, Journal, Policy, Quality, RecordingTerms, ReplayError, Side, Sold, Terms};
 use crate::clock::{Moment, Span};
 use crate::ids::HoldId;
 use crate::money::Money;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The version of the record's shape; it grows when a field changes its meaning or goes.
 const RECORD_VERSION: u32 = 2;
@@ -47,23 +48,23 @@ pub fn record(journal: &Journal) -> Result<String, RecordError> {
 pub fn receipt(journal: &Journal) -> Result<String, RecordError> {
     let call = Call::replay(journal)?;
     let bill = bill(&call)?;
-    let (_, hash) = canonical::closed(&open_record(&call, &bill));
+    let (_, hash) = canonical::closed_json(&open_record(&call, &bill));
     let mut shown = common(&call, &bill);
-    shown.insert("receipt_version".into(), version(&call).into());
-    shown.insert("extensions".into(), extensions(&call, Viewer::Client));
-    shown.insert("record_hash".into(), hash.into());
-    Ok(canonical::text(&Value::Object(shown)))
+    shown.insert("receipt_version", version(&call));
+    shown.insert("extensions", extensions(&call, Viewer::Client));
+    shown.insert("record_hash", hash);
+    Ok(canonical::json_text(&shown.into()))
 }
 
 pub(super) fn record_of(call: &Call, bill: &Bill) -> String {
-    canonical::closed(&open_record(call, bill)).0
+    canonical::closed_json(&open_record(call, bill)).0
 }
 
 /// The record without its hash.
-fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
+fn open_record<'a>(call: &'a Call, bill: &'a Bill) -> Object<'a> {
     let terms = call.terms();
     let mut record = common(call, bill);
-    let mut add = |key: &str, value: Value| record.insert(key.to_owned(), value);
+    let mut add = |name: &'static str, value: Json<'a>| record.insert(name, value);
     add("record_version", version(call).into());
     add("vendor_id", terms.vendor.to_string().into());
     add("client_ref", terms.client.as_str().into());
@@ -71,14 +72,13 @@ fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
     add("extensions", extensions(call, Viewer::Vendor));
     let shares = [("companion", terms.shares.companion_bps, bill.companion_share), ("vendor", terms.shares.vendor_bps, bill.vendor_share)];
     let currency = terms.hold.currency;
-    let share =
-        |(party, bps, amount): (&str, u16, i64)| object!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
+    let share = |(party, bps, amount): (&'static str, u16, i64)| object!({"party": party, "bps": bps, "amount": money(Money::new(amount, currency))});
     add("shares", shares.into_iter().map(share).collect());
     add("quality", object!({"client": quality(call, Side::Client), "companion": quality(call, Side::Companion)}));
     if version(call) > FIRST_VERSION {
         // Joining is accepting, as long as calls are made for a companion and not offered.
-        add("offered_at", Value::Null);
-        add("accepted_at", Value::Null);
+        add("offered_at", Json::Null);
+        add("accepted_at", Json::Null);
         add("tzdb_version", terms.zones.as_deref().into());
         add("holds", holds(call, bill));
         if let Some(slept) = night::slept(call, &bill.segments) {
@@ -92,7 +92,7 @@ fn open_record(call: &Call, bill: &Bill) -> Map<String, Value> {
 }
 
 /// What record and receipt share.
-fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
+fn common<'a>(call: &'a Call, bill: &'a Bill) -> Object<'a> {
     let terms = call.terms();
     let ended_at = call.entries().iter().rev().find(|entry| matches!(entry.fact, Fact::Ended { .. })).map(|entry| entry.at);
     let held = Money::new(bill.rating.charge.amount + bill.rating.refund.amount, terms.hold.currency);
@@ -115,7 +115,7 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         "billed_s": bill.rating.billed_s,
         "paid_s": call.quota().map(Span::whole_s),
         "gift_s": call.gifted().whole_s(),
-        "plan": plan_terms(&terms.sold),
+        "plan": plan_rules(&terms.sold),
         "segments": bill.segments.iter().map(|segment| object!({
             "kind": segment_kind(segment.kind),
             "from_at": time(Some(segment.from)),
@@ -133,20 +133,17 @@ fn common(call: &Call, bill: &Bill) -> Map<String, Value> {
         "charge": money(bill.rating.charge),
         "refund": money(bill.rating.refund),
     });
-    match value {
-        Value::Object(mut map) => {
-            if version(call) > FIRST_VERSION {
-                map.insert("paused_ms".into(), paused(bill));
-            } else {
-                map.retain(|name, _| !["plan", "settlement_rule"].contains(&name.as_str()));
-            }
-            if let Some(block) = terms.block() {
-                map.extend(blocks(call, bill, block));
-            }
-            map
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    let Json::Object(mut shown) = value else { return Object::default() };
+    if version(call) > FIRST_VERSION {
+        shown.insert("paused_ms", paused(bill));
+    } else {
+        shown.remove("plan");
+        shown.remove("settlement_rule");
     }
+    if let Some(block) = terms.block() {
+        blocks(call, bill, block).into_iter().for_each(|(name, value)| shown.insert(name, value));
+    }
+    shown
 }
 
 fn version(call: &Call) -> u32 {
@@ -154,7 +151,7 @@ fn version(call: &Call) -> u32 {
 }
 
 /// What was set aside for each purchase, and what of it was taken.
-fn holds(call: &Call, bill: &Bill) -> Value {
+fn holds(call: &Call, bill: &Bill) -> Json<'static> {
     let currency = call.terms().hold.currency;
     let amounts: Vec<_> = call.holds().iter().copied().zip(call.amounts().iter().copied()).collect();
     let taken = billing::capture(bill.rating.charge.amount, &amounts);
@@ -164,7 +161,7 @@ fn holds(call: &Call, bill: &Bill) -> Value {
 }
 
 /// How long the meter stood, by who caused it.
-fn paused(bill: &Bill) -> Value {
+fn paused(bill: &Bill) -> Json<'static> {
     let by = |cause: Cause| -> i64 {
         let of_cause = bill.segments.iter().filter(|segment| segment.kind == SegmentKind::Paused(cause));
         of_cause.map(|segment| segment.to.since(segment.from).ms()).sum()
@@ -174,35 +171,33 @@ fn paused(bill: &Bill) -> Value {
 
 /// Which cell of the vendor's policy the settlement comes from, with what everybody gets; none for an end
 /// that only a call which was never live can have.
-fn rule(terms: &Terms, bill: &Bill) -> Value {
+fn rule(terms: &Terms, bill: &Bill) -> Json<'static> {
     let sold = Sold::of(terms.sold.kind());
-    Ending::of(bill.reason, bill.at_fault).map_or(Value::Null, |ending| {
+    Ending::of(bill.reason, bill.at_fault).map_or(Json::Null, |ending| {
         let (rule, default) = (terms.policy.rule(ending, sold), Policy::default().rule(ending, sold));
         let mut value = object!({"ending": ending.name(), "sold": sold.name(), "rule": rule.name(), "default": default.name()});
         if sold == Sold::Flat {
-            value["flat_min_s"] = terms.policy.flat_min().whole_s().into();
+            value.put("flat_min_s", terms.policy.flat_min().whole_s());
         }
         value
     })
 }
 
 /// What only a call in blocks has.
-fn blocks(call: &Call, bill: &Bill, block: Span) -> [(String, Value); 4] {
+fn blocks(call: &Call, bill: &Bill, block: Span) -> [(&'static str, Json<'static>); 4] {
     let block_s = block.whole_s();
     let bought = i64::try_from(call.holds().len()).unwrap_or(i64::MAX);
     let delivered_s = bill.delivered.whole_s();
     let started = (delivered_s / block_s + i64::from(delivered_s % block_s > 0)).min(bought);
-    let value = |name: &str, value: Value| (name.to_owned(), value);
-    [
-        value("block_s", block_s.into()),
-        value("blocks_bought", bought.into()),
-        value("blocks_started", started.into()),
-        value("price", money(call.terms().hold)),
-    ]
+    [("block_s", block_s.into()), ("blocks_bought", bought.into()), ("blocks_started", started.into()), ("price", money(call.terms().hold))]
 }
 
 /// The rules by which a plan rates, in the words of the worked examples (`fixtures/rating`).
 pub fn plan_terms(plan: &Plan) -> Value {
+    plan_rules(plan).into()
+}
+
+fn plan_rules(plan: &Plan) -> Json<'_> {
     let Conditions { grace_s, minimum, rounding } = plan.conditions();
     let mut value = match plan.kind() {
         Kind::Block { block_s, price } => object!({"kind": "block", "block_s": *block_s, "price_minor": *price}),
@@ -210,27 +205,27 @@ pub fn plan_terms(plan: &Plan) -> Value {
         Kind::PerMinute(increments) => metered("per_minute", increments),
         Kind::UntilAsleep { increments, cap_s, cap } => {
             let mut value = metered("until_asleep", increments);
-            value["cap_s"] = (*cap_s).into();
-            value["cap_minor"] = (*cap).into();
+            value.put("cap_s", *cap_s);
+            value.put("cap_minor", *cap);
             value
         }
     };
-    value["grace_s"] = grace_s.into();
-    value["min_charge_minor"] = minimum.into();
-    value["rounding"] = rounding.name().into();
+    value.put("grace_s", grace_s);
+    value.put("min_charge_minor", minimum);
+    value.put("rounding", rounding.name());
     value
 }
 
-fn metered(kind: &str, increments: &Increments) -> Value {
+fn metered<'a>(kind: &'static str, increments: &'a Increments) -> Json<'a> {
     let rates = &increments.rates;
     let mut value = object!({"kind": kind, "first_increment_s": increments.first_s, "increment_s": increments.later_s});
     let windows = rates.windows();
     match rates.zone() {
-        None => value["rate_minor_per_min"] = windows.map(|(_, _, _, rate)| rate).next().into(),
+        None => value.put("rate_minor_per_min", windows.map(|(_, _, _, rate)| rate).next()),
         Some(zone) => {
-            value["tz"] = zone.into();
+            value.put("tz", zone);
             let window = |(label, start, end, rate)| object!({"label": label, "start": start, "end": end, "rate_minor_per_min": rate});
-            value["windows"] = windows.map(window).collect();
+            value.put("windows", windows.map(window).collect::<Json<'_>>());
         }
     }
     value
@@ -243,8 +238,8 @@ enum Viewer {
     Vendor,
 }
 
-fn extensions(call: &Call, viewer: Viewer) -> Value {
-    let extension = |kind: &str, by: &str, at: Moment, added: Option<Span>| object!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.map(Span::whole_s)});
+fn extensions(call: &Call, viewer: Viewer) -> Json<'_> {
+    let extension = |kind: &'static str, by: &'static str, at: Moment, added: Option<Span>| object!({"kind": kind, "by": by, "at": time(Some(at)), "added_s": added.map(Span::whole_s)});
     let mut list = Vec::new();
     for entry in call.entries() {
         match &entry.fact {
@@ -254,12 +249,12 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
                     None => extension("top_up", by.name(), entry.at, None),
                 };
                 if version(call) > FIRST_VERSION {
-                    value["amount"] = money(amount.unwrap_or(call.terms().hold));
+                    value.put("amount", money(amount.unwrap_or(call.terms().hold)));
                 }
                 if viewer == Viewer::Vendor {
-                    value["hold_id"] = hold.to_string().into();
+                    value.put("hold_id", hold.to_string());
                     if let Some(order_ref) = order_ref {
-                        value["order_ref"] = order_ref.as_str().into();
+                        value.put("order_ref", order_ref.as_str());
                     }
                 }
                 list.push(value);
@@ -293,28 +288,27 @@ fn extensions(call: &Call, viewer: Viewer) -> Value {
     list.into()
 }
 
-fn quality(call: &Call, of: Side) -> Value {
+fn quality(call: &Call, of: Side) -> Json<'static> {
     let last = call.entries().iter().rev().find_map(|entry| match entry.fact {
         Fact::Quality { side, quality } if side == of => Some(quality),
         _ => None,
     });
-    last.map_or(Value::Null, |Quality { packets, lost_bp, rtt_ms }| object!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
+    last.map_or(Json::Null, |Quality { packets, lost_bp, rtt_ms }| object!({"packets": packets, "lost_bp": lost_bp, "rtt_ms": rtt_ms}))
 }
 
 /// Who agreed to be recorded and when, and which parts there are; nothing of what was said.
-fn recording(call: &Call, terms: RecordingTerms) -> Value {
-    let (mut consents, mut parts) = (Vec::new(), Vec::<Value>::new());
+fn recording(call: &Call, terms: RecordingTerms) -> Json<'static> {
+    let (mut consents, mut parts) = (Vec::new(), Vec::<Json<'static>>::new());
     for entry in call.entries() {
         match &entry.fact {
             Fact::Consented { side, yes } => consents.push(object!({"party": side.name(), "yes": *yes, "at": time(Some(entry.at))})),
             Fact::RecordingStarted { part } => {
-                parts
-                    .push(object!({"part": *part, "started_at": time(Some(entry.at)), "ended_at": Value::Null, "end_reason": Value::Null}));
+                parts.push(object!({"part": *part, "started_at": time(Some(entry.at)), "ended_at": Json::Null, "end_reason": Json::Null}));
             }
             Fact::RecordingStopped { why, .. } => {
                 if let Some(part) = parts.last_mut() {
-                    part["ended_at"] = time(Some(entry.at));
-                    part["end_reason"] = why.name().into();
+                    part.put("ended_at", time(Some(entry.at)));
+                    part.put("end_reason", why.name());
                 }
             }
             _ => {}
@@ -333,10 +327,10 @@ fn segment_kind(kind: SegmentKind) -> &'static str {
     }
 }
 
-fn time(at: Option<Moment>) -> Value {
-    at.map_or(Value::Null, |at| at.to_string().into())
+fn time(at: Option<Moment>) -> Json<'static> {
+    at.map(|at| at.to_string()).into()
 }
 
-fn money(money: Money) -> Value {
+fn money(money: Money) -> Json<'static> {
     object!({"amount": money.amount, "currency": money.currency.code()})
 }
