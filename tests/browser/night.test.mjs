@@ -235,4 +235,4 @@ scene('a client whose voice is heard while it lands stays in the call, without a
   await server.receipt(call.id);
   const { sleep } = await server.ask('GET', `/calls/${call.id}/record`);
   assert.deepEqual(sleep.lingers.map((/** @type {any} */ linger) => [linger.by, linger.woken_by]), [['companion', 'speech']]);
-}, { everywhere: true });
+}, { everywhere: true, speaks: true });

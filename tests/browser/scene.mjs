@@ -185,10 +185,10 @@ export class Scene {
 
 /**
  * The pairings a scene is played in.
- * @param {{ everywhere?: boolean, alone?: boolean }} how
+ * @param {{ everywhere?: boolean, alone?: boolean, speaks?: boolean }} how
  */
-function pairs({ everywhere = false, alone = false }) {
-  const able = PAIRS.filter(({ client, companion }) => !alone || client === companion);
+function pairs({ everywhere = false, alone = false, speaks = false }) {
+  const able = PAIRS.filter(({ client, companion }) => (!alone || client === companion) && (!speaks || client === 'chromium'));
   const wish = process.env.PAIRS || (everywhere ? 'all' : named(USUAL));
   if (wish === 'all') return able;
   const unknown = wish.split(',').find((name) => !PAIRS.some((pair) => named(pair) === name));
@@ -200,8 +200,9 @@ function pairs({ everywhere = false, alone = false }) {
  * A test that plays a scene, once for each pairing.
  * @param {string} name
  * @param {(scene: Scene) => Promise<void>} play
- * @param {{ everywhere?: boolean, alone?: boolean }} [how] `everywhere`: in every pairing even without PAIRS; `alone`: one kind of
- *   browser is enough to play it
+ * @param {{ everywhere?: boolean, alone?: boolean, speaks?: boolean }} [how] `everywhere`: in every pairing even without PAIRS;
+ *   `alone`: one kind of browser is enough to play it; `speaks`: what the client says has to be taken for speech, as Chromium's
+ *   syllables are, and Firefox's one steady tone is by chance only
  */
 export function scene(name, play, how = {}) {
   for (const pair of pairs(how)) {
