@@ -9,7 +9,9 @@ use lull::billing::{self, Cause, Conditions, Increments, Kind, Mark, Plan, Rates
 use lull::clock::{Moment, Span};
 use lull::money::Money;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Blocks of a call at most: each is a hold of its own.
@@ -24,8 +26,6 @@ struct File {
 }
 
 #[derive(Deserialize)]
-// A field that is not known might change the price, so it is not passed over.
-#[serde(deny_unknown_fields)]
 struct Input {
     currency: String,
     plan: PlanTerms,
@@ -34,9 +34,13 @@ struct Input {
     #[serde(default)]
     shares: Vec<Share>,
     events: Vec<Event>,
+    /// Of these the rules say nothing: they are named, and change no price.
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
+// A field of a plan that is not known might change the price, so it is not passed over.
 #[serde(deny_unknown_fields)]
 struct PlanTerms {
     kind: String,
@@ -102,6 +106,9 @@ pub(crate) fn run(path: &Path) -> Result<()> {
 /// The rating of an example, in the shape of its `expected`. Where that is there, fields it does not have are left out.
 fn rated(example: &Value) -> Result<Value> {
     let input = Input::deserialize(example.get("input").context("the example has no `input`")?).context("input")?;
+    for name in input.others.keys() {
+        eprintln!("lull rate: example {}: no rule takes notice of the field {name:?} of its input", example["id"]);
+    }
     let plan = plan(&input.currency, &input.plan).context("plan")?;
     let settlement = Settlement::ALL.into_iter().find(|settlement| settlement.name() == input.settlement);
     let settlement =

@@ -134,7 +134,6 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
         (with("hold_minor", json!(2_000_002_000)), "1000001 blocks are too many"),
         (with("hold_minor", json!(-2000)), "between 0 and 2^53 - 1"),
         (with("shares", json!([{"party": "vendor", "bps": 9999}])), "sum to 10000"),
-        (with("max_usage_s", json!(600)), "unknown field `max_usage_s`"),
         (
             {
                 let mut input = with("hold_minor", json!(2000));
@@ -162,6 +161,11 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("some.json");
+    std::fs::write(&path, json!({"examples": [{"id": "more", "input": with("weather", json!("rain"))}]}).to_string()).unwrap();
+    let (lines, status, said) = rate(&path);
+    assert_eq!((&lines[0]["rating"]["charge_minor"], status), (&json!(2000), Some(0)));
+    assert!(said.contains("no rule takes notice of the field \"weather\""), "{said}");
+
     let (good, bad) = (json!({"id": "good", "input": call(block())}), json!({"id": "bad", "input": call(json!({"kind": "weekly"}))}));
     std::fs::write(&path, json!({"examples": [bad, good]}).to_string()).unwrap();
     let (lines, status, said) = rate(&path);
