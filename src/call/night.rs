@@ -248,16 +248,22 @@ impl Call {
         self.lingering.is_some() || self.has_a_word_left(now, |fact| matches!(fact, Fact::Lingers { by: Witness::Companion, .. }))
     }
 
-    /// What the ear heard before the machine slept says nothing after it: a linger that it began is off, and it listens anew. True if so.
+    /// What the ear heard before the machine slept says nothing after it: a linger that it began is off, none begins by it, and it
+    /// listens anew. True if that changes anything.
     pub(super) fn doze(&mut self, at: Moment) -> bool {
-        let by_ear = self.lingering.is_some_and(|linger| linger.by == Witness::Ear);
-        let is_off = by_ear && matches!(self.state, State::Live { .. } | State::Paused { .. });
-        if is_off {
-            self.heard = None;
+        if !matches!(self.state, State::Live { .. } | State::Paused { .. }) {
+            return false;
+        }
+        self.heard = None;
+        let is_off = self.lingering.is_some_and(|linger| linger.by == Witness::Ear);
+        let is_stale = self.lingering.is_none() && self.verdict.is_some_and(|(_, known)| says_sleep(&known));
+        if is_off || is_stale {
             self.record(at, Fact::Sleep { verdict: unmeasured(sleep::State::Unknown, at, Why::Lost) });
+        }
+        if is_off {
             self.record(at, Fact::Woken { by: Waker::Ear });
         }
-        is_off
+        is_off || is_stale
     }
 
     /// When the last landing was called off: in a landing nobody who is away is told to hurry.
