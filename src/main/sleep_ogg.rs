@@ -15,6 +15,8 @@ use std::io::{Read, Seek};
 const USUAL: u64 = RTP_RATE as u64 / 50;
 /// A gap of more than 12 hours is an error in the file, and left out.
 const LONGEST_GAP: u64 = 12 * 3_600 * RTP_RATE as u64;
+/// And so are gaps that come to more than a day: no night has them, and each tick of them takes its time.
+const MOST_GAPS: u64 = 2 * LONGEST_GAP;
 /// In a gap that is longer than a second, time passes in steps of half of one: as for a call, in which nothing comes.
 const LONG_GAP: u64 = RTP_RATE as u64;
 const STEP: i64 = RTP_RATE as i64 / 2;
@@ -53,8 +55,9 @@ pub(crate) fn listen(file: impl Read + Seek, begins: Moment, out: Out<'_>) -> Re
                 Some(link) => link.ends(),
                 None => 0,
             };
+            let gaps = link.as_ref().map_or(0, |link| link.gaps);
             match Link::new(&packet.data, packet.stream_serial(), begins, starts) {
-                Ok(new) => link = Some(new),
+                Ok(new) => link = Some(Link { gaps, ..new }),
                 Err(error) if has_sounded => eprintln!("lull: a further stream is left out: {error}"),
                 Err(error) => return Err(error),
             }
@@ -83,6 +86,9 @@ struct Link {
     base: Option<u64>,
     next: u64,
     end: Option<u64>,
+    /// Ticks of gaps that were left out of its positions, and of those heard in the whole file.
+    left_out: u64,
+    gaps: u64,
 }
 
 impl Link {
@@ -102,7 +108,21 @@ impl Link {
         }
         let listener = Listener::new(moment(begins, starts - i64::from(pre_skip)))?;
         let (page, base) = (Vec::new(), None);
-        Ok(Self { serial, listener, begins, starts, pre_skip, is_tagged: false, page, packets: 0, base, next: 0, end: None })
+        Ok(Self {
+            serial,
+            listener,
+            begins,
+            starts,
+            pre_skip,
+            is_tagged: false,
+            page,
+            packets: 0,
+            base,
+            next: 0,
+            end: None,
+            left_out: 0,
+            gaps: 0,
+        })
     }
 
     fn take(&mut self, packet: Vec<u8>) {
@@ -122,19 +142,26 @@ impl Link {
         let length: u64 = page.iter().map(ticks).sum();
         // -1 is none.
         let position = Some(position).filter(|position| i64::try_from(*position).is_ok());
+        if position.is_some_and(|position| position < self.left_out) {
+            // It was that one position which was wrong.
+            self.left_out = 0;
+        }
+        let position = position.map(|position| position - self.left_out);
         let from = position.map(|position| position.saturating_sub(length));
         if self.base.is_none() {
             (self.base, self.next) = (from.or(Some(0)), from.unwrap_or(0));
         }
         let gap = from.unwrap_or(0).saturating_sub(self.next);
-        if gap > LONGEST_GAP {
+        if gap > LONGEST_GAP || gap > MOST_GAPS - self.gaps {
+            self.left_out += gap;
             eprintln!("lull: a gap of {} hours is taken for an error in the file and left out", gap / 3_600 / u64::from(RTP_RATE));
         } else {
+            self.gaps += gap;
             self.pass(gap, out)?;
         }
         if is_last {
             // The last page may say that its sound ends before its packets do.
-            self.end = position.filter(|position| *position < self.next + length);
+            self.end = position.map(|position| position.max(self.next)).filter(|position| *position < self.next + length);
         }
         for packet in &page {
             let heard = Packet { index: self.packets, timestamp: self.next as u32, at: self.at(self.next), payload: packet };

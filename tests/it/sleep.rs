@@ -250,6 +250,35 @@ fn an_ogg_file_begins_behind_its_pre_skip_and_ends_where_it_says() {
 }
 
 #[test]
+fn positions_that_go_back_or_on_for_years_take_no_time() {
+    // The last page ends before it begins: the next stream follows what was heard all the same.
+    let packets = packets(4);
+    let mut file = Ogg::new();
+    for serial in [1, 2] {
+        file.head(serial, &headers(312, 1, 0));
+        file.page(serial, &packets[..100], 96_000, false);
+        file.page(serial, &packets[100..], if serial == 1 { 0 } else { 192_000 }, true);
+    }
+    let (lines, status, _) = file.heard();
+    let times = times(&lines);
+    assert!(status == Some(0) && times.is_sorted(), "{times:?}");
+    assert!((5.9..6.1).contains(times.last().unwrap()), "{times:?}");
+
+    // Gaps of half a day each: two of them are heard, and sound behind those that are left out keeps its own holes.
+    let mut file = Ogg::new();
+    file.head(9, &headers(312, 1, 0));
+    let mut position = 0;
+    for (number, packet) in packets.iter().take(50).enumerate() {
+        position += 960 + if number % 10 == 9 { 12 * 3_600 * 48_000 - 48_000 } else { 0 };
+        file.page(9, std::slice::from_ref(packet), position, false);
+    }
+    let (lines, status, said) = file.heard();
+    assert_eq!((status, said.matches("left out").count()), (Some(0), 3), "{said}");
+    let last = lines.last().unwrap()["t"].as_f64().unwrap();
+    assert!((last - (24.0 * 3_600.0 - 2.0 + 1.0)).abs() < 0.1, "{last}");
+}
+
+#[test]
 fn other_streams_are_passed_over_and_further_ones_read_on() {
     let packets = packets(4);
     // Something else begins first, and has pages between; a second Opus stream lies beside the first.
