@@ -183,13 +183,18 @@ impl Keeper {
         Ok(file::Opener::open(self.folder.read(row.id)?, row.id, &key)?.readable()?)
     }
 
-    /// Each of them, a page at a time.
+    /// Each of them, a page at a time. One of a call whose journal is damaged holds up none of the others.
     fn each(&self, care: Care, now: Moment, mut see_to: impl FnMut(&Recording) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let rows = self.store.recordings_to_see_to(care, now, Page { after, limit: PAGE })?;
             for row in &rows {
-                see_to(row)?;
+                match see_to(row) {
+                    Err(StoreError::Broken(why)) => {
+                        tracing::error!(call.id = %row.call, "the recording {} cannot be seen to: {why}", row.id)
+                    }
+                    done => done?,
+                }
             }
             match rows.last() {
                 Some(last) if rows.len() == PAGE as usize => after = Some(last.id),
