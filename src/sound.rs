@@ -242,14 +242,15 @@ const TURN: usize = 64;
 fn run(worker: &mut Worker, taps: &mut Taps, orders: &Receiver<Said>, clock: Clock) {
     let mut ticked = clock.now();
     loop {
-        let mut now = clock.now();
         loop {
             match orders.try_recv() {
-                Ok(Said::Order(order)) => worker.order(order, now),
+                // What breaks in it breaks after it was said.
+                Ok(Said::Order(order)) => worker.order(order, clock.now()),
                 Err(TryRecvError::Empty) => break,
-                Ok(Said::Leave) | Err(TryRecvError::Disconnected) => return worker.end(now),
+                Ok(Said::Leave) | Err(TryRecvError::Disconnected) => return worker.end(clock.now()),
             }
         }
+        let mut now = clock.now();
         let (mut taken, mut last) = (0, None);
         while taken < TURN
             && let Some(tapped) = taps.take()

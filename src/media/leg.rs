@@ -275,8 +275,11 @@ impl Leg {
         }
     }
 
-    /// A slot has another address: what was asked from there before was not asked by that one.
+    /// A slot has another address: what was asked and sent from there before was not by that one.
     fn disown(&mut self, slot: u8) {
+        if self.stray.0 == slot {
+            self.stray = (NO_SLOT, 0);
+        }
         self.cold.asked.iter_mut().flatten().filter(|(_, from)| *from == slot).for_each(|(_, from)| *from = NO_SLOT);
     }
 
