@@ -31,7 +31,13 @@
     }
   };
 
-  const again = () => location.reload(); // with what stands behind the `#`
+  /** With what stands behind the `#`. Where the page came up all the same (it lacks its looks, say), nothing is taken from it. */
+  const again = () => {
+    if (document.body?.dataset.screen === undefined || document.body.dataset.screen === 'opening') location.reload();
+  };
+
+  /** Without a network the browser's own error page would come, and stay. */
+  const soon = () => (navigator.onLine ? again() : addEventListener('online', again, { once: true }));
 
   const ask = () => {
     const wish = new URLSearchParams(location.search).get('lang') ?? navigator.language;
@@ -67,7 +73,7 @@
       return;
     }
     keep(loads + 1);
-    setTimeout(again, wait);
+    setTimeout(soon, wait);
   };
 
   // Such errors do not bubble.
