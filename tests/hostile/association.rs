@@ -55,6 +55,7 @@ fn ask(page: &Page, packet: &[u8], kind: u8) -> Vec<u8> {
     let mut answer = None;
     look_until("an answer in the association", || {
         page.send(&page.record(packet));
+        // A page repeats what was not answered; so often at the most.
         std::thread::sleep(std::time::Duration::from_millis(20));
         answer = page.records.lock().unwrap().drain(..).find(|record| record.get(12) == Some(&kind));
         answer.is_some()
