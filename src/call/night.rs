@@ -2,8 +2,8 @@
 //!
 //! A false *asleep* is worse than a late one, so whatever speaks against it wins: her voice, a tap, the companion, a verdict that is
 //! not certain any more. Invariants: time in a landing is never delivered time; a verdict, late, stale or repeated, never does more than
-//! begin a linger, and a linger takes its time, which stands while nobody could be heard or tap; changes of what she is taken for are facts at most once in [`STEADY`], unless
-//! one ends a linger.
+//! begin a linger, and a linger takes its time, which stands while nobody could be heard or tap; changes of what she is taken for are
+//! facts at most once in [`STEADY`], unless one ends a linger.
 
 use super::machine::Due;
 use super::{Audio, Call, Cue, Effect, Entry, Fact, Night, Notice, Side, State, Waker, Witness};
@@ -78,7 +78,7 @@ impl Call {
         })
     }
 
-    /// When the linger or the landing is over, unless she wakes; none in a pause, while which a linger's time stands.
+    /// When the linger or the landing is over, unless she wakes; none in a pause, in which a linger's time stands.
     pub fn phase_ends_at(&self) -> Option<Moment> {
         match (self.state, self.lingering) {
             (State::Landing { .. }, _) => self.due_landed().map(|(at, _)| at),

@@ -414,6 +414,25 @@ fn a_deletion_that_fails_shows_and_is_tried_again() {
 }
 
 #[test]
+fn a_damaged_call_holds_up_no_deletion() {
+    let house = House::new();
+    let recorder = house.recorder();
+    let ids = [Side::Client, Side::Companion].map(|side| {
+        let writer = house.begin(&recorder, 1, side);
+        let id = writer.id();
+        writer.finish(at(11));
+        id
+    });
+    house.stop(1, 11);
+    recorder.stop();
+    let database = rusqlite::Connection::open(house.folder.path().join("lull.db")).unwrap();
+    database.execute_batch("DROP TRIGGER journal_update; UPDATE journal SET fact = '{}' WHERE seq = 1").unwrap();
+    // What each leaves to be told cannot be; the one behind it goes all the same.
+    assert_eq!(house.keeper().sweep(at(12) + DAY), Ok(Swept::default()));
+    assert_eq!(ids.map(|id| house.file(id).exists()), [false; 2]);
+}
+
+#[test]
 fn files_without_rows_and_rows_without_files_are_found() {
     let house = House::new();
     let recorder = house.recorder();
