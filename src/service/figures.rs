@@ -1,4 +1,4 @@
-//! What `/metrics` shows, by name. `docs/interface.md` has the same names.
+//! What `/metrics` shows, by name. `docs/metrics.md` has the same names.
 //!
 //! A counter stands there from the start, so that an alarm on its growth sees the first event too.
 
@@ -70,7 +70,7 @@ impl Full {
     }
 }
 
-/// Puts the media plane's figures where `/metrics` shows them; `docs/interface.md` says what they mean.
+/// Puts the media plane's figures where `/metrics` shows them; `docs/metrics.md` says what they mean.
 pub fn measure(media: &Media) {
     metrics::counter!("lull_media_refused_calls_total", "shard" => "all").absolute(media.refused_calls());
     metrics::gauge!("lull_media_room_calls", "shard" => "all").set(media.room() as f64);
