@@ -48,17 +48,20 @@ impl Bed {
         if SPEAKS.contains(&seconds) || seconds >= self.wakes {
             // Words of some syllables, a pause after each sentence.
             self.phase = (self.phase + (150.0 + 30.0 * (0.9 * seconds).sin() + 12.0 * (4.1 * seconds).sin()) / 48_000.0).fract();
+            if seconds % 5.0 >= 3.6 {
+                return hush;
+            }
             let vowel = 500.0 + 350.0 * (7.0 * seconds).sin();
             let tone: f32 = (1..=22)
                 .map(|times| {
                     let hz = 150.0 * times as f32;
-                    let near = |formant: f32, width: f32| 1.0 / (1.0 + ((hz - formant) / width).powi(2));
+                    let square = |off: f32| off * off;
+                    let near = |formant: f32, width: f32| 1.0 / (1.0 + square((hz - formant) / width));
                     (near(vowel, 120.0) + 0.5 * near(vowel + 1_100.0, 200.0)) * (std::f32::consts::TAU * self.phase * times as f32).sin()
                 })
                 .sum();
             let syllable = (0.5 - 0.5 * (std::f32::consts::TAU * 4.3 * seconds).cos()).powf(0.7);
-            let says = if seconds % 5.0 < 3.6 { syllable } else { 0.0 };
-            return hush + 0.06 * says * tone;
+            return hush + 0.06 * syllable * tone;
         }
         let (began, length, loud) = self.breath;
         let since = (seconds - began) / length;
