@@ -231,11 +231,7 @@ impl House {
         let open = self.exchange.calls().filter(|call| !call.is_over()).count();
         // Those who were promised a call and have not come yet are let in first.
         let promised = open.saturating_sub(self.media.calls());
-        if open >= self.rules.max_calls {
-            Some(Full::Calls)
-        } else {
-            (promised >= self.media.room()).then_some(Full::Media)
-        }
+        if open >= self.rules.max_calls { Some(Full::Calls) } else { (promised >= self.media.room()).then_some(Full::Media) }
     }
 
     /// Without room for a new call this process wants none: a balancer asks another.

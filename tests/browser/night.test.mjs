@@ -155,6 +155,23 @@ scene('a companion sees whether the client sleeps and why, is asked for a soft w
   assert.match(await tab.shown('#end-reason'), /client fell asleep/);
 }, { alone: true });
 
+scene('a client whom the vendor gave no name is called the client, as the sentence wants it', async (scene) => {
+  const server = await scene.server();
+  const { tab } = new CompanionPage(await scene.tab(await scene.browser(), 'companion'));
+  await play(tab, 'companion', { call: { client: { name: '', present: true, audio: true, video: false, audio_only: false } } });
+  await tab.open(`${server.url}/companion#played`);
+  await tab.body('screen', 'ring');
+  await tab.shown('#ring-title', /^The client is calling$/);
+  assert.equal(await tab.text('#ring-client'), 'The client');
+  await tab.click('#accept');
+  const grounds = { evidence_milli: 0, period_ms: null, constancy_bp: 0, quiet_s: 380, movements: 0, missing_bp: 0, unanswered: 0 };
+  await show(tab, { ...LIVE, spent: null, earned: { amount: 1638, currency: 'CNY' }, night: { ...NIGHT, sleep: 'unknown', sleep_for_ms: 130_000, why: 'muted', grounds } });
+  await tab.shown('#sleep-why', /^The client’s microphone is muted,.* hear no more of the client, /);
+  assert.equal(await tab.text('#call-title'), 'The client');
+  await tab.click('#language');
+  await tab.shown('#sleep-why', /^客户的麦克风/);
+}, { alone: true });
+
 scene('both are asked before anything is recorded, see it while it runs, and can stop it', async (scene) => {
   const server = await scene.server();
   const off = { client: false, companion: false, running: false, keep_days: 30, stopped: null };
