@@ -118,7 +118,8 @@ fn every_figure_is_explained() {
 
 /// The name of something in `/metrics`.
 fn is_figure(text: &str) -> bool {
-    text.strip_prefix("lull_").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'))
+    text.strip_prefix("lull_")
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'))
 }
 
 #[test]
