@@ -140,14 +140,14 @@ fn a_sleeper_who_snores_over_a_fan_is_heard() {
 
 #[test]
 fn who_lies_awake_and_still_is_not_heard_to_sleep() {
-    never_sleeps("still and silent", &Scene { minutes: 12.0, moves: (130.0, 500.0), ..Scene::new(3) });
+    never_sleeps("still and silent", &Scene { minutes: 10.0, moves: (130.0, 500.0), ..Scene::new(3) });
 }
 
 #[test]
 fn a_machine_that_swings_is_not_heard_to_sleep() {
     never_sleeps(
         "fan that swings",
-        &Scene { minutes: 12.0, breath: Some(-58.0), machine: Some(Machine::Fan(4.3, -52.0)), ..Scene::new(4) },
+        &Scene { minutes: 10.0, breath: Some(-58.0), machine: Some(Machine::Fan(4.3, -52.0)), ..Scene::new(4) },
     );
 }
 
