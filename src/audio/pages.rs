@@ -186,7 +186,7 @@ impl<R: Read> Pages<R> {
 }
 
 /// The checksum of a page, its own octets taken for zero (RFC 3533 section 6).
-fn checksum(page: &[u8]) -> u32 {
+pub(super) fn checksum(page: &[u8]) -> u32 {
     let octets = page.iter().enumerate().map(|(place, octet)| if CHECKSUM.contains(&place) { 0 } else { *octet });
     octets.fold(0, |remainder, octet| remainder << 8 ^ REMAINDERS[usize::from((remainder >> 24) as u8 ^ octet)])
 }
