@@ -134,6 +134,9 @@ static JUMPED_MS: AtomicI64 = AtomicI64::new(0);
 pub struct Clock {
     wall_ms: i64,
     anchor: Instant,
+    /// Milliseconds after the anchor, where a test turns the hands.
+    #[cfg(test)]
+    hand: Option<&'static AtomicI64>,
 }
 
 /// What the system's clocks said at one instant.
@@ -194,7 +197,19 @@ impl Clock {
     /// Anchors the wall clock to the monotonic one, now.
     #[allow(clippy::disallowed_methods)] // this is the one place that reads clocks
     pub fn start() -> Self {
-        Self { wall_ms: wall_ms() - JUMPED_MS.load(Ordering::Relaxed), anchor: Instant::now() }
+        Self {
+            wall_ms: wall_ms() - JUMPED_MS.load(Ordering::Relaxed),
+            anchor: Instant::now(),
+            #[cfg(test)]
+            hand: None,
+        }
+    }
+
+    /// A clock that stands, and its hand: so many milliseconds have passed.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (Self, &'static AtomicI64) {
+        let hand: &'static AtomicI64 = Box::leak(Box::default());
+        (Self { hand: Some(hand), ..Self::start() }, hand)
     }
 
     /// The same, but no moment of it is before `last`: facts are in order of time also when the wall clock was put back.
@@ -230,6 +245,10 @@ impl Clock {
     /// The present moment.
     #[allow(clippy::disallowed_methods)] // as above
     pub fn now(&self) -> Moment {
+        #[cfg(test)]
+        if let Some(hand) = self.hand {
+            return self.at(self.anchor + Duration::from_millis(hand.load(Ordering::Relaxed).unsigned_abs()));
+        }
         self.at(Instant::now())
     }
 

@@ -7,9 +7,11 @@
 mod cues;
 mod ear;
 mod landing;
+#[cfg(test)]
+pub(crate) mod stages;
 mod talk;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod worker;
 
 use crate::call::{Cue, Side};
@@ -19,6 +21,7 @@ use crate::media::{Media, Play, Purpose, Ringer, Taps, worker_of};
 use crate::sleep::Verdict;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -78,7 +81,7 @@ impl Order {
 pub enum Report {
     /// The client is taken for something else now; or the same, and up to ten seconds have passed.
     Verdict { call: CallId, verdict: Verdict },
-    /// The client spoke or moved while she was taken for anything but awake: at most once a second.
+    /// The client spoke or moved, whatever she is taken for: at most once a second.
     Spoke { call: CallId, at: Moment },
     /// The companion is not heard any more.
     Faded { call: CallId },
@@ -161,6 +164,7 @@ pub struct Sound {
 struct Door {
     orders: Sender<Said>,
     ringer: Ringer,
+    longest_wait: Arc<AtomicI64>,
 }
 
 /// What comes through a door.
@@ -200,14 +204,17 @@ pub fn start(
     let (mut doors, mut threads) = (Vec::new(), Vec::new());
     for (number, mut taps) in media.taps(settings.workers.max(1))?.into_iter().enumerate() {
         let (orders, orders_in) = channel();
-        doors.push(Door { orders, ringer: taps.ringer() });
         let mut worker = Worker::new(number, plane.clone(), cues.clone(), Box::new(say.clone()));
+        doors.push(Door { orders, ringer: taps.ringer(), longest_wait: worker.longest_wait.clone() });
         let body = move || {
+            let mut life = Life { ticked: clock.now() };
             // What breaks outside of any call's work costs all of them what was kept for them, and nobody the thread.
-            while catch_unwind(AssertUnwindSafe(|| run(&mut worker, &mut taps, &orders_in, clock))).is_err() {
+            while catch_unwind(AssertUnwindSafe(|| life.go_on(&mut worker, &mut taps, &orders_in, clock))).is_err() {
                 worker.broke(clock.now());
                 taps.wait(Duration::from(TICK));
             }
+            // Nobody says a second time that it is to leave: what breaks here ends with it.
+            worker.end(clock.now());
         };
         threads.push(std::thread::Builder::new().name(format!("sound-{number}")).spawn(body)?);
     }
@@ -221,6 +228,11 @@ impl Sound {
         if let Some(door) = self.doors.get(worker_of(order.call(), self.doors.len())) {
             door.say(Said::Order(order));
         }
+    }
+
+    /// The longest that a packet has waited for its worker since the start: some ms, unless the machine has more to do than time.
+    pub fn longest_wait(&self) -> Span {
+        Span::from_ms(self.doors.iter().map(|door| door.longest_wait.load(Ordering::Relaxed)).max().unwrap_or_default())
     }
 }
 
@@ -239,15 +251,42 @@ const TICK: Span = Span::from_ms(100);
 const TURN: usize = 64;
 
 /// A worker's life.
-fn run(worker: &mut Worker, taps: &mut Taps, orders: &Receiver<Said>, clock: Clock) {
-    let mut ticked = clock.now();
-    loop {
+struct Life {
+    /// When it last looked at the clock.
+    ticked: Moment,
+}
+
+/// What a worker does after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The next turn: more packets may wait.
+    Turn,
+    /// It waits for packets and orders, so long at most.
+    Wait(Span),
+    /// It ends: the server does.
+    Leave,
+}
+
+impl Life {
+    /// Turn after turn, until it is to leave.
+    fn go_on(&mut self, worker: &mut Worker, taps: &mut Taps, orders: &Receiver<Said>, clock: Clock) {
+        loop {
+            match self.turn(worker, taps, orders, clock) {
+                Next::Turn => (),
+                Next::Wait(at_most) => taps.wait(Duration::from(at_most)),
+                Next::Leave => return,
+            }
+        }
+    }
+
+    /// All orders, some packets, and what time made due.
+    fn turn(&mut self, worker: &mut Worker, taps: &mut Taps, orders: &Receiver<Said>, clock: Clock) -> Next {
         loop {
             match orders.try_recv() {
                 // What breaks in it breaks after it was said.
                 Ok(Said::Order(order)) => worker.order(order, clock.now()),
                 Err(TryRecvError::Empty) => break,
-                Ok(Said::Leave) | Err(TryRecvError::Disconnected) => return worker.end(clock.now()),
+                Ok(Said::Leave) | Err(TryRecvError::Disconnected) => return Next::Leave,
             }
         }
         let mut now = clock.now();
@@ -265,13 +304,10 @@ fn run(worker: &mut Worker, taps: &mut Taps, orders: &Receiver<Said>, clock: Clo
             heard_until = last.unwrap_or(now).min(now);
             now = clock.now();
         }
-        if now.since(ticked) >= TICK {
-            ticked = now;
+        if now.since(self.ticked) >= TICK {
+            self.ticked = now;
             worker.tick(now, heard_until);
         }
-        if taken == 0 {
-            let next = TICK.saturating_sub(now.since(ticked));
-            taps.wait(Duration::from(next));
-        }
+        if taken == 0 { Next::Wait(TICK.saturating_sub(now.since(self.ticked))) } else { Next::Turn }
     }
 }

@@ -33,14 +33,32 @@ let language = choose();
 const listeners = [];
 
 /**
- * A text in the page's language; `{name}` is replaced by the value of that name.
+ * A client whom the vendor gave no name.
+ * @param {string} before what stands before it
+ */
+function nameless(before) {
+  const word = TEXTS[language].nameless;
+  return /(^|[.?!]\s*)$/.test(before) ? word.charAt(0).toUpperCase() + word.slice(1) : word;
+}
+
+/**
+ * Somebody's name where it stands alone.
+ * @param {string} name
+ * @returns {string}
+ */
+export function tName(name) {
+  return name || nameless('');
+}
+
+/**
+ * A text in the page's language; `{name}` is replaced by the value of that name. Whoever has an empty name is the client.
  * @param {TextKey} key
  * @param {Record<string, string | number>} [values]
  * @returns {string}
  */
 export function t(key, values = {}) {
   return TEXTS[language][key].replace(/( ?)\{(\w+)\}( ?)/g, (whole, before, name, after, at, text) => {
-    const value = String(values[name] ?? `{${name}}`);
+    const value = name === 'name' && values.name === '' ? nameless(text.slice(0, at)) : String(values[name] ?? `{${name}}`);
     // Chinese stands apart from Latin letters and digits, not from Chinese.
     const first = HAN.test(text[at - 1] ?? '') && HAN.test(value[0] ?? '') ? '' : before;
     const last = HAN.test(text[at + whole.length] ?? '') && HAN.test(value.at(-1) ?? '') ? '' : after;

@@ -6,7 +6,7 @@
 //! facts at most once in [`STEADY`], unless one ends a linger.
 
 use super::machine::Due;
-use super::{Audio, Call, Cue, Effect, Entry, Fact, Night, Notice, Side, State, Waker, Witness};
+use super::{Audio, Call, Cue, Effect, Entry, Fact, Fault, Night, Notice, Side, State, Waker, Witness};
 use crate::clock::{Moment, Span};
 use crate::seeded::{self, Bug};
 use crate::sleep::{self, Grounds, Verdict, Why};
@@ -23,7 +23,8 @@ const STALE: Span = Span::from_s(120);
 /// What is heard is known a little later: speech so long before a linger still speaks against it.
 const LATE: Span = Span::from_s(2);
 
-/// A linger lasts so long after a pause at least: whoever woke to bring her line back needs a moment to say so.
+/// A linger lasts so long after a pause at least, unless it was the companion's alone: whoever woke to bring her line back needs a moment to
+/// say so.
 const AFTER_PAUSE: Span = Span::from_s(30);
 
 /// So often the companion's word begins a linger, and a party says yes to a recording, before some time must pass in between.
@@ -415,11 +416,14 @@ impl Call {
         }
     }
 
-    /// The meter runs again after a pause: so does the time of a linger.
+    /// The meter runs again after a pause: so does the time of a linger. A companion whose line drops now and then cannot hold it up.
     pub(super) fn linger_on(&mut self, at: Moment) {
-        if let (State::Paused { stopped, .. }, Some(linger)) = (self.state, &mut self.lingering) {
+        let State::Paused { cause, stopped, .. } = self.state else { return };
+        let client_came_back = self.client.up_at.is_some_and(|up| up >= stopped);
+        let least = if cause == Fault::Companion && !client_came_back { Span::ZERO } else { AFTER_PAUSE };
+        if let Some(linger) = &mut self.lingering {
             let left = linger.until.since(stopped.max(linger.since));
-            linger.until = at + left.max(AFTER_PAUSE);
+            linger.until = at + left.max(least);
         }
     }
 

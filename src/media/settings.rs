@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 /// How the media plane listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where the first shard listens, for UDP and (see `tcp`) TCP; shard n takes the port n higher. Default `0.0.0.0:7700`. On a specific address only
+    /// Where the first shard listens, for UDP and (see `tcp`) TCP; shard n takes the port n higher. Default `0.0.0.0:7000`. On a specific address only
     /// that one is reachable; port 0 takes any free port for each shard (tests).
     pub udp: SocketAddr,
     /// Whether each shard listens for TCP too, on the port it has for UDP, for networks that block UDP. Default true. Without it

@@ -3,7 +3,7 @@
 use super::house::House;
 use super::night::{Ear, Heard, Hearing, Hint};
 use crate::call::{Audio, Event, RecordingEnd, Side};
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Span};
 use crate::ids::CallId;
 use crate::media::Media;
 use crate::recording::Writer;
@@ -20,31 +20,59 @@ impl Ear {
     /// The machine has no more threads or descriptors.
     pub fn start(settings: sound::Settings, clock: Clock, media: Media) -> Result<(Self, JoinGuard), StartError> {
         let (heard, reports) = mpsc::channel(REPORTS);
-        let say = move |report| match report {
-            Report::Verdict { call, verdict } => heard.try_send(Heard::Verdict { call, verdict }).is_ok(),
-            Report::Spoke { call, at } => heard.try_send(Heard::Spoke { call, at }).is_ok(),
-            Report::Broke { call, at } => heard.try_send(Heard::Broke { call, at }).is_ok(),
-            // The core knows when a landing ends.
-            Report::Faded { .. } => true,
-        };
+        let say = move |report| heard_of(report).is_none_or(|said| heard.try_send(said).is_ok());
         let (sound, guard) = sound::start(settings, clock, media.clone(), say)?;
-        Ok((Self { orders: Box::new(Told { sound, media, clock }), reports }, guard))
+        Ok((Self { orders: Box::new(Told { place: Place { sound, media }, clock }), reports }, guard))
     }
 }
 
-struct Told {
-    sound: Sound,
-    media: Media,
-    clock: Clock,
+/// What the core is to know of a report.
+pub(super) fn heard_of(report: Report) -> Option<Heard> {
+    match report {
+        Report::Verdict { call, verdict } => Some(Heard::Verdict { call, verdict }),
+        Report::Spoke { call, at } => Some(Heard::Spoke { call, at }),
+        Report::Broke { call, at } => Some(Heard::Broke { call, at }),
+        // The core knows when a landing ends.
+        Report::Faded { .. } => None,
+    }
 }
 
-impl Hearing for Told {
+/// Where voices are worked on.
+pub(super) trait Workplace: Send + 'static {
+    /// For the worker of a call.
+    fn order(&mut self, order: Order);
+    /// For the media plane: it gives a side's own voice back after so long, whatever the worker does.
+    fn release(&mut self, call: CallId, side: Side, within: Span);
+}
+
+struct Place {
+    sound: Sound,
+    media: Media,
+}
+
+impl Workplace for Place {
+    fn order(&mut self, order: Order) {
+        self.sound.order(order);
+    }
+
+    fn release(&mut self, call: CallId, side: Side, within: Span) {
+        self.media.release(call, side, within);
+    }
+}
+
+/// What the core wants, in a workplace's words.
+pub(super) struct Told<P> {
+    pub(super) place: P,
+    pub(super) clock: Clock,
+}
+
+impl<P: Workplace> Hearing for Told<P> {
     fn audio(&mut self, call: CallId, audio: Audio) {
         if audio == Audio::Unfade {
             // The worker brings her back softly. Should it be dead or late, the plane does so all the same.
-            self.media.release(call, Side::Companion, sound::BACK);
+            self.place.release(call, Side::Companion, sound::BACK);
         }
-        self.sound.order(match audio {
+        self.place.order(match audio {
             Audio::Listen => Order::Listen { call, at: self.clock.now() },
             Audio::Deaf => Order::Deaf { call },
             Audio::Fade { length } => Order::Fade { call, length },
@@ -54,11 +82,11 @@ impl Hearing for Told {
     }
 
     fn over(&mut self, call: CallId, at: Moment) {
-        self.sound.order(Order::Forget { call, at });
+        self.place.order(Order::Forget { call, at });
     }
 
     fn hint(&mut self, call: CallId, hint: Hint, at: Moment) {
-        self.sound.order(match hint {
+        self.place.order(match hint {
             Hint::Tapped => Order::Tapped { call, at },
             Hint::SaidAsleep => Order::SaidAsleep { call, at },
             Hint::SaidAwake => Order::SaidAwake { call, at },
@@ -67,12 +95,12 @@ impl Hearing for Told {
     }
 
     fn record(&mut self, call: CallId, side: Side, writer: Writer) {
-        self.sound.order(Order::Record { call, side, tape: Box::new(writer) });
+        self.place.order(Order::Record { call, side, tape: Box::new(writer) });
     }
 
     fn stop_recording(&mut self, call: CallId, at: Moment) {
         for side in Side::ALL {
-            self.sound.order(Order::StopRecording { call, side: *side, at });
+            self.place.order(Order::StopRecording { call, side: *side, at });
         }
     }
 }

@@ -3,7 +3,7 @@
 mod fading;
 mod listening;
 mod recording;
-mod sleeping;
+pub(crate) mod sleeping;
 mod waking;
 
 use super::cues::Cues;
@@ -162,8 +162,8 @@ impl Scene {
 }
 
 /// A page that sends a tone.
-struct Page {
-    encoder: Encoder,
+pub(crate) struct Page {
+    pub(crate) encoder: Encoder,
     sent: u64,
     begin: u64,
     amplitude: f64,
@@ -172,18 +172,24 @@ struct Page {
 }
 
 impl Page {
-    fn new(begin: u64, dbfs: f64) -> Self {
+    pub(crate) fn new(begin: u64, dbfs: f64) -> Self {
         let mut encoder = Encoder::new(48_000, Channels::Mono, opus::Application::Voip).expect("an encoder");
         encoder.set_bitrate(Bitrate::Bits(32_000)).expect("a rate");
         Self { encoder, sent: 0, begin, amplitude: 10.0_f64.powf(dbfs / 20.0), next: None }
     }
 
     /// Its next 20 ms.
-    fn says(&mut self, samples: &[f32]) {
+    pub(crate) fn says(&mut self, samples: &[f32]) {
         self.next = Some(samples.to_vec());
     }
 
-    fn next_packet(&mut self) -> (u64, u32, Vec<u8>) {
+    /// Its next 20 ms are not sent, nor heard by its encoder: only their time passes.
+    pub(crate) fn rest(&mut self) {
+        self.sent += 1;
+    }
+
+    /// Index, timestamp and payload.
+    pub(crate) fn next_packet(&mut self) -> (u64, u32, Vec<u8>) {
         let start = self.sent * 960;
         let tone = |place| (self.amplitude * (TAU * 330.0 * place as f64 / 48_000.0).sin()) as f32;
         let samples = self.next.take().unwrap_or_else(|| (start..start + 960).map(tone).collect());

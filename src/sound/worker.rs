@@ -13,6 +13,7 @@ use crate::sleep::{State, Verdict, Why};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A packet that waited longer says that there is more to do than time.
 const SHORT: Span = Span::from_ms(300);
@@ -38,11 +39,13 @@ pub(super) struct Worker {
     calls: BTreeMap<CallId, Call>,
     /// Until when load is shed.
     short_until: Option<Moment>,
+    /// The longest that a packet waited, in ms; others look at it.
+    pub(super) longest_wait: Arc<AtomicI64>,
 }
 
 impl Worker {
     pub(super) fn new(number: usize, plane: Arc<dyn Plane>, cues: Arc<Cues>, say: Say) -> Self {
-        Self { number, plane, cues, say, calls: BTreeMap::new(), short_until: None }
+        Self { number, plane, cues, say, calls: BTreeMap::new(), short_until: None, longest_wait: Arc::default() }
     }
 
     /// Carries an order out.
@@ -74,6 +77,7 @@ impl Worker {
     /// Takes a packet.
     pub(super) fn hear(&mut self, tapped: &Tapped, now: Moment) {
         let waited = now.since(tapped.at);
+        self.longest_wait.fetch_max(waited.ms(), Ordering::Relaxed);
         if waited >= SHORT {
             self.short_until = Some(now + SHED);
         }
@@ -120,7 +124,8 @@ impl Worker {
     /// Finishes what is recorded; the worker ends.
     pub(super) fn end(&mut self, now: Moment) {
         for (_, call) in std::mem::take(&mut self.calls) {
-            end(call, now);
+            // What breaks in one call's end leaves the others theirs.
+            guarded(|| end(call, now));
         }
     }
 

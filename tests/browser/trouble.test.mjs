@@ -243,3 +243,46 @@ scene('a page a part of which does not come loads itself anew, and in the end sa
   await tab.body('screen', 'check');
   assert.ok(new URL(await tab.evaluate(() => location.href)).hash.length > 1, 'the link is still in the address');
 }, { alone: true });
+
+/** When a page would have loaded itself anew, by its own clock: a second after it began, and some time for a crowded machine. */
+const LOADED_ANEW_MS = 2500;
+
+scene('a page that came up without its looks is left alone', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const tab = await scene.tab(await scene.browser(), 'client');
+  let asked = 0;
+  await tab.breaking('/style.css', () => {
+    asked += 1;
+    return true;
+  });
+  await tab.open(call.client.url);
+  await tab.body('screen', 'check');
+  assert.equal(await tab.evaluate(() => document.documentElement.dataset.load), 'failed', 'it knows that something is missing');
+  await until('it had the time to load itself anew', () => tab.evaluate((after) => performance.now() > after, LOADED_ANEW_MS));
+  assert.equal(asked, 1, 'nothing is taken from whoever is there');
+  await tab.body('screen', 'check');
+}, { alone: true });
+
+scene('a page a part of which does not come waits for the network before it loads itself anew', async (scene) => {
+  const server = await scene.server();
+  const call = await server.sell({ media: 'audio' });
+  const tab = await scene.tab(await scene.browser(), 'client');
+  let asked = 0;
+  await tab.breaking('/call/words.js', () => {
+    asked += 1;
+    return asked === 1;
+  });
+  await tab.before(() => {
+    Object.defineProperty(Navigator.prototype, 'onLine', { get: () => localStorage.getItem('test.online') === 'yes' });
+  });
+  await tab.open(call.client.url);
+  await until('it had the time to load itself anew', () => tab.evaluate((after) => performance.now() > after, LOADED_ANEW_MS));
+  assert.equal(asked, 1, 'without a network nothing would come');
+  await tab.evaluate(() => {
+    localStorage.setItem('test.online', 'yes');
+    dispatchEvent(new Event('online')); // what a browser says then
+  });
+  await tab.body('screen', 'check');
+  assert.equal(asked, 2);
+}, { alone: true });

@@ -3,7 +3,7 @@
 //! The floors are read from the table in `src/lib.rs`, so the map and the check cannot disagree. Sources are read as tokens, without
 //! comments and texts; paths are followed through `use` groups and `super`. Macros that build paths would escape it: there are none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -103,6 +103,23 @@ fn files_are_short_and_their_names_and_first_lines_say_what_they_are() {
         }
     }
     assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
+}
+
+#[test]
+fn every_figure_is_explained() {
+    let explained = read(&root().join("docs/metrics.md"));
+    let sources: Vec<String> = files(&root().join("src"), &["rs"]).iter().map(|file| read(file)).collect();
+    let names: BTreeSet<&str> = sources.iter().flat_map(|source| source.split('"')).filter(|text| is_figure(text)).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(explained.contains(&format!("`{name}`")), "{name} is not in docs/metrics.md");
+    }
+}
+
+/// The name of something in `/metrics`.
+fn is_figure(text: &str) -> bool {
+    text.strip_prefix("lull_")
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // The companion's page: it rings, she accepts, the call with her timer and what she earned, the end with her statement.
 
 import { ask, byId, setText, showScreen } from '../dom.js';
-import { onLanguage, t, tLength, tMoney } from '../i18n.js';
+import { onLanguage, t, tLength, tMoney, tName } from '../i18n.js';
 import { drawReceipt } from '../receipt.js';
 import { earnedNow } from './countdown.js';
 import { onHold } from './hold.js';
@@ -78,7 +78,7 @@ function drawRing() {
   if (!view) return;
   ring.start(() => t('ring_title', { name: view.client.name }));
   setText(byId('ring-title', HTMLElement), t('ring_title', { name: view.client.name }));
-  setText(byId('ring-client', HTMLElement), view.client.name);
+  setText(byId('ring-client', HTMLElement), tName(view.client.name));
   setText(byId('ring-plan', HTMLElement), view.plan_name);
   setText(byId('ring-time', HTMLElement), lengthWords(view));
   byId('ring-grade-row', HTMLElement).hidden = view.grade_paid === null;
@@ -165,6 +165,7 @@ function heard(message) {
     const key = message.by === 'companion' ? 'gift_given' : message.free ? 'extended_free' : 'extended_paid';
     stage.say(t(key, values), 'good');
   } else if (message.type === 'error') {
+    sleep.refused(message.re);
     if (message.re !== null && giving?.seqs.includes(message.re)) given();
     stage.hangUpFailed();
     report.disabled = false;

@@ -2,7 +2,7 @@
 // microphone and camera buttons, hanging up. It draws a session and tells it what was tapped; it decides nothing.
 
 import { ask, byId, setText } from '../dom.js';
-import { t } from '../i18n.js';
+import { t, tName } from '../i18n.js';
 import { clock, since, timer, untilChange } from './countdown.js';
 import { hangUpWords, lineWords, stateWords } from './words.js';
 
@@ -94,7 +94,7 @@ export class Stage {
     const { view, me, other, devices, ending } = this.#session;
     if (!view || !me || !other) return;
     const inCall = this.#session.joined && !ending;
-    setText(byId('call-title', HTMLElement), other.name);
+    setText(byId('call-title', HTMLElement), tName(other.name));
     setText(byId('state', HTMLElement), inCall ? stateWords(this.#session) : '');
     setText(byId('line', HTMLElement), inCall ? lineWords(this.#session) : '');
     setText(byId('avatar', HTMLElement), Array.from(other.name.trim())[0] ?? '');

@@ -162,7 +162,7 @@ export function groundsWords(grounds) {
 /**
  * What decided a verdict on the client's sleep.
  * @param {string} why
- * @param {string} name the client's
+ * @param {string} name the client's; empty where it is not to be said
  * @returns {string}
  */
 export function whyWords(why, name) {

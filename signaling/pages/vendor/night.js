@@ -29,8 +29,7 @@ import { groundsWords, whyWords } from '../call/words.js';
 
 /** @param {Verdict} verdict */
 function verdictWords(verdict) {
-  const name = t('slept_client');
-  return [t(/** @type {import('../i18n.js').TextKey} */ (`slept_${verdict.state}`)), whyWords(verdict.why, name), groundsWords(verdict).join(' · ')].filter(Boolean).join(t('joint'));
+  return [t(/** @type {import('../i18n.js').TextKey} */ (`slept_${verdict.state}`)), whyWords(verdict.why, ''), groundsWords(verdict).join(' · ')].filter(Boolean).join(t('joint'));
 }
 
 /** @param {Linger} linger */

@@ -1,5 +1,6 @@
 //! The house without a door and without packets: reports are made by hand, the disk is real and fails when told to.
 
+mod asleep;
 mod nights;
 
 use super::*;
@@ -21,6 +22,8 @@ struct Bench {
     vendor: VendorId,
     companion: CompanionId,
     lease: Span,
+    /// It keeps recordings.
+    records: bool,
 }
 
 /// A house whose loop is turned by hand.
@@ -43,10 +46,13 @@ fn of(writes: Vec<Write>) -> Transaction {
 
 impl Bench {
     fn new() -> Self {
+        Self::at(Clock::start())
+    }
+
+    fn at(clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("lull.db"), Role::Server).unwrap();
         let (vendor, companion) = (VendorId::new(fresh()), CompanionId::new(fresh()));
-        let clock = Clock::start();
         let at = clock.now();
         store
             .commit(of(vec![
@@ -62,7 +68,7 @@ impl Bench {
                 },
             ]))
             .unwrap();
-        Self { dir, clock, store, vendor, companion, lease: Span::from_s(60) }
+        Self { dir, clock, store, vendor, companion, lease: Span::from_s(60), records: false }
     }
 
     fn path(&self) -> PathBuf {
@@ -137,7 +143,7 @@ impl Bench {
             tokens,
             rules,
             ready,
-            recorder: None,
+            recorder: self.records.then(|| self.recorder()),
             lease: self.lease,
             wall_must_pass,
         };
@@ -150,6 +156,12 @@ impl Bench {
         }
         turned.settle().await;
         turned
+    }
+
+    fn recorder(&self) -> Recorder {
+        let keys = recording::Keys { current: Some(recording::MasterKey::new(&[3; 32])), old: Vec::new() };
+        let settings = recording::Settings { folder: self.dir.path().join("recordings"), keys, keep_free: 0 };
+        Recorder::start(settings, self.store.clone(), self.clock).unwrap()
     }
 
     fn journal(&self, call: CallId) -> Journal {

@@ -159,3 +159,37 @@ fn what_breaks_in_a_landing_does_not_end_it() {
     line.talk(&mut scene, 2_000);
     assert!(line.got.last().is_some_and(|(raw, _)| *raw));
 }
+
+/// A tape whose beginning takes 5 ms of a clock, and may break then.
+struct Slow {
+    hand: &'static AtomicI64,
+    breaks: bool,
+}
+
+impl Tape for Slow {
+    fn started(&self) -> Moment {
+        self.hand.fetch_add(5, Ordering::Relaxed);
+        assert!(!self.breaks, "on purpose");
+        at(0)
+    }
+
+    fn write(&mut self, _: &[i16]) -> bool {
+        true
+    }
+
+    fn finish(self: Box<Self>, _: Moment) {}
+}
+
+/// Also where the worker was at its orders when it was given: the core takes what broke before a recording began for none of it.
+#[test]
+fn what_breaks_in_an_order_is_dated_after_it_was_given() {
+    let (clock, hand) = Clock::by_hand();
+    let mut plane = crate::media::stages::Plane::new(([127, 0, 0, 1], 7700).into(), clock).expect("a shard");
+    let mut worker = stages::ByHand::new(plane.taps(1).expect("a queue").remove(0), clock);
+    let begun = clock.now();
+    for (side, breaks) in [(Side::Client, false), (Side::Companion, true)] {
+        worker.order(Order::Record { call: call(1), side, tape: Box::new(Slow { hand, breaks }) });
+    }
+    worker.work();
+    assert_eq!(worker.reports(), [Report::Broke { call: call(1), at: begun + Span::from_ms(5) }]);
+}

@@ -6,13 +6,13 @@ use std::ops::Range;
 
 /// When she speaks, lies awake and sleeps, in seconds.
 const SPEAKS: Range<f32> = 0.0..150.0;
-const SLEEPS: f32 = 330.0;
+pub(crate) const SLEEPS: f32 = 330.0;
 /// When she wakes and says something.
 pub(super) const WAKES: f32 = 1_140.0;
 const ENDS: f32 = 1_150.0;
 
 /// What her microphone hears. No person's recording.
-pub(super) struct Bed {
+pub(crate) struct Bed {
     seed: u32,
     place: u64,
     phase: f32,
@@ -22,12 +22,14 @@ pub(super) struct Bed {
     low: [f32; 3],
     /// How much louder she breathes than usual.
     force: f32,
+    /// When she wakes and speaks.
+    pub(crate) wakes: f32,
 }
 
 impl Bed {
     /// At so many seconds of the night.
-    pub(super) fn at(seconds: f32, force: f32) -> Self {
-        Self { seed: 5, place: (seconds * 48_000.0) as u64, phase: 0.0, breath: (0.0, 1.0, 1.0), low: [0.0; 3], force }
+    pub(crate) fn at(seconds: f32, force: f32) -> Self {
+        Self { seed: 5, place: (seconds * 48_000.0) as u64, phase: 0.0, breath: (0.0, 1.0, 1.0), low: [0.0; 3], force, wakes: WAKES }
     }
 
     fn random(&mut self) -> f32 {
@@ -35,7 +37,7 @@ impl Bed {
         (self.seed >> 8) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    pub(super) fn sample(&mut self) -> f32 {
+    pub(crate) fn sample(&mut self) -> f32 {
         let seconds = self.place as f32 / 48_000.0;
         self.place += 1;
         let (white, room) = (self.random(), self.random());
@@ -43,20 +45,23 @@ impl Bed {
         self.low[1] += 0.03 * (self.low[0] - self.low[1]);
         self.low[2] += 0.05 * (room - self.low[2]);
         let hush = 0.001 * self.low[2];
-        if SPEAKS.contains(&seconds) || seconds >= WAKES {
+        if SPEAKS.contains(&seconds) || seconds >= self.wakes {
             // Words of some syllables, a pause after each sentence.
             self.phase = (self.phase + (150.0 + 30.0 * (0.9 * seconds).sin() + 12.0 * (4.1 * seconds).sin()) / 48_000.0).fract();
+            if seconds % 5.0 >= 3.6 {
+                return hush;
+            }
             let vowel = 500.0 + 350.0 * (7.0 * seconds).sin();
             let tone: f32 = (1..=22)
                 .map(|times| {
                     let hz = 150.0 * times as f32;
-                    let near = |formant: f32, width: f32| 1.0 / (1.0 + ((hz - formant) / width).powi(2));
+                    let square = |off: f32| off * off;
+                    let near = |formant: f32, width: f32| 1.0 / (1.0 + square((hz - formant) / width));
                     (near(vowel, 120.0) + 0.5 * near(vowel + 1_100.0, 200.0)) * (std::f32::consts::TAU * self.phase * times as f32).sin()
                 })
                 .sum();
             let syllable = (0.5 - 0.5 * (std::f32::consts::TAU * 4.3 * seconds).cos()).powf(0.7);
-            let says = if seconds % 5.0 < 3.6 { syllable } else { 0.0 };
-            return hush + 0.06 * says * tone;
+            return hush + 0.06 * syllable * tone;
         }
         let (began, length, loud) = self.breath;
         let since = (seconds - began) / length;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::billing::{Increments, Rates};
-use crate::call::{Audio, Cue, Night, Waker};
+use crate::call::{Audio, Cue, Night, RecordingTerms, Waker};
 use crate::recording::Writer;
 use crate::service::{Heard, Hearing, Hint};
 use crate::sleep::{self, Grounds, Verdict, Why};
@@ -274,4 +274,41 @@ async fn too_many_messages_over_a_data_channel_are_not_looked_at() {
     let taps = notebook.read().iter().filter(|told| **told == Told::Hint(Hint::Tapped)).count();
     // One more would be looked at for each second that this took.
     assert!((3..250).contains(&taps), "{taps} of 500");
+}
+
+/// The record says that it ended, and why, and both pages see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_broke_ends_as_failed() {
+    let mut bench = Bench::new();
+    bench.records = true;
+    let mut terms = bench.terms(Span::from_s(600));
+    terms.recording = Some(RecordingTerms { keep: Span::from_s(86_400) });
+    let call = bench.book(terms);
+    let mut turned = bench.open(None).await;
+    turned.arrive(call).await;
+    for side in [Side::Client, Side::Companion] {
+        turned.page_says(call, side, r#""type":"record","consent":true"#);
+    }
+    turned.settle().await;
+    let running = |turned: &Turned| turned.house.exchange.call(call).unwrap().recording().running;
+    let (part, since) = running(&turned).expect("both agreed");
+    // What broke before it began was not in it.
+    turned.house.take_heard(Heard::Broke { call, at: since - Span::from_ms(1) });
+    assert_eq!(running(&turned), Some((part, since)));
+    turned.house.take_heard(Heard::Broke { call, at: since });
+    assert_eq!(running(&turned), None);
+    // Said twice, it is over once.
+    turned.house.take_heard(Heard::Broke { call, at: since });
+    turned.settle().await;
+    let view = turned.house.view_for(call, Side::Companion).unwrap().recording.unwrap();
+    assert_eq!((view.running, view.stopped.as_deref(), view.client, view.companion), (false, Some("failed"), false, false));
+    let rows = bench.store.recordings(bench.vendor, call).unwrap().unwrap();
+    let ends: Vec<_> = rows.iter().map(|row| row.ended.as_ref().map(|(_, why)| why.as_str())).collect();
+    assert_eq!(ends, [Some("failed"); 2]);
+    turned.house.tell_core(call, Event::HangUp { side: Side::Client });
+    turned.settle().await;
+    let record: serde_json::Value = serde_json::from_str(&bench.store.record(bench.vendor, call).unwrap().unwrap()).unwrap();
+    let parts = record["recording"]["parts"].as_array().unwrap();
+    assert_eq!((parts.len(), &parts[0]["end_reason"]), (1, &"failed".into()));
+    bench.adds_up();
 }
