@@ -66,7 +66,10 @@ impl Http {
             (None, None) => None,
         };
         let http = Self { listen, public_url, tls };
-        reader.derive("http.public_url", http.public_url(listen).to_string(), "http.listen");
+        // With port 0 links are known once the server listens.
+        if listen.port() != 0 {
+            reader.derive("http.public_url", http.public_url(listen).to_string(), "http.listen");
+        }
         http
     }
 
