@@ -13,6 +13,7 @@ pub mod fuzzing;
 mod gate;
 mod listener;
 mod packet;
+pub mod pages;
 mod placer;
 mod reorder;
 mod resample;

@@ -1,10 +1,11 @@
 //! `lull sleep FILE`: listens to a recording as to a live call and prints when she slept, one JSON line every 10 seconds and at each change.
 //!
 //! The same features and the same detector as in a call; an Opus file also passes the same listener. No setting alters what is decided.
+//! It reads once and from the beginning on, so a pipe will do. Invariant: the recording is never written to.
 
 use super::sleep_ogg;
 use super::sleep_picture::{self, Point};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lull::audio::Heard;
 use lull::audio::wav::WavFrames;
@@ -12,24 +13,29 @@ use lull::call::{sleep_word, why_word};
 use lull::clock::{Moment, Span};
 use lull::sleep::{Detector, State};
 use serde_json::json;
-use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// From line to line, in seconds.
 const EACH_S: f64 = 10.0;
 /// From point to point of the picture, in seconds.
 const POINT_S: f64 = 5.0;
 
+/// What is taken, and how to get it.
+const TAKEN: &str = "expected WAV (PCM or float) or Opus in Ogg; others can be made so, as by: ffmpeg -i FILE -ac 1 night.opus";
+
 /// What `lull sleep` takes.
 #[derive(Args)]
 pub(crate) struct SleepFlags {
-    /// WAV (any rate from 8 kHz, width and number of channels) or Opus in Ogg
+    /// WAV (PCM of 8 to 32 bits or float of 32 or 64, 8 to 384 kHz, up to 32 channels) or Opus in Ogg; /dev/stdin for a pipe
     file: PathBuf,
-    /// Add what the decision rests on
+    /// Add what the decision rests on (docs/ear.md explains the names)
     #[arg(long)]
     explain: bool,
-    /// Draw the night into an SVG
+    /// Draw the night into an SVG, which may not be the recording itself
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -37,30 +43,78 @@ pub(crate) struct SleepFlags {
 /// Listens to a file; an error if it cannot be read, and says what could be.
 pub(crate) fn run(flags: &SleepFlags) -> Result<()> {
     let name = flags.file.display();
-    let mut file = File::open(&flags.file).with_context(|| format!("cannot read {name}"))?;
+    let file = File::open(&flags.file).with_context(|| format!("cannot read {name}"))?;
     ensure!(!file.metadata().is_ok_and(|about| about.is_dir()), "{name} is a folder: expected a WAV or an Opus file");
-    let mut first = [0u8; 4];
-    let mut known = 0;
-    while known < first.len() {
-        match file.read(&mut first[known..]).with_context(|| format!("cannot read {name}"))? {
-            0 => break,
-            count => known += count,
-        }
-    }
-    file.rewind().with_context(|| format!("cannot read {name} twice"))?;
-    let mut night = Night::new(flags.explain);
-    let file = BufReader::new(file);
-    if &first == b"OggS" { ogg(file, &mut night) } else { wav(file, &mut night) }.with_context(|| format!("{name}"))?;
+    let picture = flags.plot.as_deref().map(|path| Picture::open(path, &file)).transpose()?;
+    let mut night = Night::new(flags.explain, picture.is_some());
+    listen(BufReader::new(file), &mut night).map_err(|error| if error.is::<Unsaid>() { error } else { error.context(name.to_string()) })?;
     night.end()?;
-    if let Some(path) = &flags.plot {
-        draw(path, &night.points)?;
-    }
-    Ok(())
+    picture.map_or(Ok(()), |picture| picture.draw(&night.points))
 }
 
-fn draw(path: &Path, points: &[Point]) -> Result<()> {
-    std::fs::write(path, sleep_picture::svg(points)?).with_context(|| format!("cannot write {}", path.display()))
+fn listen(mut file: impl Read, night: &mut Night) -> Result<()> {
+    let mut first = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut first).context("cannot be read")?;
+    let whole = first.as_slice().chain(file);
+    match first.as_slice() {
+        b"" => bail!("the file is empty: {TAKEN}"),
+        b"OggS" => sleep_ogg::listen(whole, Night::BEGINS, &mut |at, heard| night.hear(at, heard)),
+        // The last two are refused with a reason of their own.
+        b"RIFF" | b"RF64" | b"BW64" | b"RIFX" | b"riff" => wav(whole, night),
+        _ => bail!("neither WAV nor Ogg: {TAKEN}"),
+    }
 }
+
+/// Where the night is drawn: opened before anything is heard, so that it is known to be possible, and written to at the end.
+struct Picture<'a> {
+    path: &'a Path,
+    file: File,
+    /// It was not there before, and nothing stands in it yet.
+    is_new: bool,
+}
+
+impl<'a> Picture<'a> {
+    /// Refuses the recording itself, by whatever name.
+    fn open(path: &'a Path, recording: &File) -> Result<Self> {
+        let name = path.display();
+        let is_new = !path.exists();
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let picture = Self { path, file: file.with_context(|| format!("cannot write {name}"))?, is_new };
+        let place = |file: &File| file.metadata().map(|about| (about.dev(), about.ino()));
+        ensure!(place(&picture.file)? != place(recording)?, "{name} is the recording: expected another file for the picture");
+        Ok(picture)
+    }
+
+    fn draw(mut self, points: &[Point]) -> Result<()> {
+        let svg = sleep_picture::svg(points)?;
+        let name = self.path.display();
+        // A pipe has no length.
+        if self.file.metadata().is_ok_and(|about| about.is_file()) {
+            self.file.set_len(0).with_context(|| format!("cannot write {name}"))?;
+        }
+        self.file.write_all(svg.as_bytes()).with_context(|| format!("cannot write {name}"))?;
+        self.is_new = false;
+        Ok(())
+    }
+}
+
+impl Drop for Picture<'_> {
+    /// Nothing was drawn: nothing is left.
+    fn drop(&mut self) {
+        if !self.is_new {
+            return;
+        }
+        // Not a link that names it.
+        if let Err(error) = self.path.canonicalize().and_then(std::fs::remove_file) {
+            eprintln!("lull: cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Lines cannot be written.
+#[derive(Debug, Error)]
+#[error("cannot write to standard output: {0}")]
+struct Unsaid(std::io::Error);
 
 fn wav(file: impl Read, night: &mut Night) -> Result<()> {
     let mut frames = WavFrames::open(file)?;
@@ -75,14 +129,13 @@ fn wav(file: impl Read, night: &mut Night) -> Result<()> {
     Ok(())
 }
 
-fn ogg(file: impl Read + Seek, night: &mut Night) -> Result<()> {
-    sleep_ogg::listen(file, Night::BEGINS, &mut |at, heard| night.hear(at, heard))
-}
-
 /// What was heard so far.
 struct Night {
     detector: Detector,
     explains: bool,
+    /// Somebody waits for it to be drawn, also when nobody reads.
+    is_drawn: bool,
+    is_read: bool,
     said: Option<State>,
     next_line_s: f64,
     next_point_s: f64,
@@ -100,10 +153,12 @@ impl Night {
     /// No level yet.
     const NOTHING: (f32, f32) = (f32::MIN, f32::MAX);
 
-    fn new(explains: bool) -> Self {
+    fn new(explains: bool, is_drawn: bool) -> Self {
         Self {
             detector: Detector::new(Self::BEGINS),
             explains,
+            is_drawn,
+            is_read: true,
             said: None,
             next_line_s: 0.0,
             next_point_s: 0.0,
@@ -147,6 +202,9 @@ impl Night {
     fn say(&mut self, time: f64) -> Result<()> {
         let verdict = self.detector.verdict();
         self.said = Some(verdict.state);
+        if !self.is_read {
+            return Ok(());
+        }
         let mut line =
             json!({"t": (time * 100.0).round() / 100.0, "state": sleep_word(verdict.state), "why": why_word(verdict.grounds.why)});
         if self.explains {
@@ -166,9 +224,11 @@ impl Night {
         }
         match writeln!(self.out, "{line}") {
             // Whoever reads has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-            other => Ok(other?),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe && !self.is_drawn => std::process::exit(0),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_read = false,
+            other => other.map_err(Unsaid)?,
         }
+        Ok(())
     }
 
     fn point(&self, time: f64) -> Point {

@@ -1,15 +1,17 @@
 //! Opus in Ogg (RFC 7845) as a call would bring it: what a file leaves out is a gap of its true length, not pressed together.
 //!
 //! The place of each page is its granule position. Where that runs ahead of the sound, packets were withheld (DTX) or lost when it was
-//! recorded; which of both, a file does not say, so the listener takes it as it takes packets whose numbers follow each other. Several
-//! packets on one page have the gap before the first. Streams that are not Opus are passed over, those that follow are read on.
-//! Refused with what would be taken: mappings of more than two channels. Invariant: time never goes back.
+//! recorded; which of both, a file does not say, so the listener takes it as it takes packets whose numbers follow each other, and as
+//! loss where pages are missing from the file itself. Several packets on one page have the gap before the first. Streams that are not
+//! Opus are passed over, those that follow are read on. Refused with what would be taken: mappings of more than two channels. Invariant:
+//! time never goes back.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
+use lull::audio::pages::{Page, Pages};
 use lull::audio::{Heard, Listener, Packet, RTP_RATE, Shape};
 use lull::clock::{Moment, Span};
-use ogg::PacketReader;
-use std::io::{Read, Seek};
+use std::collections::BTreeSet;
+use std::io::Read;
 
 /// Ticks of a packet that cannot be read: the usual 20 ms.
 const USUAL: u64 = RTP_RATE as u64 / 50;
@@ -20,51 +22,82 @@ const MOST_GAPS: u64 = 2 * LONGEST_GAP;
 /// In a gap that is longer than a second, time passes in steps of half of one: as for a call, in which nothing comes.
 const LONG_GAP: u64 = RTP_RATE as u64;
 const STEP: i64 = RTP_RATE as i64 / 2;
+/// A file whose first pages are missing began at 0 if it goes on before this; else it is of a call that was running.
+const LATEST_FIRST: u64 = 60 * RTP_RATE as u64;
+/// Octets that are kept of a packet: more than the longest of Opus (RFC 6716 section 3.4), less than the pictures some tags hold.
+const LONGEST_PACKET: usize = 64 * 1024;
+/// So many numbers are left out for packets that were lost that the listener does not wait for them, and one for each 2.5 ms.
+const NOT_AWAITED: u64 = 64;
+const SHORTEST: u64 = RTP_RATE as u64 / 400;
 
 /// What takes the frames.
 type Out<'a> = &'a mut dyn FnMut(Moment, Heard<'_>) -> Result<()>;
 
 /// Listens to a file from `begins` on; an error if there is nothing in it to listen to, or where `out` has one.
-pub(crate) fn listen(file: impl Read + Seek, begins: Moment, out: Out<'_>) -> Result<()> {
-    let mut reader = PacketReader::new(file);
+pub(crate) fn listen(file: impl Read, begins: Moment, out: Out<'_>) -> Result<()> {
+    let mut pages = Pages::new(file);
     let mut link: Option<Link> = None;
+    let mut begun = BTreeSet::new();
     let mut has_sounded = false;
     loop {
-        let packet = match reader.read_packet() {
-            Ok(Some(packet)) => packet,
+        let page = match pages.next_page() {
+            Ok(Some(page)) => page,
             Ok(None) => break,
             Err(error) if has_sounded => {
-                eprintln!("lull: the file is damaged or cut short ({error}); what there is was heard");
+                eprintln!("lull: the file cannot be read to its end ({error}); what there is was heard");
                 break;
             }
-            Err(error) => bail!("not an Ogg file that can be read ({error}): expected Opus in Ogg"),
+            Err(error) => return Err(error.into()),
         };
-        if let Some(link) = link.as_mut().filter(|link| link.serial == packet.stream_serial()) {
-            let ends = packet.last_in_page().then(|| (packet.absgp_page(), packet.last_in_stream()));
-            link.take(packet.data);
-            if let Some((position, is_last)) = ends {
-                has_sounded |= link.end_page(position, is_last, out)?;
+        let own = link.as_mut().filter(|link| link.serial == page.serial);
+        if !page.is_first {
+            if let Some(link) = own {
+                has_sounded |= link.take(&page, out)?;
+            } else if begun.insert(page.serial) {
+                eprintln!("lull: a stream without a beginning is left out");
             }
-        } else if packet.first_in_stream() && packet.data.starts_with(b"OpusHead") {
-            // Streams beside each other all begin before the sound does (RFC 3533 section 4); one that begins later follows.
-            let starts = match &link {
-                Some(link) if link.base.is_none() => {
-                    eprintln!("lull: a further stream beside the first is left out");
-                    continue;
-                }
-                Some(link) => link.ends(),
-                None => 0,
-            };
-            let gaps = link.as_ref().map_or(0, |link| link.gaps);
-            match Link::new(&packet.data, packet.stream_serial(), begins, starts) {
-                Ok(new) => link = Some(Link { gaps, ..new }),
-                Err(error) if has_sounded => eprintln!("lull: a further stream is left out: {error}"),
-                Err(error) => return Err(error),
+            continue;
+        }
+        begun.insert(page.serial);
+        let is_own = own.map(|link| link.is_over = true).is_some();
+        let Some((head, _)) = page.parts().next().filter(|(head, _)| head.starts_with(b"OpusHead")) else { continue };
+        // Streams beside each other all begin before the sound does (RFC 3533 section 4); one that begins later follows.
+        let (starts, gaps) = match &link {
+            Some(link) if link.base.is_none() && !is_own => {
+                eprintln!("lull: a further stream beside the first is left out");
+                continue;
             }
+            Some(link) => (link.ends(), link.gaps),
+            None => (0, 0),
+        };
+        match Link::new(head, &page, begins, starts) {
+            Ok(new) => link = Some(Link { gaps, ..new }),
+            Err(error) if has_sounded => eprintln!("lull: a further stream is left out: {error}"),
+            Err(error) => return Err(error),
         }
     }
+    let damaged = match pages.damaged() {
+        0 => String::new(),
+        1 => "1 page is damaged".to_owned(),
+        count => format!("{count} pages are damaged"),
+    };
+    ensure!(!begun.is_empty(), "not an Ogg file that can be read (no page of it is whole): expected Opus in Ogg");
+    ensure!(
+        link.is_some() || damaged.is_empty(),
+        "no Opus in it that can be read ({damaged}): expected a stream that begins with OpusHead"
+    );
     ensure!(link.is_some(), "Ogg, but not Opus in it: expected a stream that begins with OpusHead");
+    ensure!(
+        has_sounded || damaged.is_empty(),
+        "no sound is in it that can be read ({damaged}): expected Opus packets behind the two headers"
+    );
     ensure!(has_sounded, "no sound is in it: expected Opus packets behind the two headers");
+    if !damaged.is_empty() {
+        eprintln!("lull: {damaged} and passed over; what there is besides was heard");
+    }
+    if pages.is_cut_short() {
+        eprintln!("lull: the file ends within a page; what there is was heard");
+    }
     Ok(())
 }
 
@@ -77,9 +110,13 @@ struct Link {
     starts: i64,
     /// Ticks at its beginning that are not to be heard.
     pre_skip: u16,
-    is_tagged: bool,
-    /// What the page holds that is being read.
-    page: Vec<Vec<u8>>,
+    /// Another stream with its number follows: what comes is not its own.
+    is_over: bool,
+    /// Number of the page before, and whether some were missing since the last sound.
+    number: u32,
+    has_lost: bool,
+    /// The beginning of a packet that ends on the next page, if it is known.
+    part: Option<Vec<u8>>,
     packets: u64,
     /// Position of its first packet, where its next packet is, and where its sound ends if it says so. A recording of a running call
     /// does not begin at 0.
@@ -93,7 +130,7 @@ struct Link {
 
 impl Link {
     /// Reads an identification header (RFC 7845 section 5.1).
-    fn new(head: &[u8], serial: u32, begins: Moment, starts: i64) -> Result<Self> {
+    fn new(head: &[u8], page: &Page, begins: Moment, starts: i64) -> Result<Self> {
         ensure!(head.len() >= 19, "its OpusHead ends early: expected 19 octets at least");
         let (version, channels, family) = (head[8], head[9], head[18]);
         ensure!(version < 16, "OpusHead of version {version}: expected 0 to 15");
@@ -107,17 +144,18 @@ impl Link {
             eprintln!("lull: the file asks for a gain of {gain:.1} dB, which there is not in a call: heard without it");
         }
         let listener = Listener::new(moment(begins, starts - i64::from(pre_skip)))?;
-        let (page, base) = (Vec::new(), None);
         Ok(Self {
-            serial,
+            serial: page.serial,
             listener,
             begins,
             starts,
             pre_skip,
-            is_tagged: false,
-            page,
+            is_over: false,
+            number: page.number,
+            has_lost: false,
+            part: None,
             packets: 0,
-            base,
+            base: None,
             next: 0,
             end: None,
             left_out: 0,
@@ -125,31 +163,49 @@ impl Link {
         })
     }
 
-    fn take(&mut self, packet: Vec<u8>) {
-        if self.is_tagged {
-            self.page.push(packet);
-        }
-        self.is_tagged = true;
-    }
-
-    /// The page is whole and ends at this position; says whether there was a packet on it.
-    fn end_page(&mut self, position: u64, is_last: bool, out: Out<'_>) -> Result<bool> {
-        let page = std::mem::take(&mut self.page);
-        if page.is_empty() {
+    /// Takes its next page; says whether there was sound on it.
+    fn take(&mut self, page: &Page, out: Out<'_>) -> Result<bool> {
+        if self.is_over {
             return Ok(false);
         }
+        let follows = page.number == self.number.wrapping_add(1);
+        self.number = page.number;
+        self.has_lost |= !follows;
+        let mut packets = Vec::new();
+        let mut before = self.part.take().filter(|_| follows);
+        for (place, (part, is_whole)) in page.parts().enumerate() {
+            let mut packet = match (page.is_continued && place == 0, before.take()) {
+                (true, Some(before)) => before,
+                // Its beginning is missing.
+                (true, None) => continue,
+                (false, _) => Vec::new(),
+            };
+            packet.extend_from_slice(&part[..part.len().min(LONGEST_PACKET.saturating_sub(packet.len()))]);
+            if !is_whole {
+                self.part = Some(packet);
+            } else if !packet.starts_with(b"OpusTags") {
+                packets.push(packet);
+            }
+        }
+        if packets.is_empty() { Ok(false) } else { self.end_page(&packets, page, out).map(|()| true) }
+    }
+
+    /// The packets that end on a page, with the position that it has.
+    fn end_page(&mut self, packets: &[Vec<u8>], page: &Page, out: Out<'_>) -> Result<()> {
         let ticks = |packet: &Vec<u8>| Shape::read(packet).map_or(USUAL, |shape| u64::from(shape.ticks()));
-        let length: u64 = page.iter().map(ticks).sum();
+        let length: u64 = packets.iter().map(ticks).sum();
         // -1 is none.
-        let position = Some(position).filter(|position| i64::try_from(*position).is_ok());
+        let position = Some(page.position).filter(|position| i64::try_from(*position).is_ok());
         if position.is_some_and(|position| position < self.left_out) {
             // It was that one position which was wrong.
             self.left_out = 0;
         }
         let position = position.map(|position| position - self.left_out);
         let from = position.map(|position| position.saturating_sub(length));
+        let has_lost = std::mem::take(&mut self.has_lost);
         if self.base.is_none() {
-            (self.base, self.next) = (from.or(Some(0)), from.unwrap_or(0));
+            let first = from.filter(|from| !has_lost || *from >= LATEST_FIRST).unwrap_or(0);
+            (self.base, self.next) = (Some(first), first);
         }
         let gap = from.unwrap_or(0).saturating_sub(self.next);
         if gap > LONGEST_GAP || gap > MOST_GAPS - self.gaps {
@@ -157,13 +213,16 @@ impl Link {
             eprintln!("lull: a gap of {} hours is taken for an error in the file and left out", gap / 3_600 / u64::from(RTP_RATE));
         } else {
             self.gaps += gap;
+            if has_lost && gap > 0 {
+                self.packets += NOT_AWAITED + gap / SHORTEST;
+            }
             self.pass(gap, out)?;
         }
-        if is_last {
+        if page.is_last {
             // The last page may say that its sound ends before its packets do.
             self.end = position.map(|position| position.max(self.next)).filter(|position| *position < self.next + length);
         }
-        for packet in &page {
+        for packet in packets {
             let heard = Packet { index: self.packets, timestamp: self.next as u32, at: self.at(self.next), payload: packet };
             let mut sink = Sink { from: moment(self.begins, self.starts), until: self.end.map(|end| self.at(end)), failed: Ok(()), out };
             self.listener.hear(&heard, &mut |at, heard| sink.take(at, heard));
@@ -171,7 +230,7 @@ impl Link {
             self.packets += 1;
             self.next += ticks(packet);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Nothing comes for so many ticks.

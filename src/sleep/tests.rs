@@ -5,6 +5,7 @@
 
 mod bedroom;
 mod sessions;
+mod sound;
 mod words;
 
 use super::*;
@@ -70,7 +71,22 @@ fn sleepers_are_found_in_each_kind_of_room() {
     sleeps("snores over a fan", |scene| (scene.machine, scene.breath) = (Some(Machine::Rain(-50.0)), Some(-40.0)));
     sleeps("restless", |scene| scene.moves.1 = 150.0);
     sleeps("clock", |scene| scene.machine = Some(Machine::Clock(-50.0)));
+    sleeps("faint", |scene| (scene.room, scene.breath) = (-62.0, Some(-59.0)));
     sleeps("companion from a loudspeaker", |scene| scene.others = vec![(5.0, 660.0, 4.0, -44.0)]);
+}
+
+#[test]
+fn a_sleeper_who_is_hardly_heard_is_found_late_or_not_and_never_early() {
+    for seed in 1..=seeds() {
+        let scene = Scene {
+            room: -66.0,
+            breath: Some(-66.0),
+            machine: Some(Machine::Rain(-50.0)),
+            ..Scene { onset: Some(8.7), minutes: 20.0, ..Scene::new(seed) }
+        };
+        let states = heard(&scene);
+        assert!(asleep_at(&states).is_none_or(|minute| minute >= 8.7), "inaudible {seed}: {states:?}");
+    }
 }
 
 #[test]

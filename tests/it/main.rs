@@ -23,6 +23,7 @@ mod running;
 mod server;
 mod simulate;
 mod sleep;
+mod sleep_files;
 mod tidy;
 mod voices;
 mod ways;

@@ -1,6 +1,6 @@
 //! Nights made of measures: a room, somebody in it, and what else sounds there.
 //!
-//! It makes what [`crate::audio::features`] would measure, not sound, so that hours pass in a moment. Levels and variability are those of
+//! It makes what [`crate::audio::features`] would measure, so that hours pass in a moment; [`super::sound`] makes it heard. Levels and variability are those of
 //! the sessions that the detector was made with; nothing of them is copied. The same seed gives the same night.
 
 use crate::audio::features::{BANDS, LOWEST_DB, Measure, Sound};
@@ -79,8 +79,8 @@ impl Scene {
         }
     }
 
-    /// The night's measures.
-    pub(super) fn measures(&self) -> Vec<Measure> {
+    /// What sounds, frame by frame: the power of each band, that of voices apart; and what is left of chance.
+    pub(super) fn powers(&self) -> (Vec<[f32; BANDS]>, Vec<f32>, Dice) {
         let frames = (self.minutes * 60.0 * FRAMES as f32) as usize;
         let mut dice = Dice(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let mut power = vec![[0.0f32; BANDS]; frames];
@@ -102,7 +102,7 @@ impl Scene {
                 let last = if far { *to } else { to.min(end - 20.0) };
                 let mut time = from + dice.wait(*gap);
                 while time < last {
-                    time += say(&mut power, &mut voice, &mut dice, time, *level) + dice.wait(*gap);
+                    time += say(&mut voice, &mut dice, time, *level) + dice.wait(*gap);
                 }
             }
         }
@@ -116,27 +116,43 @@ impl Scene {
         if let Some(machine) = self.machine {
             sound(&mut power, &mut dice, machine);
         }
-        let muted = self.mute.map(|(from, to)| (from * 60.0, to * 60.0));
+        (power, voice, dice)
+    }
+
+    /// Whether a frame is digital silence.
+    pub(super) fn is_muted(&self, frame: usize) -> bool {
+        let time = frame as f32 / FRAMES as f32 / 60.0;
+        self.mute.is_some_and(|(from, to)| time >= from && time < to)
+    }
+
+    /// The night's measures.
+    pub(super) fn measures(&self) -> Vec<Measure> {
+        let (power, voice, mut dice) = self.powers();
         power
             .iter()
             .zip(&voice)
             .enumerate()
             .map(|(frame, (power, voice))| {
-                let time = frame as f32 / FRAMES as f32;
-                if muted.is_some_and(|(from, to)| time >= from && time < to) {
+                if self.is_muted(frame) {
                     return Measure { sound: Sound::Silent, bands: [LOWEST_DB; BANDS], level: LOWEST_DB, voice: 0.0 };
                 }
                 let room = decibels(self.room) / BANDS as f32;
-                let bands = power.map(|power| 10.0 * (power + room).log10() + 0.6 * dice.normal());
+                let bands = std::array::from_fn(|band| {
+                    let power = power[band] + voice * WORDS[band] + room;
+                    10.0 * power.log10() + 0.6 * dice.normal()
+                });
                 let level = 10.0 * bands.iter().map(|band| decibels(*band)).sum::<f32>().log10();
-                Measure { sound: Sound::Live, bands, level, voice: *voice }
+                Measure { sound: Sound::Live, bands, level, voice: if *voice > 0.0 { 0.9 } else { 0.0 } }
             })
             .collect()
     }
 }
 
+/// How the power of words is spread over the bands.
+const WORDS: [f32; BANDS] = [0.35, 0.3, 0.2, 0.1, 0.05, 0.02];
+
 /// A power from a level.
-fn decibels(level: f32) -> f32 {
+pub(super) fn decibels(level: f32) -> f32 {
     10.0f32.powf(level / 10.0)
 }
 
@@ -176,15 +192,15 @@ fn breathe(power: &mut [[f32; BANDS]], dice: &mut Dice, level: f32, how: impl Fn
 }
 
 /// Some words; gives how long they took.
-fn say(power: &mut [[f32; BANDS]], voice: &mut [f32], dice: &mut Dice, time: f32, level: f32) -> f32 {
+fn say(voice: &mut [f32], dice: &mut Dice, time: f32, level: f32) -> f32 {
     let length = dice.between(1.5, 6.0);
     let mut at = 0.0;
     while at < length {
         let is_pause = (at * 3.1).fract() > 0.75;
         if !is_pause {
-            add(power, time + at, [0.35, 0.3, 0.2, 0.1, 0.05, 0.02], level + 2.0 + 3.0 * dice.normal());
+            let power = decibels(level + 2.0 + 3.0 * dice.normal());
             if let Some(voice) = voice.get_mut(((time + at) * FRAMES as f32) as usize) {
-                *voice = 0.9;
+                *voice += power;
             }
         }
         at += 1.0 / FRAMES as f32;
@@ -234,15 +250,15 @@ fn sound(power: &mut [[f32; BANDS]], dice: &mut Dice, machine: Machine) {
 }
 
 /// Chance that repeats.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn between(&mut self, least: f32, most: f32) -> f32 {
+    pub(super) fn between(&mut self, least: f32, most: f32) -> f32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         least + (most - least) * ((self.0 >> 40) as f32 / (1u64 << 24) as f32)
     }
 
-    fn normal(&mut self) -> f32 {
+    pub(super) fn normal(&mut self) -> f32 {
         (-2.0 * self.between(1e-6, 1.0).ln()).sqrt() * (TAU * self.between(0.0, 1.0)).cos()
     }
 
