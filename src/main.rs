@@ -8,6 +8,8 @@ mod bench;
 mod demo;
 #[path = "main/rate.rs"]
 mod rate;
+#[path = "main/rate_input.rs"]
+mod rate_input;
 #[path = "main/records.rs"]
 mod records;
 #[path = "main/serve.rs"]

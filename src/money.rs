@@ -40,7 +40,9 @@ impl FromStr for Currency {
     type Err = CurrencyError;
 
     fn from_str(text: &str) -> Result<Self, CurrencyError> {
-        iso_currency::Currency::from_code(text).map(Self).ok_or(CurrencyError)
+        // ISO 4217 has codes for "no currency" and "for tests": nobody pays with these.
+        let is_money = !matches!(text, "XXX" | "XTS");
+        iso_currency::Currency::from_code(text).filter(|_| is_money).map(Self).ok_or(CurrencyError)
     }
 }
 
@@ -77,15 +79,17 @@ impl Money {
     }
 }
 
+/// As people write it, in major units: `20.00 CNY`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.amount, self.currency)
+        write!(f, "{} {}", self.decimal(), self.currency)
     }
 }
 
+/// In minor units, as it is kept: `2000 CNY`.
 impl fmt::Debug for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "{} {}", self.amount, self.currency)
     }
 }
 
@@ -103,14 +107,15 @@ mod tests {
             (1, "BHD", "0.001"),
             (i64::MIN, "USD", "-92233720368547758.08"),
         ] {
-            assert_eq!(Money::new(amount, currency.parse().unwrap()).decimal(), shown);
+            let money = Money::new(amount, currency.parse().unwrap());
+            assert_eq!((money.decimal(), money.to_string()), (shown.to_owned(), format!("{shown} {currency}")));
         }
     }
 
     #[test]
     fn a_currency_is_one_that_exists_in_upper_case() {
         assert_eq!("CNY".parse::<Currency>().map(Currency::exponent), Ok(2));
-        for text in ["", "cny", "CN", "CNYY", "XX1", "ABC"] {
+        for text in ["", "cny", "CN", "CNYY", "XX1", "ABC", "XXX", "XTS"] {
             assert_eq!(text.parse::<Currency>(), Err(CurrencyError), "{text}");
         }
     }

@@ -67,14 +67,16 @@ pub use recordings::{Care, Deleter, NewRecording, Recording, RecordingWrite, Wra
 pub use refund::{Actor, Direction, Return, ReturnKind, WalletRefund};
 pub use signatures::SignedRecord;
 pub use statement::{Adjustment, Charged, Line, Order, Paid};
-pub use webhooks::{Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, Outcome as Tried, Secret, Target, Traffic, WebhookWrite};
+pub use webhooks::{
+    Attempt, Change, Delivery, Disabled, Due, Endpoint, Event, OLD_SECRETS, Outcome as Tried, Secret, Target, Traffic, WebhookWrite,
+};
 pub use writer::Weight;
 
 use crate::billing;
 use crate::call::{Entry, Medium, Night, Policy, RecordingTerms, Sounds};
 use crate::clock::{Moment, Reading};
 use crate::ids::{BootId, CallId, ClientRef, CompanionId, HoldId, PlanId, TransferId, VendorId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 
@@ -365,12 +367,16 @@ pub enum Refusal {
     LoginCode,
     /// The amount would leave the range the ledger keeps exact.
     TooLarge,
+    /// All that was credited to the vendor's clients in this currency would leave it, together with this amount.
+    CreditsFull { currency: Currency },
     /// The vendor has no such webhook endpoint.
     NoEndpoint,
     /// The vendor has no such event.
     NoEvent,
     /// The vendor has as many webhook endpoints as she may.
     TooManyEndpoints { most: u32 },
+    /// The webhook endpoint has as many replaced secrets that sign as it may; the first of them ends then.
+    TooManySecrets { until: Moment },
     /// The webhook endpoint is disabled.
     EndpointDisabled,
     /// The order reference was refunded before.

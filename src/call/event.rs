@@ -6,7 +6,7 @@
 use super::{Asker, EndReason, Fault, Quality, RecordingEnd, Side};
 use crate::clock::{Moment, Span};
 use crate::ids::{GiftId, HoldId, LegId, TokenId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use crate::sleep::Verdict;
 
 /// Names a request that waits for an answer; opaque here, the shell routes the answer by it.
@@ -172,14 +172,17 @@ pub enum Refused {
     /// A top-up that does not reach the next increment.
     #[error("this amount buys no more time at the rate that will be in force")]
     BuysNothing,
-    /// Not an amount of the plan's currency above zero, or not the price of a block.
-    #[error("this call is extended by {accepted}")]
+    /// Not the price of a block.
+    #[error("a block of this call costs {accepted}: it is extended by that, no more and no less")]
     Amount { accepted: Money },
+    /// Not an amount of the plan's currency that a call may cost.
+    #[error("this call is paid for in {currency}, with 2^53 - 1 minor units at most")]
+    Currency { currency: Currency },
     /// The call would pass its longest duration.
     #[error("the call would become longer than a call may be")]
     TooLong,
     /// The call's price would leave the range that is kept exact.
-    #[error("the call would cost more than a call may")]
+    #[error("this call, or all credits of its vendor together, would pass 2^53 - 1 minor units")]
     TooLarge,
     /// The companion has given what she may; `left` is what she still can.
     #[error("only {} s can still be given", left.whole_s())]

@@ -477,7 +477,7 @@ impl Call {
     fn can_buy(&self, amount: Money) -> Result<(), Refused> {
         let hold = self.terms.hold;
         if amount.currency != hold.currency || !(0..=Money::MAX_AMOUNT).contains(&amount.amount) {
-            return Err(Refused::Amount { accepted: hold });
+            return Err(Refused::Currency { currency: hold.currency });
         }
         match self.terms.sold.kind() {
             Kind::Block { .. } if amount != hold => Err(Refused::Amount { accepted: hold }),

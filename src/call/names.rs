@@ -134,6 +134,7 @@ impl Refused {
             Refused::NothingToBuy => "nothing_to_buy",
             Refused::BuysNothing => "buys_nothing",
             Refused::Amount { .. } => "amount",
+            Refused::Currency { .. } => "currency",
             Refused::TooLong => "too_long",
             Refused::TooLarge => "too_large",
             Refused::GiftLimit { .. } => "gift_limit",

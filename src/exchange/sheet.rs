@@ -11,6 +11,8 @@ use serde_json::Value;
 enum Cell {
     /// A text or number of the record, where this pointer leads (RFC 6901).
     At(&'static str),
+    /// A text of this server's own making that somebody copies to check it: as it is.
+    Code(&'static str),
     /// An amount in major units.
     Decimal(&'static str),
     /// What the table says and not the record.
@@ -53,9 +55,9 @@ const COLUMNS: [(&str, Cell); 38] = [
     ("companion_share", Cell::Decimal("/shares/0/amount")),
     ("vendor_share_minor", Cell::At("/shares/1/amount/amount")),
     ("vendor_share", Cell::Decimal("/shares/1/amount")),
-    ("hash", Cell::At("/hash")),
-    ("key_id", Cell::At("/key_id")),
-    ("signature", Cell::At("/signature")),
+    ("hash", Cell::Code("/hash")),
+    ("key_id", Cell::Code("/key_id")),
+    ("signature", Cell::Code("/signature")),
 ];
 
 /// The row of headings, with its line break.
@@ -73,6 +75,10 @@ pub fn row(record: &Value, settled_at: Moment) -> String {
             Some(Value::Number(number)) => number.to_string(),
             _ => String::new(),
         },
+        Cell::Code(pointer) => match record.pointer(pointer).and_then(Value::as_str) {
+            Some(text) if is_code(text) => text.to_owned(),
+            other => other.map(shown).unwrap_or_default(),
+        },
         Cell::Decimal(pointer) => record.pointer(pointer).and_then(decimal).unwrap_or_default(),
     });
     format!("{}\r\n", cells.collect::<Vec<_>>().join(","))
@@ -81,6 +87,11 @@ pub fn row(record: &Value, settled_at: Moment) -> String {
 fn decimal(money: &Value) -> Option<String> {
     let currency: Currency = money["currency"].as_str()?.parse().ok()?;
     Some(Money::new(money["amount"].as_i64()?, currency).decimal())
+}
+
+/// Letters, digits, `-` and `_`: what hashes, keys and signatures are spelled with. None of it is a formula without another sign.
+fn is_code(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// A text as a cell. One that begins like a formula gets an apostrophe in front, which those programs take as "this is text".
@@ -100,7 +111,7 @@ mod tests {
         let yen = |amount: i64| json!({"amount": amount, "currency": "JPY"});
         let record = json!({
             "call_id": "call_1", "client_ref": "tb-1", "delivered_ms": 60000, "charge": {"amount": 1205, "currency": "CNY"}, "refund": yen(5),
-            "shares": [{"amount": yen(7)}, {"amount": yen(3)}], "paused_ms": {"client": 0, "companion": 1500, "platform": 0}, "grade_paid": null,
+            "hash": "-1", "key_id": "k_1", "signature": "-abc_-", "shares": [{"amount": yen(7)}, {"amount": yen(3)}], "paused_ms": {"client": 0, "companion": 1500, "platform": 0}, "grade_paid": null,
         });
         let row = row(&record, Moment::from_unix_ms(0));
         let cells: Vec<&str> = row.trim_end().split(',').collect();
@@ -118,7 +129,10 @@ mod tests {
             ("refund", "5"),
             ("vendor_share_minor", "3"),
             ("paused_companion_ms", "1500"),
-            ("hash", ""),
+            // No apostrophe: a copied signature must verify.
+            ("hash", "-1"),
+            ("key_id", "k_1"),
+            ("signature", "-abc_-"),
         ] {
             assert_eq!(cell(name), value, "{name}");
         }

@@ -3,15 +3,14 @@
 //! The file has the schema of `fixtures/rating/examples.json`. An example that cannot be rated gives a line with `error`
 //! instead of `rating`, the others are rated all the same, and the exit status is 1.
 
-use super::say;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use super::rate_input::{Event, Input, PlanTerms};
+use super::{records, say};
+use anyhow::{Context, Result, bail, ensure};
 use lull::billing::{self, Cause, Conditions, Increments, Kind, Mark, Plan, Rates, Rounding, Segment, Settlement, WindowTerms};
-use lull::clock::{Moment, Span};
-use lull::money::Money;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use lull::clock::Span;
+use lull::money::{Currency, Money};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use signaling::rest::parse_json;
 use std::path::Path;
 
 /// Blocks of a call at most: each is a hold of its own.
@@ -20,75 +19,15 @@ const MOST_BLOCKS: i64 = 1_000_000;
 /// How far ahead a call is followed to see when its money ends: longer than any call may last.
 const HORIZON: Span = Span::from_s(billing::LONGEST_S);
 
-#[derive(Deserialize)]
-struct File {
-    examples: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct Input {
-    currency: String,
-    plan: PlanTerms,
-    settlement: String,
-    hold_minor: i64,
-    #[serde(default)]
-    shares: Vec<Share>,
-    events: Vec<Event>,
-    /// Of these the rules say nothing: they are named, and change no price.
-    #[serde(flatten)]
-    others: BTreeMap<String, IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-// A field of a plan that is not known might change the price, so it is not passed over.
-#[serde(deny_unknown_fields)]
-struct PlanTerms {
-    kind: String,
-    block_s: Option<i64>,
-    price_minor: Option<i64>,
-    first_increment_s: Option<i64>,
-    increment_s: Option<i64>,
-    rate_minor_per_min: Option<i64>,
-    tz: Option<String>,
-    windows: Option<Vec<WindowFields>>,
-    cap_s: Option<i64>,
-    cap_minor: Option<i64>,
-    #[serde(default)]
-    grace_s: i64,
-    #[serde(default)]
-    min_charge_minor: i64,
-    rounding: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WindowFields {
-    label: String,
-    start: String,
-    end: String,
-    rate_minor_per_min: i64,
-}
-
-#[derive(Deserialize)]
-struct Share {
-    party: String,
-    bps: u16,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    at: jiff::Timestamp,
-    r#type: String,
-    side: Option<String>,
-}
-
 /// Rates a file; an error if it cannot be read or any of its examples cannot be rated.
 pub(crate) fn run(path: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: File = serde_json::from_str(&text)
-        .with_context(|| format!("{} is not a file of rating examples (an object with a list `examples`)", path.display()))?;
+    let text = records::read(path)?;
+    let what = || format!("{} is not a file of rating examples (an object with a list `examples`)", path.display());
+    // With money no field may stand there twice.
+    let file = parse_json(text.as_bytes()).with_context(what)?;
+    let examples = file["examples"].as_array().with_context(what)?;
     let mut failed = 0;
-    for example in &file.examples {
+    for example in examples {
         let id = &example["id"];
         let line = match rated(example) {
             Ok(rating) => json!({"id": id, "rating": rating}),
@@ -99,30 +38,32 @@ pub(crate) fn run(path: &Path) -> Result<()> {
         };
         say(line)?;
     }
-    ensure!(failed == 0, "{failed} of {} examples cannot be rated", file.examples.len());
+    ensure!(failed == 0, "{failed} of {} examples cannot be rated", examples.len());
     Ok(())
 }
 
 /// The rating of an example, in the shape of its `expected`. Where that is there, fields it does not have are left out.
 fn rated(example: &Value) -> Result<Value> {
-    let input = Input::deserialize(example.get("input").context("the example has no `input`")?).context("input")?;
-    for name in input.others.keys() {
+    let input = Input::read(example)?;
+    for name in &input.others {
         eprintln!("lull rate: example {}: no rule takes notice of the field {name:?} of its input", example["id"]);
     }
-    let plan = plan(&input.currency, &input.plan).context("plan")?;
+    let currency = input.currency.parse().with_context(|| format!("input.currency {:?}", input.currency))?;
+    let plan = plan(currency, &input.plan).context("input.plan")?;
     let settlement = Settlement::ALL.into_iter().find(|settlement| settlement.name() == input.settlement);
     let settlement =
-        settlement.with_context(|| format!("settlement {:?}: expected as_rated, exact_delivered or free", input.settlement))?;
-    let holds = holds(&input, plan.kind()).context("hold_minor")?;
-    let segments = segments(&input.events).context("events")?;
+        settlement.with_context(|| format!("input.settlement {:?}: expected as_rated, exact_delivered or free", input.settlement))?;
+    let holds = holds(&input, plan.kind()).context("input.hold_minor")?;
+    let segments = segments(&input.events)?;
+    check_length(&segments).context("input.events")?;
     let rating = billing::rate(&plan, settlement, &holds, &segments);
     // `segments` has made sure that there is an end; nothing may have been delivered before it.
-    let end = input.events.last().map(|end| Moment::from_unix_ms(end.at.as_millisecond()));
+    let end = input.events.last().map(|end| end.at);
     let max_usage_s = end.and_then(|end| billing::max_usage(&plan, &holds, &segments, end, HORIZON));
 
     let bps: Vec<u16> = input.shares.iter().map(|share| share.bps).collect();
     let is_whole = bps.iter().map(|part| u32::from(*part)).sum::<u32>() == 10_000;
-    ensure!(bps.is_empty() || is_whole, "shares: the basis points sum to 10000");
+    ensure!(bps.is_empty() || is_whole, "input.shares: the basis points sum to 10000");
     let parts = if bps.is_empty() { Vec::new() } else { billing::split(rating.charge.amount, &bps) };
     let shares = input.shares.iter().zip(parts).map(|(share, amount)| json!({"party": share.party, "amount_minor": amount}));
     let lines = rating.lines.iter();
@@ -145,11 +86,11 @@ fn rated(example: &Value) -> Result<Value> {
 }
 
 /// The plan of terms in the schema of the examples, which are also a record's.
-pub(crate) fn plan_from(currency: &str, terms: Value) -> Result<Plan> {
-    plan(currency, &serde_json::from_value(terms)?)
+pub(crate) fn plan_from(currency: &str, terms: &Value) -> Result<Plan> {
+    plan(currency.parse().with_context(|| format!("currency {currency:?}"))?, &PlanTerms::read(terms)?)
 }
 
-fn plan(currency: &str, terms: &PlanTerms) -> Result<Plan> {
+fn plan(currency: Currency, terms: &PlanTerms) -> Result<Plan> {
     let need = |field: Option<i64>, name: &str| field.with_context(|| format!("a plan of kind {} has `{name}`", terms.kind));
     only_its_own(terms)?;
     let kind = match terms.kind.as_str() {
@@ -167,7 +108,7 @@ fn plan(currency: &str, terms: &PlanTerms) -> Result<Plan> {
             .with_context(|| format!("rounding {name:?}: expected down, half_up or half_even"))?,
     };
     let conditions = Conditions { grace_s: terms.grace_s, minimum: terms.min_charge_minor, rounding };
-    Ok(Plan::new(currency.parse()?, kind, conditions)?)
+    Ok(Plan::new(currency, kind, conditions)?)
 }
 
 /// Refuses fields that the plan's kind does not have: whoever wrote them expects another price.
@@ -218,14 +159,14 @@ fn increments(terms: &PlanTerms) -> Result<Increments> {
 fn holds(input: &Input, kind: &Kind) -> Result<Vec<i64>> {
     let held = input.hold_minor;
     ensure!((0..=Money::MAX_AMOUNT).contains(&held), "an amount is between 0 and 2^53 - 1 minor units");
-    let bought = 1 + input.events.iter().filter(|event| event.r#type == "extension_bought").count();
+    let bought = 1 + input.events.iter().filter(|event| event.kind == "extension_bought").count();
     match kind {
         Kind::Block { price: 0, .. } if held == 0 => Ok(vec![0; bought]),
         Kind::Block { price, .. } if *price > 0 && held % price == 0 => {
             let blocks = held / price;
             let asked = i64::try_from(bought)?;
             // More may have been bought at the start, but each extension is a block.
-            ensure!(blocks >= asked || held == 0, "{held} is {blocks} blocks at {price}, and the events buy {asked}");
+            ensure!(blocks >= asked, "{held} is {blocks} block(s) at {price}, and the events buy {asked}");
             ensure!(blocks <= MOST_BLOCKS, "{blocks} blocks are too many: at most {MOST_BLOCKS}");
             Ok(vec![*price; usize::try_from(blocks)?])
         }
@@ -238,39 +179,53 @@ fn holds(input: &Input, kind: &Kind) -> Result<Vec<i64>> {
     }
 }
 
+/// Refuses a call that nobody can have had: its hours would be looked up day by day.
+pub(crate) fn check_length(segments: &[Segment]) -> Result<()> {
+    let length = segments.first().zip(segments.last()).map_or(Span::ZERO, |(first, last)| last.to.since(first.from));
+    ensure!(length <= HORIZON, "no call lasts longer than {} s, and this one lasted {} s", HORIZON.whole_s(), length.whole_s());
+    Ok(())
+}
+
 /// What the events say of the time in which both sides were connected.
 fn segments(events: &[Event]) -> Result<Vec<Segment>> {
     let mut marks = Vec::new();
     let mut away = [false; 2];
     let mut last: Option<&Event> = None;
-    for event in events {
-        ensure!(last.is_none_or(|last| last.at <= event.at), "{} comes after {}", event.at, last.map_or(event.at, |last| last.at));
-        ensure!(last.is_none_or(|last| last.r#type != "ended"), "nothing follows `ended`");
+    for (number, event) in events.iter().enumerate() {
+        mark(event, last, &mut away, &mut marks).with_context(|| format!("input.events[{number}]"))?;
         last = Some(event);
-        let at = Moment::from_unix_ms(event.at.as_millisecond());
-        let both_were_there = away == [false; 2];
-        let side = || match event.side.as_deref() {
-            Some("client") => Ok(0),
-            Some("companion") => Ok(1),
-            other => Err(anyhow!("side {other:?}: expected client or companion")),
-        };
-        match event.r#type.as_str() {
-            "connected" if marks.is_empty() => marks.push(Mark::Ran { at }),
-            "connected" => bail!("`connected` comes once"),
-            "ended" => marks.push(Mark::Ended { at }),
-            "extension_bought" => (),
-            kind @ ("disconnected" | "reconnected") => {
-                ensure!(!marks.is_empty(), "`{kind}` comes after `connected`");
-                away[side()?] = kind == "disconnected";
-                match (both_were_there, away == [false; 2]) {
-                    (true, false) => marks.push(Mark::Stood { since: at, cause: Cause::Platform }),
-                    (false, true) => marks.push(Mark::Ran { at }),
-                    (true, true) | (false, false) => (),
-                }
-            }
-            other => bail!("type {other:?}: expected connected, disconnected, reconnected, extension_bought or ended"),
-        }
     }
-    ensure!(last.is_some_and(|last| last.r#type == "ended"), "the last one is `ended`");
+    ensure!(last.is_some_and(|last| last.kind == "ended"), "input.events: the last one is `ended`");
     Ok(billing::segments(marks))
+}
+
+/// What an event, after the one before, means for who is away and for the time that runs.
+fn mark(event: &Event, last: Option<&Event>, away: &mut [bool; 2], marks: &mut Vec<Mark>) -> Result<()> {
+    let at = event.at;
+    ensure!(last.is_none_or(|last| last.at <= at), "{at} comes after {}", last.map_or(at, |last| last.at));
+    ensure!(last.is_none_or(|last| last.kind != "ended"), "nothing follows `ended`");
+    match event.kind.as_str() {
+        "connected" if marks.is_empty() => marks.push(Mark::Ran { at }),
+        "connected" => bail!("`connected` comes once"),
+        "ended" => marks.push(Mark::Ended { at }),
+        "extension_bought" => (),
+        kind @ ("disconnected" | "reconnected") => {
+            ensure!(!marks.is_empty(), "`{kind}` comes after `connected`");
+            let both_were_there = *away == [false; 2];
+            let side = match event.side.as_deref() {
+                Some("client") => 0,
+                Some("companion") => 1,
+                Some(other) => bail!("side {other:?}: expected client or companion"),
+                None => bail!("`{kind}` has a side: client or companion"),
+            };
+            away[side] = kind == "disconnected";
+            match (both_were_there, *away == [false; 2]) {
+                (true, false) => marks.push(Mark::Stood { since: at, cause: Cause::Platform }),
+                (false, true) => marks.push(Mark::Ran { at }),
+                (true, true) | (false, false) => (),
+            }
+        }
+        other => bail!("type {other:?}: expected connected, disconnected, reconnected, extension_bought or ended"),
+    }
+    Ok(())
 }

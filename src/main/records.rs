@@ -122,10 +122,7 @@ pub(crate) struct VerifyFlags {
 pub(crate) fn verify(flags: &VerifyFlags) -> Result<()> {
     let text = read(&flags.file)?;
     let trusted = flags.keys.as_deref().map(trusted).transpose()?;
-    let whole = parse_json(text.as_bytes()).map(|record| vec![(0, Ok(record))]);
-    let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let records = whole.unwrap_or_else(|_| lines().map(|(line, text)| (line + 1, parse_json(text.as_bytes()))).collect());
-    ensure!(!records.is_empty(), "{} has no record", flags.file.display());
+    let records = records(&text).with_context(|| flags.file.display().to_string())?;
     let (count, mut failed) = (records.len(), 0);
     for (line, record) in records {
         let place = if line == 0 { String::new() } else { format!("line {line}: ") };
@@ -154,13 +151,33 @@ pub(crate) fn verify(flags: &VerifyFlags) -> Result<()> {
     Ok(())
 }
 
+/// The records of a text with their lines: one record (of line 0), or one a line. An error if it is neither, not even in part.
+fn records(text: &str) -> Result<Vec<(usize, serde_json::Result<Value>)>> {
+    let whole = match parse_json(text.as_bytes()) {
+        Ok(record) => return Ok(vec![(0, Ok(record))]),
+        Err(error) => error,
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let records: Vec<_> = lines.map(|(line, text)| (line + 1, parse_json(text.as_bytes()))).collect();
+    ensure!(!records.is_empty(), "it has no record");
+    // Of one record on many lines with a slip in it, no line is an object of its own.
+    let is_object = |record: &serde_json::Result<Value>| record.as_ref().is_ok_and(Value::is_object);
+    let is_list = records.len() == 1 || records.iter().any(|(_, record)| is_object(record));
+    if is_list { Ok(records) } else { Err(whole).context("it is no record, and none of its lines is one") }
+}
+
 /// A line without what a terminal would obey: some of it is text of the file.
 fn plain(line: &str) -> String {
     line.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+/// A text file. The mark of byte order that some editors put in front is not part of the text.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    let mut text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 fn trusted(path: &Path) -> Result<Vec<PublicKey>> {
@@ -193,7 +210,7 @@ fn rated_again(record: &Value) -> Result<String> {
         let zones = zones.unwrap_or("an unknown release");
         return Ok(format!("not rated again: its hours are those of time zone database {zones}, this program has {ZONES_VERSION}"));
     }
-    let plan = rate::plan_from(currency, terms).context("its plan")?;
+    let plan = rate::plan_from(currency, &terms).context("its plan")?;
     let settlement = Settlement::ALL.into_iter().find(|settlement| Some(settlement.name()) == record["settlement"].as_str());
     let settlement = settlement.context("it has no settlement that this program knows")?;
     let amounts = |holds: &Vec<Value>| holds.iter().map(|hold| hold["amount"]["amount"].as_i64()).collect::<Option<Vec<i64>>>();
@@ -213,6 +230,7 @@ fn rated_again(record: &Value) -> Result<String> {
     let segments = record["segments"].as_array().context("it has no segments")?.iter().map(segment);
     let segments = segments.collect::<Option<Vec<Segment>>>().context("a segment is not one")?;
     ensure!(segments.windows(2).all(|pair| pair[0].to <= pair[1].from), "its segments overlap");
+    rate::check_length(&segments)?;
     let rating = billing::rate_paid(&plan, settlement, &holds, &segments);
     let lines: Vec<Value> = rating
         .lines

@@ -7,7 +7,7 @@ use lull::clock::{Clock, Span};
 use lull::config::{BaseFlags, Config, Flags};
 use lull::exchange;
 use lull::ids::VendorId;
-use lull::store::{Audited, Outcome, Refusal, Role, Store, Transaction, Write};
+use lull::store::{Audited, OpenError, Outcome, Refusal, Role, Store, Transaction, Write};
 use signaling::auth::hash_secret;
 use uuid::Uuid;
 
@@ -92,14 +92,24 @@ pub(crate) fn audit(flags: BaseFlags) -> Result<()> {
             "{not_rebuilt} records have hours of another time zone database than this program's: signed, but not made again"
         ))?;
     }
-    if findings.is_empty() {
+    // Rows first: what is found there is told whatever the layout is like.
+    let layout = store.audit_layout()?;
+    for finding in &layout {
+        say(finding)?;
+    }
+    if findings.is_empty() && layout.is_empty() {
         return say(format_args!("{}: all adds up", store.path().display()));
     }
-    bail!("{} findings", findings.len())
+    bail!("{} findings", findings.len() + layout.len())
 }
 
 pub(crate) fn open(config: &Config, role: Role) -> Result<Store> {
-    Ok(Store::open(&config.store.db, role)?)
+    let path = &config.store.db;
+    Store::open(path, role).map_err(|error| match error {
+        // The others name their file.
+        OpenError::Foreign | OpenError::Database(_) => anyhow::Error::new(error).context(path.display().to_string()),
+        _ => error.into(),
+    })
 }
 
 fn commit(store: &Store, write: Write) -> Result<()> {

@@ -167,7 +167,7 @@ impl House {
                     }
                     Ok(Outcome::Refused(Refusal::Funds { available })) => Some(Refused::Funds { available }),
                     Ok(Outcome::Refused(Refusal::OrderCredited)) => Some(Refused::OrderCredited),
-                    Ok(Outcome::Refused(Refusal::TooLarge)) => Some(Refused::TooLarge),
+                    Ok(Outcome::Refused(Refusal::TooLarge | Refusal::CreditsFull { .. })) => Some(Refused::TooLarge),
                     Ok(outcome) => {
                         tracing::error!(?outcome, %price, "a reservation was answered out of turn");
                         Some(Refused::Storage)

@@ -5,7 +5,7 @@
 use super::house::fresh;
 use super::look_up::{Found, Search, page_of};
 use super::wire;
-use crate::clock::Span;
+use crate::clock::{Moment, Span};
 use crate::ids::{EndpointId, EventId};
 use crate::store::{Change, Delivery, Endpoint, Event, Secret, StoreError, WebhookWrite, Write};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ impl Search<'_> {
                     description: create.description,
                     words: create.events,
                     secret,
-                    old_secret: None,
+                    old_secrets: Vec::new(),
                     created_at: at,
                     disabled: None,
                     last_success_at: None,
@@ -72,15 +72,17 @@ impl Search<'_> {
                     last_error: None,
                     pending: 0,
                 };
-                let body = shown(&endpoint);
+                let body = shown(&endpoint, at);
                 let write = WebhookWrite::Add { endpoint: Box::new(endpoint), most: self.webhooks.most_endpoints };
                 Edit::with_secret(201, write, body, secret)
             }
             Webhooks::List => {
                 let endpoints = store.endpoints(vendor).map_err(failed)?;
-                Found::Answer(json!({ "items": endpoints.iter().map(shown).collect::<Vec<_>>(), "next_cursor": null }))
+                Found::Answer(
+                    json!({ "items": endpoints.iter().map(|endpoint| shown(endpoint, at)).collect::<Vec<_>>(), "next_cursor": null }),
+                )
             }
-            Webhooks::Get { id } => Found::Answer(shown(&self.endpoint(&id)?)),
+            Webhooks::Get { id } => Found::Answer(shown(&self.endpoint(&id)?, at)),
             Webhooks::Change { id, change } => {
                 if let Some(url) = &change.url {
                     self.check_scheme(url)?;
@@ -90,7 +92,7 @@ impl Search<'_> {
                 endpoint.url = change.url.clone().unwrap_or(endpoint.url);
                 endpoint.description = change.description.clone().unwrap_or(endpoint.description);
                 endpoint.words = change.words.clone().unwrap_or(endpoint.words);
-                let body = shown(&endpoint);
+                let body = shown(&endpoint, at);
                 Edit::plain(200, WebhookWrite::Change { vendor, endpoint: endpoint.id, change }, body)
             }
             Webhooks::Delete { id } => {
@@ -100,14 +102,16 @@ impl Search<'_> {
             Webhooks::Rotate { id, overlap_s } => {
                 let mut endpoint = self.endpoint(&id)?;
                 let (secret, old_until) = (Secret(rand::random()), at + overlap_s.map_or(OVERLAP, Span::from_s));
-                endpoint.old_secret = Some((endpoint.secret, old_until));
-                let write = WebhookWrite::Rotate { vendor, endpoint: endpoint.id, secret, old_until };
-                Edit::with_secret(200, write, shown(&endpoint), secret)
+                // What is over is forgotten, and an end at once ends all of them.
+                endpoint.old_secrets.retain(|(_, until)| *until > at && old_until > at);
+                endpoint.old_secrets.insert(0, (endpoint.secret, old_until));
+                let write = WebhookWrite::Rotate { vendor, endpoint: endpoint.id, secret, at, old_until };
+                Edit::with_secret(200, write, shown(&endpoint, at), secret)
             }
             Webhooks::Enable { id } => {
                 let mut endpoint = self.endpoint(&id)?;
                 (endpoint.disabled, endpoint.failing_since) = (None, None);
-                Edit::plain(200, WebhookWrite::Enable { vendor, endpoint: endpoint.id }, shown(&endpoint))
+                Edit::plain(200, WebhookWrite::Enable { vendor, endpoint: endpoint.id }, shown(&endpoint, at))
             }
             Webhooks::Test { id } => {
                 let (endpoint, event) = (self.endpoint(&id)?.id, EventId::new(fresh()));
@@ -168,7 +172,7 @@ fn bad_cursor() -> Refused {
 }
 
 /// An endpoint for its vendor, without its secret.
-fn shown(endpoint: &Endpoint) -> Value {
+fn shown(endpoint: &Endpoint, now: Moment) -> Value {
     json!({
         "id": endpoint.id.to_string(),
         "url": endpoint.url,
@@ -183,7 +187,8 @@ fn shown(endpoint: &Endpoint) -> Value {
         "failing_since": endpoint.failing_since.map(|at| at.to_string()),
         "last_error": endpoint.last_error.as_ref().map(|(_, error)| error),
         "last_error_at": endpoint.last_error.as_ref().map(|(at, _)| at.to_string()),
-        "old_secret_until": endpoint.old_secret.map(|(_, until)| until.to_string()),
+        "old_secret_until": endpoint.old_secrets.first().map(|(_, until)| until.to_string()),
+        "old_secrets_until": endpoint.old_secrets.iter().map(|(_, until)| until).filter(|until| **until > now).map(Moment::to_string).collect::<Vec<_>>(),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::exchange::{self, View};
 use crate::media::OfferError;
 use crate::money::Money;
 use crate::sleep;
-use crate::store::{Balance, Companion, Refusal, StoreError};
+use crate::store::{Balance, Companion, OLD_SECRETS, Refusal, StoreError};
 use serde_json::{Value, json};
 use signaling::code::Code;
 use signaling::inbound::{Refused, Role};
@@ -69,7 +69,9 @@ pub(super) fn of_call(why: &call::Refused) -> Refused {
         call::Refused::CallEnded => (Code::CallEnded, why.to_string()),
         call::Refused::UnknownCall => (Code::NotFound, why.to_string()),
         call::Refused::NotLive | call::Refused::NotAllowed | call::Refused::NothingToBuy => (Code::CallState, why.to_string()),
-        call::Refused::Amount { .. } | call::Refused::BuysNothing => return refused(Code::InvalidRequest, why.to_string(), Some("amount")),
+        call::Refused::Amount { .. } | call::Refused::Currency { .. } | call::Refused::BuysNothing => {
+            return refused(Code::InvalidRequest, why.to_string(), Some("amount"));
+        }
         call::Refused::TooLong | call::Refused::TooLarge | call::Refused::GiftLimit { .. } => (Code::LimitReached, why.to_string()),
         call::Refused::GiftLength => (Code::InvalidRequest, why.to_string()),
         call::Refused::Busy => (Code::RateLimited, format!("{why}; try again in a moment")),
@@ -107,10 +109,25 @@ pub(super) fn of_store(refusal: &Refusal) -> Refused {
         Refusal::TooLarge => {
             refused(Code::InvalidRequest, "the amount is larger than the ledger keeps exact (2^53 - 1 minor units)", Some("amount"))
         }
+        Refusal::CreditsFull { currency } => {
+            let why = format!(
+                "all credits to this vendor's clients in {currency} together would pass 2^53 - 1 minor units; if one of them was a mistake, take it out of \
+                 its wallet again (a refund of the wallet)"
+            );
+            refused(Code::LimitReached, why, None)
+        }
         Refusal::NoEndpoint => not_found("webhook endpoint"),
         Refusal::NoEvent => not_found("event"),
         Refusal::TooManyEndpoints { most } => {
             refused(Code::LimitReached, format!("a vendor may have {most} webhook endpoints; delete one first"), None)
+        }
+        Refusal::TooManySecrets { until } => {
+            let most = OLD_SECRETS;
+            let why = format!(
+                "{most} replaced secrets of this endpoint still sign, the first of them until {until}: rotate after that, or with `overlap_s` 0, which ends \
+                 all of them at once"
+            );
+            refused(Code::LimitReached, why, None)
         }
         Refusal::RecordingOpen => refused(Code::CallState, "this recording is still being made; it can be deleted once it has ended", None),
         Refusal::EndpointDisabled => refused(Code::EndpointDisabled, "this webhook endpoint is disabled; enable it first", None),

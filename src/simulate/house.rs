@@ -412,7 +412,7 @@ impl House {
                     Ok(Outcome::Committed) => None,
                     Ok(Outcome::Refused(Refusal::Funds { available })) => Some(Refused::Funds { available }),
                     Ok(Outcome::Refused(Refusal::OrderCredited)) => Some(Refused::OrderCredited),
-                    Ok(Outcome::Refused(Refusal::TooLarge)) => Some(Refused::TooLarge),
+                    Ok(Outcome::Refused(Refusal::TooLarge | Refusal::CreditsFull { .. })) => Some(Refused::TooLarge),
                     Ok(_) | Err(_) => Some(Refused::Storage),
                 };
                 self.tell_core(call, why.map_or(Event::Reserved { hold }, |why| Event::NotReserved { hold, why }), around)

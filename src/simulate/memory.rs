@@ -301,7 +301,7 @@ impl Memory {
         let cash_in = self.account(vendor, Owner::CashIn, amount.currency);
         let wallet = self.account(vendor, Owner::Client(client.clone()), amount.currency);
         if self.accounts[cash_in].0.posted < amount.amount - Money::MAX_AMOUNT {
-            return Err(Refusal::TooLarge.into());
+            return Err(Refusal::CreditsFull { currency: amount.currency }.into());
         }
         self.orders.insert(order.clone(), amount.amount);
         self.done.push(Done::Order(order));

@@ -6,6 +6,7 @@ mod books;
 mod calls;
 mod early;
 mod kept;
+mod layout;
 mod outbox;
 mod recordings;
 mod returns;

@@ -175,7 +175,10 @@ pub(super) fn credit(
     let wallet = account(connection, &vendor, Owner::Client(client.as_str()), amount.currency)?;
     // All other accounts of this vendor and currency together are worth -cash_in, so this bounds the vendor's own too, unless she
     // bore refunds with more than she has: then it is the wallet that must stay in range.
-    if cash_in.posted < amount.amount - Money::MAX_AMOUNT || wallet.posted > Money::MAX_AMOUNT - amount.amount {
+    if cash_in.posted < amount.amount - Money::MAX_AMOUNT {
+        return Err(Refusal::CreditsFull { currency: amount.currency }.into());
+    }
+    if wallet.posted > Money::MAX_AMOUNT - amount.amount {
         return Err(Refusal::TooLarge.into());
     }
     let postings = BTreeMap::from([(cash_in.id, -amount.amount), (wallet.id, amount.amount)]);

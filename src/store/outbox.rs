@@ -6,9 +6,11 @@
 
 pub(super) mod money;
 pub(super) mod recording;
+pub(super) mod secrets;
 
 use super::apply::Halt;
 use super::recordings::RecordingWrite;
+use super::row_hash::{self, Table};
 use super::webhooks::{Attempt, Change, Disabled, Endpoint, Outcome, Secret, WebhookWrite};
 use super::{Refusal, StoreError, Transaction, Write, fact_row};
 use crate::call::{Entry, Fact, Terms};
@@ -195,6 +197,23 @@ fn order(connection: &Connection, endpoint: &str, lane: &str, at: Moment) -> rus
 
 /// One change of endpoints or of what is on its way to them.
 pub(super) fn apply(connection: &Connection, write: &WebhookWrite) -> Result<(), Halt> {
+    apply_one(connection, write)?;
+    match write {
+        WebhookWrite::Add { endpoint, .. } => hash(connection, &endpoint.id.to_string()),
+        WebhookWrite::Change { endpoint, .. }
+        | WebhookWrite::Remove { endpoint, .. }
+        | WebhookWrite::Rotate { endpoint, .. }
+        | WebhookWrite::Enable { endpoint, .. } => hash(connection, &endpoint.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// Hashes an endpoint's row, whose own columns were just written.
+fn hash(connection: &Connection, endpoint: &str) -> Result<(), Halt> {
+    Ok(row_hash::keep(connection, Table::Endpoint, &[&endpoint])?)
+}
+
+fn apply_one(connection: &Connection, write: &WebhookWrite) -> Result<(), Halt> {
     match write {
         WebhookWrite::Add { endpoint, most } => add(connection, endpoint, *most),
         WebhookWrite::Change { vendor, endpoint, change } => change_endpoint(connection, *vendor, *endpoint, change),
@@ -204,15 +223,11 @@ pub(super) fn apply(connection: &Connection, write: &WebhookWrite) -> Result<(),
                 "UPDATE webhook_endpoint SET deleted_at = ?, secret = zeroblob(32), old_secret = NULL, old_secret_until = NULL
                  WHERE id = ? AND vendor = ? AND deleted_at IS NULL",
             )?;
-            found(delete.execute(params![at.unix_ms(), endpoint.to_string(), vendor.to_string()])?)
+            found(delete.execute(params![at.unix_ms(), endpoint.to_string(), vendor.to_string()])?)?;
+            Ok(secrets::forget(connection, *endpoint)?)
         }
-        WebhookWrite::Rotate { vendor, endpoint, secret, old_until } => {
-            let mut rotate = connection.prepare_cached(
-                "UPDATE webhook_endpoint SET old_secret = secret, old_secret_until = ?, secret = ?
-                 WHERE id = ? AND vendor = ? AND deleted_at IS NULL",
-            )?;
-            let Secret(secret) = secret;
-            found(rotate.execute(params![old_until.unix_ms(), secret, endpoint.to_string(), vendor.to_string()])?)
+        WebhookWrite::Rotate { vendor, endpoint, secret, at, old_until } => {
+            secrets::rotate(connection, *vendor, *endpoint, *secret, *at, *old_until)
         }
         WebhookWrite::Enable { vendor, endpoint } => {
             let mut enable = connection.prepare_cached(
@@ -413,6 +428,7 @@ fn attempted(connection: &Connection, attempt: &Attempt) -> Result<(), Halt> {
         // What is on its way stays there, and nothing is added, until the vendor enables it.
         let mut disable = connection.prepare_cached("UPDATE webhook_endpoint SET disabled_at = ?2, disabled_why = ?3 WHERE id = ?1")?;
         disable.execute(params![endpoint, at, why.name()])?;
+        hash(connection, &endpoint)?;
     }
     Ok(order(connection, &endpoint, &lane, attempt.at)?)
 }

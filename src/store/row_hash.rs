@@ -24,10 +24,12 @@ pub(super) enum Table {
     Companion,
     Key,
     Secret,
+    Endpoint,
+    OlderSecret,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Plan,
         Self::Hold,
         Self::Account,
@@ -40,6 +42,8 @@ impl Table {
         Self::Companion,
         Self::Key,
         Self::Secret,
+        Self::Endpoint,
+        Self::OlderSecret,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -56,18 +60,23 @@ impl Table {
             Self::Companion => "companion",
             Self::Key => "signing_key",
             Self::Secret => "meta",
+            Self::Endpoint => "webhook_endpoint",
+            Self::OlderSecret => "webhook_older_secret",
         }
     }
 
     /// The columns of its primary key.
     const fn key(self) -> &'static [&'static str] {
         match self {
-            Self::Plan | Self::Hold | Self::Account | Self::Recording | Self::Vendor | Self::Companion | Self::Key => &["id"],
+            Self::Plan | Self::Hold | Self::Account | Self::Recording | Self::Vendor | Self::Companion | Self::Key | Self::Endpoint => {
+                &["id"]
+            }
             Self::Reply => &["vendor", "key"],
             Self::Policy => &["vendor"],
             Self::Boot => &["seq"],
             Self::Heartbeat => &["call"],
             Self::Secret => &["name"],
+            Self::OlderSecret => &["endpoint", "number"],
         }
     }
 
@@ -77,12 +86,13 @@ impl Table {
         parts.join(" AND ")
     }
 
-    /// Columns that change with other rows.
+    /// Columns that change with other rows, or with each try to deliver an event.
     const fn derived(self) -> &'static [&'static str] {
         match self {
             Self::Account => &["posted", "held"],
+            Self::Endpoint => &["last_success_at", "failing_since", "last_error", "last_error_at"],
             Self::Plan | Self::Hold | Self::Reply | Self::Policy | Self::Recording => &[],
-            Self::Boot | Self::Heartbeat | Self::Vendor | Self::Companion | Self::Key | Self::Secret => &[],
+            Self::Boot | Self::Heartbeat | Self::Vendor | Self::Companion | Self::Key | Self::Secret | Self::OlderSecret => &[],
         }
     }
 }

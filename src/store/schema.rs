@@ -7,7 +7,7 @@ use super::row_hash::{self, Table};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `schema_N.sql` leads from version N-1 to N.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("schema_10.sql"),
     include_str!("schema_11.sql"),
     include_str!("schema_12.sql"),
+    include_str!("schema_13.sql"),
 ];
 
 /// The version this program reads and writes.
@@ -64,8 +65,8 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     }
     if version < LATEST {
         // These had none for a long time; other tables got theirs with the first key.
-        use Table::{Boot, Companion, Heartbeat, Key, Policy, Secret, Vendor};
-        for table in [Policy, Boot, Heartbeat, Vendor, Companion, Key, Secret] {
+        use Table::{Boot, Companion, Endpoint, Heartbeat, Key, Policy, Secret, Vendor};
+        for table in [Policy, Boot, Heartbeat, Vendor, Companion, Key, Secret, Endpoint] {
             row_hash::keep_rest(&transaction, table)?;
         }
     }

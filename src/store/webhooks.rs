@@ -19,6 +19,9 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Replaced secrets of an endpoint that sign at a time, at most: enough for rotations whose answers were lost, and a header stays short.
+pub const OLD_SECRETS: u32 = 4;
+
 /// Why nothing is sent to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disabled {
@@ -49,8 +52,8 @@ pub struct Endpoint {
     /// The events wanted, such as `call.ended`; none is all.
     pub words: Option<Vec<String>>,
     pub secret: Secret,
-    /// The secret before, and until when it signs too.
-    pub old_secret: Option<(Secret, Moment)>,
+    /// Secrets that were replaced, the newest first, and until when each signs too.
+    pub old_secrets: Vec<(Secret, Moment)>,
     pub created_at: Moment,
     /// Since when and why nothing is sent.
     pub disabled: Option<(Moment, Disabled)>,
@@ -102,8 +105,9 @@ pub enum WebhookWrite {
     Change { vendor: VendorId, endpoint: EndpointId, change: Change },
     /// Nothing is sent there any more, and nobody sees it.
     Remove { vendor: VendorId, endpoint: EndpointId, at: Moment },
-    /// A new secret; the one before signs too until then.
-    Rotate { vendor: VendorId, endpoint: EndpointId, secret: Secret, old_until: Moment },
+    /// A new secret; the one before signs too until then, and those before it until their own times. If `old_until` is over at `at`, all of
+    /// them end. Condition: no more than [`OLD_SECRETS`] sign then.
+    Rotate { vendor: VendorId, endpoint: EndpointId, secret: Secret, at: Moment, old_until: Moment },
     /// What is on its way goes out, and events made from now on.
     Enable { vendor: VendorId, endpoint: EndpointId },
     /// An event that only tries the endpoint out, once. Condition: it is enabled.
@@ -184,14 +188,16 @@ impl Store {
     pub fn endpoints(&self, vendor: VendorId) -> Result<Vec<Endpoint>, StoreError> {
         let reader = self.0.readers.take()?;
         let mut select = reader.prepare_cached(&format!("{ENDPOINT} WHERE vendor = ? AND deleted_at IS NULL ORDER BY id"))?;
-        Ok(select.query_map([vendor.to_string()], endpoint)?.collect::<rusqlite::Result<_>>()?)
+        let endpoints = select.query_map([vendor.to_string()], endpoint)?;
+        Ok(endpoints.map(|endpoint| with_older(&reader, endpoint?)).collect::<rusqlite::Result<_>>()?)
     }
 
     /// An endpoint of this vendor.
     pub fn endpoint(&self, vendor: VendorId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
         let reader = self.0.readers.take()?;
         let mut select = reader.prepare_cached(&format!("{ENDPOINT} WHERE id = ? AND vendor = ? AND deleted_at IS NULL"))?;
-        Ok(select.query_one([id.to_string(), vendor.to_string()], endpoint).optional()?)
+        let endpoint = select.query_one([id.to_string(), vendor.to_string()], endpoint).optional()?;
+        Ok(endpoint.map(|endpoint| with_older(&reader, endpoint)).transpose()?)
     }
 
     /// A vendor's events, oldest first; none if `after` is none of hers.
@@ -314,6 +320,7 @@ pub(super) fn due(connection: &Connection, now: Moment, limit: u32) -> rusqlite:
         let due = |row: &Row<'_>| Ok(Due { event: text(row, 0)?, lane: row.get(1)?, attempts: row.get(2)?, body: row.get(3)? });
         let rows = select.query_map(params![target.endpoint.to_string(), now.unix_ms(), limit], due)?;
         target.due = rows.collect::<rusqlite::Result<_>>()?;
+        target.secrets.extend(outbox::secrets::older(connection, target.endpoint, Some(now))?.into_iter().map(|(secret, _)| secret));
     }
     Ok(targets)
 }
@@ -342,6 +349,12 @@ fn maybe_moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Moment>>
     Ok(row.get::<_, Option<i64>>(index)?.map(Moment::from_unix_ms))
 }
 
+/// An endpoint with its older secrets too.
+fn with_older(reader: &Connection, mut endpoint: Endpoint) -> rusqlite::Result<Endpoint> {
+    endpoint.old_secrets.extend(outbox::secrets::older(reader, endpoint.id, None)?);
+    Ok(endpoint)
+}
+
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     let words: Option<String> = row.get(4)?;
     let disabled_why = row.get::<_, Option<String>>(10)?.map(|why| disabled_of(&why));
@@ -352,7 +365,7 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
         description: row.get(3)?,
         words: words.map(|words| words.split(' ').map(str::to_owned).collect()),
         secret: Secret(row.get(5)?),
-        old_secret: row.get::<_, Option<[u8; 32]>>(6)?.map(Secret).zip(maybe_moment(row, 7)?),
+        old_secrets: row.get::<_, Option<[u8; 32]>>(6)?.map(Secret).zip(maybe_moment(row, 7)?).into_iter().collect(),
         created_at: moment(row, 8)?,
         disabled: maybe_moment(row, 9)?.zip(disabled_why),
         last_success_at: maybe_moment(row, 11)?,

@@ -18,13 +18,16 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// An answer's head may have this many bytes.
 const HEAD_MAX: usize = 16 << 10;
+
+/// All that is ever read of an answer, in bytes: HTTP lets any number of `1xx` heads come before the answer's own (RFC 9110, section 15.2).
+const READ_MAX: u64 = 64 << 10;
 
 /// Addresses of one name that are tried at most.
 const ADDRESSES: usize = 4;
@@ -173,6 +176,8 @@ async fn exchange(
 ) -> Result<StatusCode, Fault> {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_MAX);
+    let (read, write) = tokio::io::split(stream);
+    let stream = tokio::io::join(read.take(READ_MAX), write);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Fault::Answer)?;
     let mut connection = pin!(connection);
     let mut answer = pin!(sender.send_request(request));

@@ -38,6 +38,8 @@ enum Does {
     TalksOn,
     /// Sends a head that never ends.
     NeverBegins,
+    /// Says for ever that there is more to come.
+    PutsOff,
 }
 
 const YES: Does = Does::Says("HTTP/1.1 204 No Content\r\n\r\n");
@@ -142,6 +144,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, does: Does, tell
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
             while stream.write_all(b"x-more: and more\r\n").await.is_ok() {}
         }
+        Does::PutsOff => while stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_ok() {},
     }
 }
 
@@ -221,7 +224,7 @@ impl House {
             description: None,
             words: None,
             secret: Secret([7; 32]),
-            old_secret: None,
+            old_secrets: Vec::new(),
             created_at: self.clock.now(),
             disabled: None,
             last_success_at: None,
@@ -416,6 +419,7 @@ async fn slow_dead_and_talkative_receivers_hold_up_nobody_else() {
     let silent = Receiver::new(&[Does::IsSilent]).await;
     let mut talkative = Receiver::new(&[Does::TalksOn]).await;
     let rambling = Receiver::new(&[Does::NeverBegins]).await;
+    let hesitant = Receiver::new(&[Does::PutsOff]).await;
     let mut good = Receiver::new(&[YES]).await;
     let patient = Settings { retries: vec![Span::from_s(3600)], ..settings() };
     let silent_at = house.endpoint(&silent.url());
@@ -424,6 +428,7 @@ async fn slow_dead_and_talkative_receivers_hold_up_nobody_else() {
     }
     let dead_at = house.endpoint(&format!("http://{dead}/"));
     let rambling_at = house.endpoint(&rambling.url());
+    let hesitant_at = house.endpoint(&hesitant.url());
     house.endpoint(&talkative.url());
     let good_at = house.endpoint(&good.url());
     let webhooks = house.start(patient);
@@ -439,7 +444,10 @@ async fn slow_dead_and_talkative_receivers_hold_up_nobody_else() {
     house.until(|house| (house.shown(good_at).pending == 0).then_some(())).await;
     let why = |endpoint| house.until(move |house| house.shown(endpoint).last_error.map(|(_, why)| why));
     assert_eq!(why(dead_at).await, "no connection");
-    assert_eq!(why(rambling_at).await, "the connection was closed without an answer, or the answer is not HTTP");
+    // They are given up long before their time is over.
+    for at in [rambling_at, hesitant_at] {
+        assert_eq!(why(at).await, "the connection was closed without an answer, or the answer is not HTTP");
+    }
     webhooks.stop().await;
 }
 
@@ -523,7 +531,8 @@ async fn after_its_secret_was_replaced_both_sign_for_a_while() {
     let endpoint = house.endpoint(&receiver.url());
     let webhooks = house.start(settings());
     let rotate = |old_until: Moment, secret| {
-        house.commit(vec![Write::Webhook(WebhookWrite::Rotate { vendor: house.vendor, endpoint, secret: Secret(secret), old_until })]);
+        let at = house.clock.now();
+        house.commit(vec![Write::Webhook(WebhookWrite::Rotate { vendor: house.vendor, endpoint, secret: Secret(secret), at, old_until })]);
     };
     rotate(house.clock.now() + Span::from_s(3600), [8; 32]);
     house.test(endpoint);

@@ -66,7 +66,7 @@ async fn a_settled_call_gives_back_what_it_took_and_no_more() {
     // More than is left, and what is not its currency.
     let too_much = vendor.post(&refunds, json!({ "amount": fen(1668), "reason": "greed" }));
     let figures = too_much.json();
-    assert!(too_much.problem(409, "refund_exceeds").contains("1667 CNY of 2000 CNY"));
+    assert!(too_much.problem(409, "refund_exceeds").contains("16.67 CNY of 20.00 CNY"));
     assert_eq!((&figures["charge"], &figures["returned"], &figures["left"]), (&fen(2000), &fen(333), &fen(1667)));
     let yen = json!({ "amount": { "amount": 1, "currency": "JPY" }, "reason": "yen" });
     assert_eq!(vendor.post(&refunds, yen).with(400)["field"], "amount.currency");
@@ -137,7 +137,7 @@ async fn a_settled_call_gives_back_what_it_took_and_no_more() {
     // What she spent elsewhere cannot be taken from her.
     vendor.post("/v1/clients/wei/refunds", json!({ "amount": fen(8080), "order_ref": "all back" })).with(201);
     let short = adjust("from_client", "correction", 10, "vendor");
-    assert!(short.problem(402, "insufficient_funds").contains("0 CNY"));
+    assert!(short.problem(402, "insufficient_funds").contains("0.00 CNY"));
 
     let stranger = talk.server.vendor("Stranger");
     stranger.post(&refunds, json!({ "reason": "not mine" })).problem(404, "not_found");
@@ -157,7 +157,7 @@ fn a_wallet_gives_back_what_is_free_and_an_order_shows_both() {
     let refunds = "/v1/clients/wei/refunds";
     let refund = |amount: Value, order_ref: &str| json!({ "amount": amount, "order_ref": order_ref, "reason": "not used" });
     let too_much = vendor.post(refunds, refund(fen(8001), "r-1")).problem(402, "insufficient_funds");
-    assert!(too_much.contains("8000 CNY") && !too_much.contains("credit"), "{too_much}");
+    assert!(too_much.contains("80.00 CNY") && !too_much.contains("credit"), "{too_much}");
     vendor.post(refunds, refund(json!({ "amount": 1, "currency": "USD" }), "r-1")).problem(402, "insufficient_funds");
     vendor.post("/v1/clients/nobody/refunds", refund(fen(1), "r-1")).problem(402, "insufficient_funds");
     vendor.get("/v1/clients/nobody").problem(404, "not_found");

@@ -214,8 +214,8 @@ fn plans_of_every_kind_are_made_listed_and_refused_with_the_field() {
         assert_eq!((&answer["code"], &answer["field"]), (&json!("invalid_request"), &json!(field)), "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains(said), "{answer}");
     };
-    refused(&metered, "hold", &[("hold", fen(299))], "needs at least 300 CNY");
-    refused(&metered, "hold", &[("min_charge_minor", json!(3001))], "needs at least 3001 CNY");
+    refused(&metered, "hold", &[("hold", fen(299))], "needs at least 3.00 CNY");
+    refused(&metered, "hold", &[("min_charge_minor", json!(3001))], "needs at least 30.01 CNY");
     refused(&metered, "hold.currency", &[("hold", json!({ "amount": 1, "currency": "ZZZ" }))], "currency");
     let block = json!({ "name": "Block", "kind": "block", "block_s": 600, "price": fen(2000) });
     refused(&block, "min_charge_minor", &[("min_charge_minor", json!(2001))], "at most the price, 2000");
@@ -229,7 +229,7 @@ fn plans_of_every_kind_are_made_listed_and_refused_with_the_field() {
     );
     refused(&night, "windows", &[("windows", json!([window("day", "8:00", "8:00")]))], "not a time of day");
     refused(&night, "cap_s", &[("cap_s", json!(59))], "at least 60 s");
-    refused(&night, "cap_minor", &[("cap_minor", json!(299))], "at least 60 s and 300 CNY");
+    refused(&night, "cap_minor", &[("cap_minor", json!(299))], "at least 60 s and 3.00 CNY");
     refused(&night, "currency", &[("currency", json!("ZZZ"))], "currency");
     assert_eq!(vendor.get("/v1/plans").with(200)["items"], json!(made), "nothing came of them");
 }

@@ -90,9 +90,15 @@ fn a_plan_that_is_wrong_is_refused_with_the_reason() {
         (json!({"kind": "weekly"}), vec!["weekly", "expected block, per_minute, flat or until_asleep"]),
         (json!({"kind": "block", "price_minor": 2000}), vec!["block_s"]),
         (json!({"kind": "block", "block_s": 0, "price_minor": 2000}), vec!["a block has between 1"]),
-        (json!({"kind": "block", "block_s": 900, "price_minor": 2000.5}), vec!["input"]),
+        (
+            json!({"kind": "block", "block_s": 900, "price_minor": 2000.5}),
+            vec!["input.plan.price_minor must be a whole number, not 2000.5"],
+        ),
         (json!({"kind": "block", "block_s": 900, "price_minor": 9_007_199_254_740_992_i64}), vec!["2^53 - 1"]),
-        (json!({"kind": "block", "block_s": 900, "price_minor": 2000, "blok": 1}), vec!["blok"]),
+        (
+            json!({"kind": "block", "block_s": 900, "price_minor": 2000, "blok": 1}),
+            vec!["input.plan.blok: there is no such field; accepted are: kind, block_s,"],
+        ),
         (json!({"kind": "flat", "price_minor": 7000}), vec!["hold_minor", "less than the price 7000"]),
         (metered(json!({"rate_minor_per_min": -1})), vec!["a rate is between 0"]),
         (metered(json!({"rate_minor_per_min": 300, "increment_s": 0})), vec!["an increment has between 1"]),
@@ -140,7 +146,37 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
                 input["events"] = json!([event(start, "connected", ""), event(later, "extension_bought", ""), event(end, "ended", "")]);
                 input
             },
-            "2000 is 1 blocks at 2000, and the events buy 2",
+            "2000 is 1 block(s) at 2000, and the events buy 2",
+        ),
+        (with("hold_minor", json!(0)), "0 is 0 block(s) at 2000, and the events buy 1"),
+        (
+            with("plan", json!({"kind": "block", "block_s": 900, "price_minor": 2000, "grace_s": 1.5})),
+            "input.plan.grace_s must be a whole number, not 1.5",
+        ),
+        (with("plan", json!([])), "input.plan must be an object, not a list"),
+        (
+            with(
+                "plan",
+                json!({"kind": "per_minute", "first_increment_s": 60, "increment_s": 60, "tz": "UTC", "windows": [{"label": "day", "start": 8}]}),
+            ),
+            "input.plan.windows[0].start must be a text, not 8",
+        ),
+        (with("currency", Value::Null), "input.currency must be a text, not null"),
+        (with("currency", json!("XXX")), "input.currency \"XXX\": expected an ISO 4217"),
+        (with("settlement", json!(7)), "input.settlement must be a text, not 7"),
+        (with("shares", json!([{"party": "vendor"}])), "input.shares[0].bps is missing"),
+        (
+            with("shares", json!([{"party": "vendor", "bps": 70_000}])),
+            "input.shares[0].bps must be a whole number from 0 to 10000, not 70000",
+        ),
+        (
+            with("events", json!([event(start, "connected", ""), event("yesterday", "ended", "")])),
+            "input.events[1].at must be a moment like",
+        ),
+        (with("events", json!([event(start, "connected", ""), event("2027-03-12T12:00:00Z", "ended", "")])), "no call lasts longer than"),
+        (
+            with("events", json!([event(start, "connected", ""), {"at": later, "type": "disconnected"}, event(end, "ended", "")])),
+            "input.events[1]: `disconnected` has a side",
         ),
         (with("events", json!([])), "the last one is `ended`"),
         (with("events", json!([event(start, "connected", "")])), "the last one is `ended`"),
@@ -173,6 +209,15 @@ fn an_input_that_is_wrong_is_refused_and_the_others_are_rated() {
     assert!(said.contains("1 of 2 examples cannot be rated"), "{said}");
     assert_eq!(lines[1]["rating"]["charge_minor"], 2000);
     assert!(lines[0]["error"].is_string());
+
+    // A mark of byte order is no part of the text; a field that stands there twice may mean either.
+    let text = json!({"examples": [{"id": "X", "input": call(block())}]}).to_string();
+    std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    assert_eq!(rate(&path).0[0]["rating"]["charge_minor"], 2000);
+    std::fs::write(&path, text.replace("\"hold_minor\":", "\"hold_minor\":4000,\"hold_minor\":")).unwrap();
+    let (lines, status, said) = rate(&path);
+    assert_eq!((lines.len(), status), (0, Some(1)));
+    assert!(said.contains("hold_minor"), "{said}");
 
     for text in ["", "[]", "{\"examples\": 3}", "not json"] {
         std::fs::write(&path, text).unwrap();

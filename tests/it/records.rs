@@ -139,6 +139,29 @@ async fn a_record_says_what_was_held_and_by_which_zones_it_was_rated() {
     assert_eq!(server.verify(&changed).status.code(), Some(1));
 }
 
+/// A record on many lines with a slip in it is one fault and not a hundred; a mark of byte order is none.
+#[test]
+fn a_record_with_a_slip_is_one_fault() {
+    let key = SigningKey::new(&[7; 32]);
+    let record = proof::sealed(json!({"call_id": "call_1", "lines": [1, 2]}), &key);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("record.json");
+    let verify = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let verified = lull(&["verify"]).arg(&file).output().unwrap();
+        assert_eq!(verified.status.code(), Some(1));
+        (said(&verified), String::from_utf8(verified.stderr).unwrap())
+    };
+    let (lines, why) = verify(format!("{record:#}").replace('}', ",}"));
+    assert_eq!(lines, "");
+    assert!(why.contains("none of its lines is one") && why.contains("at line") && why.contains("record.json"), "{why}");
+    let (lines, _) = verify(format!("\u{feff}{record}"));
+    assert!(lines.contains("NOT VALID: the record does not add up"), "{lines}");
+    // Of a list each line is looked at, whatever the first is like.
+    let (lines, _) = verify(format!("broken\n{record}\n"));
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+}
+
 /// Anybody can sign what she likes with a key of her own. It is refused, and what stands behind it is looked at.
 #[test]
 fn records_that_somebody_made_up_are_refused_and_the_next_is_checked() {

@@ -110,8 +110,13 @@ fn an_order_of_the_shop_counts_once_and_money_stays_in_its_currency() {
     assert_eq!(vendor.wallet(), [3000, 0, 3000]);
 
     let most = json!({ "amount": 9_007_199_254_740_991_i64, "currency": "CNY" });
-    let too_much = vendor.post(credits, json!({ "amount": most, "order_ref": "order-2" })).problem(400, "invalid_request");
-    assert!(too_much.contains("2^53"), "{too_much}");
+    let too_much = vendor.post(credits, json!({ "amount": most, "order_ref": "order-2" })).problem(409, "limit_reached");
+    assert!(too_much.contains("2^53") && too_much.contains("all credits"), "{too_much}");
+    // Two orders that look the same.
+    for order_ref in ["order-1 ", " order-1"] {
+        let refused = vendor.post(credits, json!({ "amount": fen(3000), "order_ref": order_ref })).with(400);
+        assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid_request"), &json!("order_ref")));
+    }
     let unknown = json!({ "amount": { "amount": 1, "currency": "ZZZ" }, "order_ref": "order-3" });
     let refused = vendor.post(credits, unknown).with(400);
     assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid_request"), &json!("amount.currency")));

@@ -114,7 +114,7 @@ fn secrets(server: &Server, endpoint: &Value) -> Vec<[u8; 32]> {
     let vendor = store.vendor_by_name("House").unwrap().unwrap().id;
     let id = endpoint["id"].as_str().unwrap().parse().unwrap();
     let endpoint = store.endpoint(vendor, id).unwrap().unwrap();
-    [endpoint.secret.0].into_iter().chain(endpoint.old_secret.map(|(secret, _)| secret.0)).collect()
+    [endpoint.secret.0].into_iter().chain(endpoint.old_secrets.iter().map(|(secret, _)| secret.0)).collect()
 }
 
 fn patch(server: &Server, vendor: &Vendor, path: &str, body: Value) -> crate::server::Answer {
@@ -267,7 +267,22 @@ async fn a_secret_is_shown_once_and_replaced_without_a_gap() {
     assert_eq!((rotated["secret"].clone(), both[1]), (json!(webhook::secret_text(&both[0])), secret));
     vendor.post(&format!("{path}/test"), json!({})).with(202);
     assert!(shop.next().await.is_signed_by(&both));
+    // The answer to the next one is lost: what the shop has goes on signing for all of its day.
+    let lost = vendor.post(&format!("{path}/rotate-secret"), json!({ "overlap_s": 600 })).with(200);
+    let three = secrets(&server, &made);
+    assert_eq!((three.len(), three[2]), (3, secret));
+    assert_eq!((lost["old_secrets_until"].as_array().unwrap().len(), &lost["old_secrets_until"][0]), (2, &lost["old_secret_until"]));
+    assert_eq!(lost["old_secrets_until"][1], rotated["old_secret_until"]);
+    assert_eq!(vendor.get(&path).with(200)["old_secrets_until"], lost["old_secrets_until"]);
+    vendor.post(&format!("{path}/test"), json!({})).with(202);
+    assert!(shop.next().await.is_signed_by(&three));
+    for _ in 0..2 {
+        vendor.post(&format!("{path}/rotate-secret"), json!({})).with(200);
+    }
+    let full = vendor.post(&format!("{path}/rotate-secret"), json!({})).problem(409, "limit_reached");
+    assert!(full.contains("4 replaced secrets") && full.contains("overlap_s"), "{full}");
     vendor.post(&format!("{path}/rotate-secret"), json!({ "overlap_s": 0 })).with(200);
+    assert_eq!(vendor.get(&path).with(200)["old_secrets_until"], json!([]));
     vendor.post(&format!("{path}/test"), json!({})).with(202);
     assert!(shop.next().await.is_signed_by(&secrets(&server, &made)[..1]));
     let database = std::fs::read(server.database()).unwrap();

@@ -74,7 +74,7 @@ async fn extend(State(front): State<Arc<Front>>, Id(id): Id, command: Command) -
 pub(super) fn read_extend(body: Value) -> Result<Extend, Problem> {
     let mut fields = Fields::of(body, &["order_ref", "amount", "gift_s"])?;
     let extend = Extend {
-        order_ref: fields.optional_text("order_ref", Text::Free { max: 100 })?,
+        order_ref: fields.optional_text("order_ref", Text::Order)?,
         amount: fields.optional_amount("amount", "amount.")?,
         gift_s: fields.optional_whole("gift_s", 60..=3600)?,
     };

@@ -28,7 +28,7 @@ async fn credit(
 
 pub(super) fn read(body: Value) -> Result<Credit, Problem> {
     let mut fields = Fields::of(body, &["amount", "order_ref"])?;
-    Ok(Credit { amount: fields.amount("amount", "amount.")?, order_ref: fields.text("order_ref", Text::Free { max: 100 })? })
+    Ok(Credit { amount: fields.amount("amount", "amount.")?, order_ref: fields.text("order_ref", Text::Order)? })
 }
 
 async fn one(State(front): State<Arc<Front>>, client: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {

@@ -12,11 +12,16 @@ use std::ops::RangeInclusive;
 /// The largest whole number that every JSON reader keeps exact: 2^53 - 1 (RFC 8259 section 6).
 pub(super) const WHOLE_MAX: i64 = 9_007_199_254_740_991;
 
+/// An order's name may have this many characters.
+pub(super) const ORDER_MAX: usize = 100;
+
 /// What a text may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Text {
     /// For people, in any script, up to so many characters.
     Free { max: usize },
+    /// A vendor's name for an order: the same, and without spaces at its ends, which nobody sees and which would make it another order.
+    Order,
     /// An id of ours or a code: visible ASCII.
     Id,
     /// A vendor's name for a client, which stands in paths.
@@ -28,6 +33,7 @@ impl Text {
     fn accepted(self) -> String {
         match self {
             Text::Free { max } => format!("a text of 1 to {max} characters, no control characters, not only spaces"),
+            Text::Order => format!("a text of 1 to {ORDER_MAX} characters, no control characters, no spaces at its ends"),
             Text::Id => "an id: 1 to 64 visible ASCII characters".to_owned(),
             Text::ClientRef => "1 to 64 characters of A-Z a-z 0-9 . _ : @ -".to_owned(),
         }
@@ -41,6 +47,7 @@ impl Text {
                 let breaks = |c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}';
                 text.chars().count() <= max && !text.trim().is_empty() && !text.chars().any(breaks)
             }
+            Text::Order => Text::Free { max: ORDER_MAX }.fits(text) && text.trim().len() == text.len(),
             Text::Id => (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
             Text::ClientRef => (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@-".contains(&b)),
         }

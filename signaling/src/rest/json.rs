@@ -65,9 +65,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut fields = BTreeMap::new();
         while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-            if fields.insert(name, value).is_some() {
-                return Err(A::Error::custom("a field stands there twice"));
+            if fields.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the field {name:?} stands there twice")));
             }
+            fields.insert(name, value);
         }
         Ok(Value::Object(fields.into_iter().collect::<Map<_, _>>()))
     }
@@ -86,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_field_that_stands_there_twice_is_refused_at_any_depth() {
-        assert!(parse(br#"{"amount": 1, "amount": 2}"#).is_err());
+        let twice = parse(br#"{"amount": 1, "amount": 2}"#).unwrap_err().to_string();
+        assert!(twice.starts_with("the field \"amount\" stands there twice at line 1"), "{twice}");
         assert!(parse(br#"{"price": {"amount": 1, "amount": 1}}"#).is_err());
         assert!(parse(&b"[".repeat(10_000)).is_err());
     }

@@ -4,7 +4,7 @@
 
 use super::clients::client_ref;
 use super::command::{Asked, Command, Id, ask, page};
-use super::fields::{Fields, Text};
+use super::fields::{Fields, ORDER_MAX, Text};
 use super::{AdjustCall, Direction, RefundBearer, RefundCall, RefundClient, Request};
 use crate::endpoint::Front;
 use crate::problem::Problem;
@@ -56,7 +56,7 @@ pub(super) fn read_client(body: Value) -> Result<RefundClient, Problem> {
     let mut fields = Fields::of(body, &["amount", "order_ref", "reason"])?;
     Ok(RefundClient {
         amount: fields.amount("amount", "amount.")?,
-        order_ref: fields.text("order_ref", Text::Free { max: 100 })?,
+        order_ref: fields.text("order_ref", Text::Order)?,
         reason: fields.optional_text("reason", WORDS)?,
     })
 }
@@ -110,7 +110,10 @@ async fn order(State(front): State<Arc<Front>>, order_ref: Result<Path<String>, 
     let caller = asked.caller;
     asked.query([])?;
     match order_ref {
-        Ok(Path(order_ref)) if Text::Free { max: 100 }.fits(&order_ref) => ask(&front, caller, None, Request::GetOrder { order_ref }).await,
+        // Orders from before may have spaces at their ends.
+        Ok(Path(order_ref)) if Text::Free { max: ORDER_MAX }.fits(&order_ref) => {
+            ask(&front, caller, None, Request::GetOrder { order_ref }).await
+        }
         _ => Err(Problem::not_found()),
     }
 }

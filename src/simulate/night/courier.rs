@@ -36,7 +36,7 @@ impl Night<'_> {
                 description: None,
                 words: money_only.then(|| MONEY.map(str::to_owned).to_vec()),
                 secret: Secret([9; 32]),
-                old_secret: None,
+                old_secrets: Vec::new(),
                 created_at: self.now,
                 disabled: None,
                 last_success_at: None,

@@ -175,6 +175,34 @@ fn a_finding_says_where() {
     assert!(text.iter().any(|line| line.starts_with("call_") && line.contains("journal_gap: fact 3 follows fact 1")), "{text:#?}");
 }
 
+/// A flipped bit in a table's conditions refuses good rows for ever, and no row of now is against it.
+#[test]
+fn a_changed_layout_is_found() {
+    let shop = shop();
+    let layout = || Store::open(&shop.path(), Role::Auditor).unwrap().audit_layout().unwrap();
+    let rows = || Store::open(&shop.path(), Role::Auditor).unwrap().audit(&record).unwrap();
+    assert_eq!((layout(), rows()), (vec![], vec![]));
+    let file = Connection::open(shop.path()).unwrap();
+    file.execute_batch("ANALYZE; PRAGMA writable_schema = on").unwrap();
+    assert_eq!(layout(), [], "figures of SQLite's own");
+    for (change, back, place) in [
+        (
+            "UPDATE sqlite_schema SET sql = replace(sql, 'exhausted', 'exhaustet') WHERE name = 'webhook_endpoint'",
+            "UPDATE sqlite_schema SET sql = replace(sql, 'exhaustet', 'exhausted') WHERE name = 'webhook_endpoint'",
+            "table webhook_endpoint",
+        ),
+        ("DROP INDEX event_by_time", "CREATE INDEX event_by_time ON event (vendor, at)", "index event_by_time"),
+        ("CREATE TRIGGER t BEFORE INSERT ON vendor BEGIN SELECT RAISE(IGNORE); END", "DROP TRIGGER t", "trigger t"),
+    ] {
+        file.execute_batch(change).unwrap();
+        assert_eq!(rows(), [], "{change}: no row is against it");
+        let found = layout();
+        assert_eq!(found.iter().map(|finding| (finding.rule, finding.place.as_str())).collect::<Vec<_>>(), [("layout", place)], "{change}");
+        file.execute_batch(back).unwrap();
+    }
+    assert_eq!(layout(), []);
+}
+
 #[test]
 fn a_damaged_file_is_found() {
     let shop = shop();

@@ -118,7 +118,9 @@ fn the_ledger_stays_in_the_range_it_keeps_exact() {
     let shop = Shop::new();
     let outcome = |amount| shop.store.commit(of(vec![shop.credit("c", amount)]));
     assert_eq!(outcome(Money::MAX_AMOUNT), Ok(Outcome::Committed));
-    assert_eq!(outcome(1), Ok(Outcome::Refused(Refusal::TooLarge)));
+    // The amount is not to blame, whoever it is for.
+    let full = Ok(Outcome::Refused(Refusal::CreditsFull { currency: cny(1).currency }));
+    assert_eq!((outcome(1), shop.store.commit(of(vec![shop.credit("d", 1)]))), (full.clone(), full));
     assert_eq!(outcome(Money::MAX_AMOUNT + 1), Ok(Outcome::Refused(Refusal::TooLarge)));
     assert_eq!(outcome(i64::MAX), Ok(Outcome::Refused(Refusal::TooLarge)));
     for amount in [0, -1, i64::MIN] {
@@ -293,13 +295,13 @@ fn what_contradicts_the_ledger_is_refused_as_a_whole() {
     shop.assert_broken(settle(&|s| s.vendor_share += 1), "shares");
     shop.assert_broken(settle(&|s| (s.vendor_share, s.companion_share) = (11, -1)), "shares");
     shop.assert_broken(settle(&|s| (s.vendor_share, s.companion_share) = (i64::MAX, i64::MAX)), "shares");
-    shop.assert_broken(settle(&|s| (s.captures[0].1, s.vendor_share, s.companion_share) = (9, 9, 0)), "is charged 10 CNY");
+    shop.assert_broken(settle(&|s| (s.captures[0].1, s.vendor_share, s.companion_share) = (9, 9, 0)), "is charged 0.10 CNY");
     let mut yen = shop.settle(&started, &[10]);
     if let Write::Facts { entries, .. } = &mut yen.writes[0] {
         let (charge, refund) = (Money::new(10, "JPY".parse().unwrap()), cny(0));
         entries[1].fact = Fact::Settled { charge, refund };
     }
-    shop.assert_broken(yen, "captures 10 CNY and is charged 10 JPY");
+    shop.assert_broken(yen, "captures 0.10 CNY and is charged 10 JPY");
     let mut halves = shop.settle(&started, &[10]);
     let settlement = halves.writes.pop().unwrap();
     shop.assert_broken(halves.clone(), "without its settlement");

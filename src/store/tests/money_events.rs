@@ -14,7 +14,7 @@ fn settled(shop: &Shop) -> (Started, EndpointId) {
         description: None,
         words: None,
         secret: Secret([7; 32]),
-        old_secret: None,
+        old_secrets: Vec::new(),
         created_at: at(0),
         disabled: None,
         last_success_at: None,

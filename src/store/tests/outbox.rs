@@ -30,7 +30,7 @@ impl Shop {
             description: None,
             words: words.map(|words| words.iter().map(|word| (*word).to_owned()).collect()),
             secret: Secret([7; 32]),
-            old_secret: None,
+            old_secrets: Vec::new(),
             created_at: at(0),
             disabled: None,
             last_success_at: None,
@@ -311,7 +311,7 @@ fn endpoints_are_their_vendors_own_and_not_too_many() {
     for write in [
         WebhookWrite::Change { vendor: stranger, endpoint, change },
         WebhookWrite::Remove { vendor: stranger, endpoint, at: at(0) },
-        WebhookWrite::Rotate { vendor: stranger, endpoint, secret: Secret([1; 32]), old_until: at(9) },
+        WebhookWrite::Rotate { vendor: stranger, endpoint, secret: Secret([1; 32]), at: at(0), old_until: at(9) },
         WebhookWrite::Enable { vendor: stranger, endpoint },
         WebhookWrite::Test { vendor: stranger, endpoint, event: EventId::new(shop.uuid()), at: at(0) },
         WebhookWrite::ReplayMissed { vendor: stranger, endpoint, events: vec![1], at: at(0) },
@@ -333,7 +333,7 @@ fn both_secrets_sign_until_the_old_ones_time_is_over() {
     let shop = Shop::new();
     let endpoint = shop.endpoint(None);
     shop.whole_call();
-    let rotate = WebhookWrite::Rotate { vendor: shop.vendor, endpoint, secret: Secret([8; 32]), old_until: at(100_000) };
+    let rotate = WebhookWrite::Rotate { vendor: shop.vendor, endpoint, secret: Secret([8; 32]), at: at(0), old_until: at(100_000) };
     shop.commit(webhook(rotate));
     let secrets = |now| shop.store.due(now, 1).unwrap()[0].secrets.clone();
     assert_eq!(secrets(at(99_999)), [Secret([8; 32]), Secret([7; 32])]);
@@ -350,6 +350,103 @@ fn both_secrets_sign_until_the_old_ones_time_is_over() {
     assert_eq!(shop.store.due(at(200_000), 1), Ok(vec![]));
     assert_eq!((shop.store.endpoint(shop.vendor, endpoint), shop.store.endpoints(shop.vendor)), (Ok(None), Ok(vec![])));
     assert_eq!(shop.all_events().len(), 9, "events stay");
+}
+
+/// A rotation whose answer was lost must not take the secret out of service that the receiver has.
+#[test]
+fn each_replaced_secret_signs_until_its_own_time_is_over() {
+    let shop = Shop::new();
+    let endpoint = shop.endpoint(None);
+    shop.whole_call();
+    let vendor = shop.vendor;
+    let rotate = |secret, now, until| {
+        let write = WebhookWrite::Rotate { vendor, endpoint, secret: Secret([secret; 32]), at: at(now), old_until: at(until) };
+        shop.store.commit(webhook(write)).unwrap()
+    };
+    let signing = |now| shop.store.due(at(now), 1).unwrap()[0].secrets.iter().map(|Secret(bytes)| bytes[0]).collect::<Vec<_>>();
+    assert_eq!(rotate(8, 100_000, 200_000), Outcome::Committed);
+    assert_eq!(rotate(9, 100_001, 300_000), Outcome::Committed);
+    assert_eq!((signing(199_999), signing(200_000), signing(300_000)), (vec![9, 8, 7], vec![9, 8], vec![9]));
+    // Whoever comes later may have less time than whoever came before.
+    assert_eq!(rotate(10, 100_002, 150_000), Outcome::Committed);
+    assert_eq!((signing(149_999), signing(150_000), signing(200_000)), (vec![10, 9, 8, 7], vec![10, 8, 7], vec![10, 8]));
+    let shown: Vec<_> = shop.shown(endpoint).old_secrets.iter().map(|(Secret(bytes), until)| (bytes[0], *until)).collect();
+    assert_eq!(shown, [(9, at(150_000)), (8, at(300_000)), (7, at(200_000))]);
+    assert_eq!(rotate(11, 100_003, 400_000), Outcome::Committed);
+    // One more would be too many until the first of them is over.
+    let full = Outcome::Refused(Refusal::TooManySecrets { until: at(150_000) });
+    assert_eq!((rotate(12, 149_999, 400_000), signing(100_004)), (full, vec![11, 10, 9, 8, 7]));
+    assert_eq!(rotate(12, 150_000, 400_000), Outcome::Committed);
+    assert_eq!(signing(150_000), [12, 11, 10, 8, 7]);
+    shop.assert_adds_up();
+    // Whoever wants to be rid of all of them at once says so.
+    assert_eq!(rotate(13, 150_001, 150_001), Outcome::Committed);
+    assert_eq!(signing(150_001), [13]);
+    let other = shop.endpoint(None);
+    assert_eq!((rotate(14, 150_002, 400_000), rotate(15, 150_003, 400_000)), (Outcome::Committed, Outcome::Committed));
+    assert_eq!(shop.shown(other).old_secrets, []);
+    shop.commit(webhook(WebhookWrite::Remove { vendor, endpoint, at: at(200_000) }));
+    let rows = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        Connection::open(shop.path()).unwrap().query_one(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((rows("webhook_older_secret"), rows("webhook_endpoint")), (0, 2));
+    shop.assert_adds_up();
+}
+
+/// Where events go and what signs them is under the audit's eye; what tries to deliver leave behind is not.
+#[test]
+fn a_changed_endpoint_is_found() {
+    let shop = Shop::new();
+    let endpoint = shop.endpoint(Some(&["call.ended"]));
+    shop.whole_call();
+    let rotate = |secret| {
+        let write = WebhookWrite::Rotate { vendor: shop.vendor, endpoint, secret: Secret([secret; 32]), at: at(1), old_until: at(9000) };
+        shop.commit(webhook(write));
+    };
+    rotate(8);
+    rotate(9);
+    let event = shop.due(endpoint, at(100_000))[0].event;
+    shop.attempt(endpoint, event, at(100_000), failed(None));
+    assert!(shop.shown(endpoint).disabled.is_some() && shop.shown(endpoint).last_error.is_some());
+    shop.assert_adds_up();
+    shop.commit(webhook(WebhookWrite::Enable { vendor: shop.vendor, endpoint }));
+    let change = Change { url: Some("https://shop.example/other".to_owned()), ..Change::default() };
+    shop.commit(webhook(WebhookWrite::Change { vendor: shop.vendor, endpoint, change }));
+    shop.assert_adds_up();
+    let file = Connection::open(shop.path()).unwrap();
+    for (table, set, back) in [
+        ("webhook_endpoint", "url = 'https://evil.example/'", "url = 'https://shop.example/other'"),
+        ("webhook_endpoint", "secret = zeroblob(32)", "secret = x'0909090909090909090909090909090909090909090909090909090909090909'"),
+        ("webhook_endpoint", "words = NULL", "words = 'call.ended'"),
+        ("webhook_endpoint", "disabled_at = 1, disabled_why = 'gone'", "disabled_at = NULL, disabled_why = NULL"),
+        ("webhook_older_secret", "until_at = until_at + 1", "until_at = until_at - 1"),
+    ] {
+        assert_eq!(file.execute(&format!("UPDATE {table} SET {set}"), []), Ok(1));
+        let rules: Vec<&str> = shop.store.audit(&record).unwrap().iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, ["row_hash"], "{set}");
+        assert_eq!(file.execute(&format!("UPDATE {table} SET {back}"), []), Ok(1));
+    }
+    shop.assert_adds_up();
+}
+
+/// As the version before left it: without hashes, with one replaced secret at most.
+#[test]
+fn an_endpoint_of_version_12_keeps_both_its_secrets() {
+    let mut shop = Shop::new();
+    let endpoint = shop.endpoint(None);
+    shop.whole_call();
+    let rotate = WebhookWrite::Rotate { vendor: shop.vendor, endpoint, secret: Secret([8; 32]), at: at(0), old_until: at(100_000) };
+    shop.commit(webhook(rotate));
+    shop.store.close();
+    let file = Connection::open(shop.path()).unwrap();
+    file.execute_batch("DROP TABLE webhook_older_secret; ALTER TABLE webhook_endpoint DROP COLUMN row_hash; PRAGMA user_version = 12")
+        .unwrap();
+    drop(file);
+    shop.reopen();
+    shop.assert_adds_up();
+    assert_eq!(shop.store.audit_layout(), Ok(vec![]));
+    assert_eq!(shop.store.due(at(99_999), 1).unwrap()[0].secrets, [Secret([8; 32]), Secret([7; 32])]);
 }
 
 #[test]
@@ -505,7 +602,11 @@ fn calls_from_before_the_outbox_are_told_from_where_it_began() {
     shop.whole_call();
     shop.store.close();
     let connection = Connection::open(shop.path()).unwrap();
-    connection.execute_batch("DROP TABLE delivery; DROP TABLE event; DROP TABLE before_outbox; DROP TABLE webhook_endpoint").unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE delivery; DROP TABLE event; DROP TABLE before_outbox; DROP TABLE webhook_older_secret; DROP TABLE webhook_endpoint",
+        )
+        .unwrap();
     connection
         .execute_batch(
             "DROP TABLE before_money_events; DROP TABLE before_recording_events; ALTER TABLE settlement_policy DROP COLUMN row_hash; ALTER TABLE boot DROP COLUMN wall_at",
@@ -514,6 +615,7 @@ fn calls_from_before_the_outbox_are_told_from_where_it_began() {
     connection.execute_batch(include_str!("../schema_3.sql")).unwrap();
     connection.execute_batch(include_str!("../schema_10.sql")).unwrap();
     connection.execute_batch(include_str!("../schema_12.sql")).unwrap();
+    connection.execute_batch(include_str!("../schema_13.sql")).unwrap();
     drop(connection);
     let mut shop = shop;
     shop.reopen();

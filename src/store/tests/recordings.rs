@@ -202,8 +202,8 @@ fn recordings_deleted_before_have_no_event() {
     let connection = rusqlite::Connection::open(shop.path()).unwrap();
     // As the version before left it.
     connection.execute_batch(
-        "PRAGMA foreign_keys = OFF; DROP TABLE before_recording_events; DROP TRIGGER event_delete; DROP TRIGGER event_of_gone_recording;
-         DELETE FROM event WHERE recording NOT NULL; PRAGMA user_version = 11",
+        "PRAGMA foreign_keys = OFF; DROP TABLE before_recording_events; DROP TABLE webhook_older_secret; DROP TRIGGER event_delete; DROP TRIGGER event_of_gone_recording;
+         DELETE FROM event WHERE recording NOT NULL; ALTER TABLE webhook_endpoint DROP COLUMN row_hash; PRAGMA user_version = 11",
     ).unwrap();
     drop(connection);
     shop.reopen();
