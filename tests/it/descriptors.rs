@@ -78,7 +78,7 @@ async fn without_descriptors_both_doors_wait_and_open_again() {
     let (cpu, began) = (process.cpu(), Instant::now());
     wait_for("a second at rest", || (began.elapsed() >= Duration::from_secs(1)).then_some(()));
     let (spent, elapsed) = (process.cpu() - cpu, began.elapsed().as_millis() as u64 / 10);
-    assert!(spent * 4 < elapsed, "{spent} of {elapsed} ticks: it tries without pause");
+    assert!(spent * 10 < elapsed, "{spent} of {elapsed} ticks: it tries without pause");
     assert!(page.read(&mut [0; 1]).is_err(), "nobody can have taken that connection");
 
     drop(crowd);
