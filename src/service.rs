@@ -28,6 +28,7 @@ mod allowance;
 mod carry;
 mod desk;
 mod ear;
+mod figures;
 mod heartbeat;
 mod house;
 mod line;
@@ -45,6 +46,7 @@ mod webhook_desk;
 mod window;
 mod wire;
 
+pub use figures::{describe, measure};
 pub use night::{Ear, Heard, Hearing, Hint};
 pub use turns::{Answer, Turns};
 
@@ -122,40 +124,6 @@ pub enum ServiceError {
     /// Our mistake.
     #[error("the service's task failed")]
     Panicked,
-}
-
-/// Puts the media plane's figures where `/metrics` shows them; `docs/interface.md` says what they mean.
-pub fn measure(media: &Media) {
-    metrics::counter!("lull_media_refused_calls_total", "shard" => "all").absolute(media.refused_calls());
-    metrics::gauge!("lull_media_room_calls", "shard" => "all").set(media.room() as f64);
-    for (shard, stats) in media.stats().into_iter().enumerate() {
-        let shard = shard.to_string();
-        let count = |name: &'static str, value: u64| metrics::counter!(name, "shard" => shard.clone()).absolute(value);
-        let show = |name: &'static str, value: u64, unit: f64| metrics::gauge!(name, "shard" => shard.clone()).set(value as f64 / unit);
-        count("lull_media_received_datagrams_total", stats.received);
-        count("lull_media_forwarded_packets_total", stats.forwarded);
-        count("lull_media_cpu_microseconds_total", stats.cpu_us);
-        count("lull_media_refused_calls_total", stats.refused_calls);
-        show("lull_media_legs", stats.legs, 1.0);
-        show("lull_media_calls", stats.calls, 1.0);
-        show("lull_media_room_calls", stats.room, 1.0);
-        show("lull_media_queued_commands", stats.queued_commands, 1.0);
-        show("lull_media_packet_cpu_microseconds", stats.packet_cost_ns, 1e3);
-        show("lull_media_busy_ratio", stats.busy_ppm, 1e6);
-        show("lull_media_setup_ratio", stats.setup_ppm, 1e6);
-        show("lull_media_load_ratio", stats.load_ppm, 1e6);
-        show("lull_media_lateness_p99_seconds", stats.late_p99_us, 1e6);
-        show("lull_media_lateness_max_seconds", stats.late_worst_us, 1e6);
-        let mut up_to = 0;
-        for (bound_us, datagrams) in stats.late {
-            up_to += datagrams;
-            let le = bound_us.map_or("+Inf".to_owned(), |us| (us as f64 / 1e6).to_string());
-            metrics::counter!("lull_media_lateness_seconds_bucket", "shard" => shard.clone(), "le" => le).absolute(up_to);
-        }
-        for (cause, count) in stats.dropped {
-            metrics::counter!("lull_media_dropped_datagrams_total", "shard" => shard.clone(), "cause" => cause).absolute(count);
-        }
-    }
 }
 
 /// A running service.

@@ -16,6 +16,7 @@ fn targets() -> Vec<(&'static str, Run, Seeds, &'static [&'static str])> {
         lull::config::fuzzing::TARGETS,
         lull::exchange::fuzzing::TARGETS,
         lull::media::fuzzing::TARGETS,
+        lull::media::fuzzing::CHUNKS,
         lull::media::fuzzing::TCP,
         lull::media::client::fuzzing::TARGETS,
         lull::relay::fuzzing::TARGETS,

@@ -44,6 +44,8 @@ const OVERDUE: u32 = 10;
 
 /// So long after the last packet what has not arrived is lost.
 const STRAGGLERS: Duration = Duration::from_millis(300);
+/// How often that is waited for what is missing still: on a machine with more to do, threads may stand still for so long.
+const WAITS: usize = 10;
 
 /// Why a crowd cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -278,7 +280,12 @@ impl Crowd {
         // Packets without a round do not count, on either side.
         self.round = 0;
         sent();
-        self.run_for(STRAGGLERS)?;
+        for _ in 0..WAITS {
+            self.run_for(STRAGGLERS)?;
+            if self.tally.received >= self.tally.sent {
+                break;
+            }
+        }
         self.rounds += 1;
         Ok(std::mem::take(&mut self.tally))
     }

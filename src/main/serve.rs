@@ -52,10 +52,7 @@ pub(crate) fn run(flags: &Flags, accept_clock: bool) -> Result<()> {
 
 /// Standard error gets the log; standard output belongs to what a command prints.
 pub(crate) fn log(config: &Config) -> Result<()> {
-    // In front: what any page could have written by sending nonsense, from threads that must wait for nobody, and a log may have to be
-    // waited for. Behind, so that no filter undoes it: these write what passes through a socket, tokens included.
-    let filter = format!("rtc_dtls=off,rtc_sctp=off,{},tungstenite=info,tokio_tungstenite=info", config.log.filter);
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).context("log.filter")?;
+    let filter = config.log.levels().context("log.filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -328,6 +325,7 @@ fn door_settings(config: &Config) -> signaling::limits::Settings {
 
 fn metrics_page(media: media::Media) -> Result<signaling::endpoint::Metrics> {
     let recorder: PrometheusHandle = PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
+    lull::service::describe();
     Ok(Arc::new(move || {
         lull::service::measure(&media);
         recorder.run_upkeep();

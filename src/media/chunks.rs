@@ -8,6 +8,9 @@
 //! would stop or take down a shard with all its calls, so such packets are not shown to it. It refuses to judge anything else of
 //! a packet. Invariant: what a page has the library keep, and what one packet makes it do, is bounded by the numbers below.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 /// Octets of the common header, and of the header of a chunk or cause.
 const COMMON_HEADER: usize = 12;
 const HEADER: usize = 4;

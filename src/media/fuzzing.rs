@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use super::chunks::fuzzing::TARGETS as CHUNKS;
 pub use super::tcp::fuzzing::TARGETS as TCP;
 
 crate::fuzzing::targets! {

@@ -357,16 +357,9 @@ impl House {
         if let Some(refused) = self.takes_no_calls() {
             return waiting.answer(Err(refused));
         }
-        let open = self.exchange.calls().filter(|call| !call.is_over()).count();
-        if open >= self.rules.max_calls {
-            let detail = "the server carries as many calls as it may; try again later";
-            return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
-        }
-        // Those who were promised a call and have not come yet are let in first.
-        let promised = open.saturating_sub(self.media.calls());
-        if promised >= self.media.room() {
-            let detail = "the media plane carries as many calls as it can; try again later";
-            return waiting.answer(Err(wire::refused(Code::Overloaded, detail, None)));
+        if let Some(full) = self.full() {
+            full.counter().increment(1);
+            return waiting.answer(Err(wire::refused(Code::Overloaded, format!("{}; try again later", full.detail()), None)));
         }
         if let Kind::Block { block_s, .. } = booking.plan.sold.kind()
             && Span::from_s(*block_s) > self.rules.limits.max_duration

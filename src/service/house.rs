@@ -4,6 +4,7 @@
 
 use super::carry::{Said, Then};
 use super::desk::Desk;
+use super::figures::Full;
 use super::heartbeat::Pulse;
 use super::line::Place;
 use super::night::{Heard, Hearing};
@@ -35,8 +36,8 @@ use uuid::Uuid;
 /// A settled call stays at hand for this long, for pages that show its end; afterwards it is read from disk when asked for.
 pub(super) const KEEP_SETTLED: Span = Span::from_s(60);
 
-/// How often `/readyz` learns whether the media plane has room.
-const LOOK_AT_MEDIA: Duration = Duration::from_millis(500);
+/// How often `/readyz` learns whether there is room for another call.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(500);
 
 /// A metered call's page learns at least this often what the call has cost so far and what a minute costs now; a part of the
 /// calls each second.
@@ -164,7 +165,7 @@ impl House {
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), ServiceError> {
         let Some(mut inbox) = self.inbox.take() else { return Err(ServiceError::Panicked) };
         let _ = self.ready.send(Ready::Yes);
-        let mut look = tokio::time::interval(LOOK_AT_MEDIA);
+        let mut look = tokio::time::interval(LOOK_FOR_ROOM);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(Duration::from_secs(1));
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -189,7 +190,7 @@ impl House {
             tokio::select! {
                 biased;
                 () = timer => {}
-                _ = look.tick(), if !self.stopping => self.look_at_media(),
+                _ = look.tick(), if !self.stopping => self.look_for_room(),
                 _ = show.tick(), if !self.stopping => self.show_spent(),
                 Some(note) = inbox.notes.recv() => self.take_note(note),
                 Some(report) = inbox.reports.recv() => self.take_report(report),
@@ -228,12 +229,20 @@ impl House {
         }
     }
 
+    /// Why no new call is taken; none if one is.
+    pub(super) fn full(&self) -> Option<Full> {
+        let open = self.exchange.calls().filter(|call| !call.is_over()).count();
+        // Those who were promised a call and have not come yet are let in first.
+        let promised = open.saturating_sub(self.media.calls());
+        if open >= self.rules.max_calls { Some(Full::Calls) } else { (promised >= self.media.room()).then_some(Full::Media) }
+    }
+
     /// Without room for a new call this process wants none: a balancer asks another.
-    fn look_at_media(&mut self) {
-        let now = match self.not_ready() {
-            Some(why) => Ready::No(why),
-            None if self.media.room() > 0 => Ready::Yes,
-            None => Ready::No("the media plane is full".to_owned()),
+    fn look_for_room(&mut self) {
+        let now = match (self.not_ready(), self.full()) {
+            (Some(why), _) => Ready::No(why),
+            (None, Some(full)) => Ready::No(full.detail().to_owned()),
+            (None, None) => Ready::Yes,
         };
         self.ready.send_if_modified(|ready| {
             let differs = *ready != now;

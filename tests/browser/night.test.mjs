@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { look, PHONE } from './look.mjs';
 import { ClientPage, CompanionPage, VendorPage } from './pages.mjs';
 import { until } from './patience.mjs';
-import { done, end, LIVE, NIGHT, play, show, times } from './played.mjs';
+import { done, end, letScreenGo, LIVE, NIGHT, play, refuse, show, times } from './played.mjs';
 import { CLIENT_HZ, COMPANION_HZ, scene } from './scene.mjs';
 import { tap, tapped } from './sockets.mjs';
 import { hears } from './sound.mjs';
@@ -98,6 +98,19 @@ scene('a client falls asleep by a dark page that keeps silent, and a touch keeps
   await look(tab, 'night-client-end', { sizes: [PHONE] });
 }, { alone: true });
 
+scene('a screen that the browser lets go while it is looked at is held again', async (scene) => {
+  const server = await scene.server();
+  const { tab } = new ClientPage(await scene.tab(await scene.browser(), 'client'));
+  await play(tab, 'client');
+  await tab.open(`${server.url}/client#played`);
+  await tab.click('#join');
+  await show(tab, LIVE);
+  await until('the screen is held', async () => (await done(tab)).locks === 1);
+  await letScreenGo(tab);
+  await until('it is asked for again', async () => (await done(tab)).locks === 2);
+  assert.equal(await tab.text('#night-note'), null, 'nothing is wrong');
+}, { alone: true });
+
 scene('a companion sees whether the client sleeps and why, is asked for a soft word, and says what she hears', async (scene) => {
   const server = await scene.server();
   const { tab } = new CompanionPage(await scene.tab(await scene.browser(), 'companion'));
@@ -117,6 +130,16 @@ scene('a companion sees whether the client sleeps and why, is asked for a soft w
   await look(tab, 'night-companion-drowsy');
   await tab.click('#says-asleep');
   assert.equal(await times(tab, 'says_asleep'), 1);
+  // It is refused; when the ear finds it later, she may say it again.
+  await refuse(tab, 'says_asleep', 'rate_limited');
+  await show(tab, { night: { ...NIGHT, phase: 'lingering', sleep: 'asleep', phase_left_ms: 300_000, why: 'breathing', grounds } });
+  await tab.click('#says-asleep');
+  assert.equal(await times(tab, 'says_asleep'), 2);
+  await tab.shown('#says-asleep:disabled');
+  await show(tab, { state: 'paused', running: false, paused_by: 'companion', night: { ...NIGHT, sleep: 'drowsy', sleep_for_ms: 100_000, why: 'breathing', grounds } });
+  await tab.shown('#says-asleep:disabled');
+  await show(tab, { ...LIVE, paused_by: null, night: { ...NIGHT, sleep: 'drowsy', sleep_for_ms: 100_000, why: 'breathing', grounds } });
+  await tab.shown('#says-asleep:enabled');
 
   await show(tab, { night: { ...NIGHT, phase: 'lingering', sleep: 'asleep', sleep_for_ms: 60_000, phase_left_ms: 245_000, why: 'companion', grounds: { ...grounds, unanswered: 2 } } });
   await tab.shown('#sleep-left', /^4:0\d$/);

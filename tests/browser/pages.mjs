@@ -200,7 +200,7 @@ export class VendorPage {
     }
     await this.tab.fill('#plan-zone', 'Asia/Shanghai');
     await this.tab.fill('#plan-hold', cap);
-    await this.tab.fill('#plan-cap-hours', '9');
+    await this.tab.fill('#plan-cap-hours', '8.75');
   }
 
   /** @param {{ name: string, grade?: string }} companion */

@@ -10,6 +10,7 @@
  * @property {any[]} said what the page said, as messages
  * @property {MediaStreamConstraints[]} opened what it asked its devices for
  * @property {number} locks how often it asked for the screen
+ * @property {EventTarget | null} lock what holds the screen
  * @property {(body: Record<string, unknown>) => void} say
  * @property {View} call
  */
@@ -48,7 +49,7 @@ export async function play(tab, role, { call = {}, holdsScreen = true } = {}) {
     /** @type {Sockets | null} */
     let socket = null;
     /** @type {Played} */
-    const played = { said: [], opened: [], locks: 0, call, say: (body) => socket?.say(body) };
+    const played = { said: [], opened: [], locks: 0, lock: null, call, say: (body) => socket?.say(body) };
 
     class Sockets {
       static OPEN = 1;
@@ -134,7 +135,8 @@ export async function play(tab, role, { call = {}, holdsScreen = true } = {}) {
     const request = async () => {
       played.locks += 1;
       if (!holdsScreen) throw new DOMException('played', 'NotAllowedError');
-      return Object.assign(new EventTarget(), { release: async () => {} });
+      played.lock = Object.assign(new EventTarget(), { release: async () => {} });
+      return played.lock;
     };
     Object.defineProperty(navigator, 'wakeLock', { configurable: true, value: { request } });
     Object.assign(globalThis, { played, WebSocket: Sockets, RTCPeerConnection: Peers });
@@ -152,6 +154,28 @@ export async function show(tab, changes) {
     Object.assign(played.call, changes);
     played.say({ type: 'state', call: played.call });
   }, changes);
+}
+
+/**
+ * The server refuses the last message of a kind.
+ * @param {Tab} tab
+ * @param {string} type
+ * @param {string} code
+ */
+export async function refuse(tab, type, code) {
+  await tab.evaluate(({ type, code }) => {
+    const { played } = /** @type {{ played: Played }} */ (/** @type {unknown} */ (globalThis));
+    const re = played.said.findLast((message) => message.type === type).seq;
+    played.say({ type: 'error', code, detail: 'played', re });
+  }, { type, code });
+}
+
+/** The browser lets the screen go, with the page in view: to save power. @param {Tab} tab */
+export async function letScreenGo(tab) {
+  await tab.evaluate(() => {
+    const { played } = /** @type {{ played: Played }} */ (/** @type {unknown} */ (globalThis));
+    played.lock?.dispatchEvent(new Event('release'));
+  });
 }
 
 /**

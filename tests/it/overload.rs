@@ -201,7 +201,30 @@ fn those_who_talk_lose_nothing_while_twice_as_many_ask_to_join() {
     let refused = rush.join().unwrap();
     println!("{refused} refused; of {} packets {} came, p99 {:.2} ms", tally.sent, tally.received, tally.latency.quantile_ms(0.99));
     assert!(refused >= 2 * CALLS && tally.sent > 1_000, "{refused} refused, {} sent", tally.sent);
-    assert_eq!((tally.sent - tally.received, tally.refused), (0, 0), "lost, and not taken by the kernel");
+    let dropped: Vec<_> = plane.media.stats().into_iter().flat_map(|shard| shard.dropped).filter(|(_, count)| *count > 0).collect();
+    assert_eq!((tally.sent - tally.received, tally.refused), (0, 0), "lost, and not taken by the kernel; dropped: {dropped:?}");
+    // The bound is forty times what is measured; a machine that holds this test itself up is no fault of the shard.
+    let (late, held_up) = (tally.latency.quantile_ms(0.99), tally.lateness.quantile_ms(0.99));
+    assert!(late <= 20.0 + held_up, "{late} ms late, of which {held_up} ms is the machine's");
+}
+
+#[test]
+fn calls_that_were_promised_leave_no_room_for_more() {
+    for (media, settings, reason) in [("shards = 1\nmax_legs = 2", "", "media"), ("", "[call]\nmax_open = 1", "max_open")] {
+        let server = Server::with_media(media, settings);
+        let refused = || metric(&server, &format!("lull_calls_refused_total{{reason=\"{reason}\"}}"));
+        let vendor = server.vendor("House");
+        vendor.credit("wei", 100_000);
+        let order = json!({ "plan_id": vendor.plan(600), "client_ref": "wei", "companion_id": vendor.companion(), "client_name": "Wei" });
+        assert_eq!((server.send("GET", "/readyz", &[], "").status, refused()), (200, 0.0));
+        // Nobody joins it.
+        let call = booked(&vendor.post("/v1/calls", order.clone()).with(201));
+        is_refused(vendor.post("/v1/calls", order));
+        assert_eq!(refused(), 1.0);
+        wait_for("that it is full", || (server.send("GET", "/readyz", &[], "").status == 503).then_some(()));
+        vendor.post(&format!("/v1/calls/{}/end", call.id), json!({})).with(200);
+        wait_for("that it has room", || (server.send("GET", "/readyz", &[], "").status == 200).then_some(()));
+    }
 }
 
 fn is_refused(answer: Answer) {

@@ -165,6 +165,7 @@ function heard(message) {
     const key = message.by === 'companion' ? 'gift_given' : message.free ? 'extended_free' : 'extended_paid';
     stage.say(t(key, values), 'good');
   } else if (message.type === 'error') {
+    sleep.refused(message.re);
     if (message.re !== null && giving?.seqs.includes(message.re)) given();
     stage.hangUpFailed();
     report.disabled = false;

@@ -10,8 +10,8 @@ import { groundsWords, whyWords } from './words.js';
 export class Sleep {
   #session;
   #timer = 0;
-  /** She said that the client sleeps; once is enough until that is off. */
-  #said = false;
+  /** The message in which she said that the client sleeps: once is enough until that is off. @type {number | null} */
+  #said = null;
   #phase = '';
   #asleep = byId('says-asleep', HTMLButtonElement);
   #awake = byId('says-awake', HTMLButtonElement);
@@ -20,10 +20,14 @@ export class Sleep {
   constructor(session) {
     this.#session = session;
     this.#asleep.addEventListener('click', () => {
-      this.#said = true;
-      session.send({ type: 'says_asleep' });
+      this.#said = session.send({ type: 'says_asleep' });
     });
     this.#awake.addEventListener('click', () => session.send({ type: 'says_awake' }));
+  }
+
+  /** What she said was refused. @param {number | null} re the message it is about */
+  refused(re) {
+    if (re !== null && re === this.#said) this.#said = null;
   }
 
   draw() {
@@ -39,7 +43,7 @@ export class Sleep {
     const now = performance.now();
     const lasted = night.sleep_for_ms + now - viewedAt;
 
-    if (this.#phase !== 'listening' && night.phase === 'listening') this.#said = false;
+    if (this.#phase !== 'listening' && night.phase === 'listening') this.#said = null;
     this.#phase = night.phase;
     const byHer = night.phase !== 'listening' && night.sleep !== 'asleep';
     setText(byId('sleep-state', HTMLElement), t(byHer ? 'sleep_said' : `sleep_${night.sleep}`, { name }));
@@ -52,7 +56,7 @@ export class Sleep {
     const left = night.phase === 'listening' || night.phase_left_ms == null ? null : since(night.phase_left_ms, true, viewedAt, now);
     setText(byId('sleep-left', HTMLElement), left === null ? '' : clock(left));
     setText(byId('sleep-next', HTMLElement), night.suggest ? '' : t(`sleep_next_${night.phase}`, { name }));
-    this.#asleep.disabled = night.phase === 'landing' || (night.phase === 'lingering' && this.#said);
+    this.#asleep.disabled = night.phase === 'landing' || view.state === 'paused' || (night.phase === 'lingering' && this.#said !== null);
     this.#awake.disabled = night.phase === 'listening' && night.sleep === 'awake';
     if (left !== null && left > 0) this.#timer = setTimeout(() => this.draw(), untilChange(left));
   }

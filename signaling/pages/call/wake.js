@@ -30,7 +30,8 @@ export async function take() {
     lock = taken;
     refused = false;
     taken.addEventListener('release', () => {
-      if (lock === taken) lock = null; // the browser takes it back whenever the page is hidden
+      if (lock === taken) lock = null;
+      void take(); // the browser takes it back whenever the page is hidden, and to save power from one that is looked at
     });
     if (!wanted) await release();
   } catch {

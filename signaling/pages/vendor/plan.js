@@ -92,7 +92,7 @@ function sold(currency) {
     case 'until_asleep': {
       const hours = Number(value('plan-cap-hours'));
       const cap = amount(value('plan-hold'), currency);
-      return { ...counted(), ...rates(currency), currency: cap.currency, cap_minor: cap.amount, ...(hours > 0 && { cap_s: hours * 3600 }), ...night() };
+      return { ...counted(), ...rates(currency), currency: cap.currency, cap_minor: cap.amount, ...(hours > 0 && { cap_s: Math.round(hours * 3600) }), ...night() };
     }
   }
 }
