@@ -35,7 +35,7 @@ rust-test: ## Rust tests
 browser-test: ## Tests in real browsers, one at a time (T=NAME: only tests/browser/NAME.test.mjs; PAIRS=all: all of them with Firefox on either side and on both)
 	cargo build --locked
 	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull PAIRS=$(PAIRS) \
-		node --test --test-reporter=spec --test-concurrency=1 $(if $(T),$(T).test.mjs,$$(echo *.test.mjs))
+		node --test --test-reporter=spec --test-concurrency=1 $(if $(T),$(T).test.mjs,$$(echo *.test.mjs) net/verdict.test.mjs)
 
 fuzz: ## Fuzz one parser guided by coverage (T=NAME, N=10000000 executions; without T: lists them); needs cargo-fuzz
 	scripts/fuzz.sh $(if $(T),run $(T) $(N),list)
@@ -45,7 +45,7 @@ net-test: ## Calls over bad networks, in network namespaces (root, or user names
 	cd tests/browser && SERVER_BINARY=$(TARGET)/debug/lull WIRE_BINARY=$(TARGET)/debug/wire \
 		net/enter.sh node --test --test-reporter=spec net/networks.test.mjs
 
-net-table: ## Sound, picture and bandwidth on bad networks beside a direct connection, as a table (20 min; S="loss-5 nat": only these; REPEAT=3)
+net-table: ## Sound, picture and bandwidth on bad networks beside a direct connection, as a table; fails where lull is worse (an hour with REPEAT=3: medians; S="loss-5 nat": only these)
 	cargo build --locked --release -p lull -p lull-wire
 	cd tests/browser && SERVER_BINARY=$(TARGET)/release/lull WIRE_BINARY=$(TARGET)/release/wire S="$(S)" REPEAT=$(or $(REPEAT),1) \
 		net/enter.sh node net/table.mjs

@@ -6,6 +6,8 @@
 mod bench;
 #[path = "main/demo.rs"]
 mod demo;
+#[path = "main/descriptors.rs"]
+mod descriptors;
 #[path = "main/rate.rs"]
 mod rate;
 #[path = "main/rate_input.rs"]

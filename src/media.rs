@@ -8,6 +8,7 @@ mod calls;
 mod chunks;
 pub mod client;
 mod demux;
+mod door;
 mod dtls;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -37,16 +38,16 @@ use crate::call::{Medium, Quality, Side};
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{CallId, LegId};
 use calls::Calls;
+use door::{Door, MOST_ASKS};
 use dtls::Identity;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use placement::{Forgotten, Placement, Room};
 use shard::gate::Gate;
-use shard::{Ask, Order, Question, Shard};
+use shard::{Order, Question, Shard};
 use stats::Shown;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tap::{MOST_PROCESSED, Processed};
@@ -163,17 +164,6 @@ struct Inner {
     refused: u64,
 }
 
-/// How to reach a shard. Two ways in: orders are few and cheap, and none may be lost or wait behind joins; questions cost the shard half a
-/// millisecond each, so they are bounded and may be refused.
-struct Door {
-    orders: Sender<Order>,
-    asks: SyncSender<Ask>,
-    processed: SyncSender<Processed>,
-    wake: Arc<EventFd>,
-    shown: Arc<Shown>,
-    address: SocketAddr,
-}
-
 /// Ends the media plane: when dropped, all legs say goodbye (DTLS `close_notify`) and the threads are joined.
 pub struct JoinGuard {
     shards: Arc<[Door]>,
@@ -203,11 +193,6 @@ impl Drop for AbortOnPanic {
         }
     }
 }
-
-/// Joins and restarts a shard keeps waiting; more are refused. It does some hundred to a thousand in a second.
-const MOST_ASKS: usize = 1024;
-/// Texts for pages are dropped while a shard has so many commands waiting.
-const MOST_TEXTS: u64 = 4096;
 
 /// Binds one socket for each shard and starts their threads. `reports` should hold some hundreds: state reports wait for
 /// room, so none is lost, but texts and quality figures are dropped while it is full.
@@ -309,7 +294,7 @@ impl Media {
             let _ = reply.send(Err(OfferError::Overloaded)); // Whoever asked may have gone.
             return answer;
         };
-        if !self.ask(&self.shards[shard], Question::Open(Box::new(open)), reply) {
+        if !self.shards[shard].ask(Question::Open(Box::new(open)), self.clock.now(), reply) {
             self.places.current().placement.forget(Forgotten { call, opens: 1 });
         }
         answer
@@ -344,9 +329,7 @@ impl Media {
     /// Sends a text (at most 16 KB) on a leg's data channel `control`. It waits, with at most 63 others, until the channel
     /// is open, and is dropped if that never happens or the shard is swamped.
     pub fn control(&self, call: CallId, leg: LegId, text: String) {
-        if let Some(door) = self.door(call)
-            && door.shown.queued.load(Ordering::Relaxed) < MOST_TEXTS
-        {
+        if let Some(door) = self.door(call) {
             door.order(Order::Control(call, leg, text));
         }
     }
@@ -396,7 +379,7 @@ impl Media {
     }
 
     /// Plays to a side, on the second audio track of its page, whatever leg that has; a page without such a track hears nothing. Without
-    /// effect on a call that has no leg yet, or is over.
+    /// effect on a call that has no leg yet, or is over, and while the shard is swamped.
     pub fn play(&self, call: CallId, side: Side, play: Play) {
         if let Some(door) = self.door(call) {
             door.order(Order::Play(call, side, play));
@@ -446,26 +429,9 @@ impl Media {
         match self.door(call) {
             // The asker may be gone already, here and below.
             None => drop(reply.send(Err(OfferError::Gone))),
-            Some(door) => drop(self.ask(door, question, reply)),
+            Some(door) => drop(door.ask(question, self.clock.now(), reply)),
         }
         answer
-    }
-
-    /// Puts a question in line; false if it was refused at once.
-    fn ask(&self, door: &Door, question: Question, reply: shard::Reply) -> bool {
-        door.shown.queued.fetch_add(1, Ordering::Relaxed);
-        match door.asks.try_send(Ask { question, asked: self.clock.now(), reply }) {
-            Ok(()) => {
-                door.ring();
-                true
-            }
-            Err(refused) => {
-                door.shown.queued.fetch_sub(1, Ordering::Relaxed);
-                let (TrySendError::Full(ask) | TrySendError::Disconnected(ask)) = refused;
-                let _ = ask.reply.send(Err(OfferError::Overloaded));
-                false
-            }
-        }
     }
 }
 
@@ -477,20 +443,5 @@ impl Places {
             inner.placement.forget(note);
         }
         inner
-    }
-}
-
-impl Door {
-    /// Never waits and is never lost: stops and hang-ups, at most one for each call and leg, and texts while they are let in.
-    fn order(&self, order: Order) {
-        self.shown.queued.fetch_add(1, Ordering::Relaxed);
-        // An error means that the shard has ended, and its calls with it.
-        if self.orders.send(order).is_ok() {
-            self.ring();
-        }
-    }
-
-    fn ring(&self) {
-        let _ = self.wake.write(1); // Fails only when the counter is full, and then the shard is awake.
     }
 }

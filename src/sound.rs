@@ -162,6 +162,8 @@ pub struct Sound {
 }
 
 struct Door {
+    /// Without a bound of its own: none may be lost, and a worker takes all that wait before it hears anything. They come with what the core
+    /// decides of a call that is open, and with words of its pages, which have a rate; a worker that panics goes on.
     orders: Sender<Said>,
     ringer: Ringer,
     longest_wait: Arc<AtomicI64>,

@@ -1,5 +1,6 @@
 //! `lull serve`: puts the rooms together, runs them, and takes them down in order.
 
+use crate::descriptors;
 use anyhow::{Context, Result, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -91,6 +92,7 @@ pub(crate) struct Server {
 impl Server {
     /// Opens what can fail first: port, database, media; then the door.
     pub(crate) async fn start(config: &Config, certificate: Option<Certificate>, accept_clock: bool) -> Result<Self> {
+        descriptors::raise(config.signaling.sockets);
         let listener = listen(config.http.listen)?;
         let bound = listener.local_addr()?;
         let tls = tls(config.http.tls.as_ref(), certificate).await?;

@@ -1,6 +1,7 @@
 //! How often something may be done for a leg that authenticates itself: what a page with keys may cost the others.
 //!
-//! Nothing forged may take from a budget, or strangers could spend what a page needs: check first, then take.
+//! Nothing forged may take from a budget, or strangers could spend what a page needs: check first, then take. Once it is used up nothing more
+//! of that kind need be checked.
 
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,18 @@ impl Budget {
         Self(now)
     }
 
+    /// Whether one more is allowed now.
+    pub(crate) fn has(&self, rate: Rate, now: Instant) -> bool {
+        self.0.saturating_duration_since(now) <= rate.pause * (rate.burst - 1)
+    }
+
     /// Whether one more is allowed now; then it is taken.
     pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> bool {
-        let due = self.0.max(now);
-        if due.saturating_duration_since(now) > rate.pause * (rate.burst - 1) {
-            return false;
+        let has = self.has(rate, now);
+        if has {
+            self.0 = self.0.max(now) + rate.pause;
         }
-        self.0 = due + rate.pause;
-        true
+        has
     }
 }
 
@@ -42,7 +47,11 @@ mod tests {
         let begin = Instant::now();
         let rate = Rate { pause: Duration::from_millis(20), burst: 10 };
         let mut budget = Budget::new(begin);
-        let mut taken = |now| (0..1000).filter(|_| budget.take(rate, now)).count();
+        let mut taken = |now| {
+            let count = (0..1000).filter(|_| budget.take(rate, now)).count();
+            assert!(!budget.has(rate, now));
+            count
+        };
         assert_eq!(taken(begin), 10);
         assert_eq!(taken(begin + Duration::from_millis(19)), 0);
         assert_eq!(taken(begin + Duration::from_millis(20)), 1);

@@ -169,7 +169,7 @@ impl Calls {
         match Kind::of(&buffer[..length]) {
             Kind::Media => return self.media(buffer, length, path, now, at),
             Kind::Stun => self.stun(&buffer[..length], path, now),
-            Kind::Dtls => self.dtls(&buffer[..length], path),
+            Kind::Dtls => self.dtls(&buffer[..length], path, now),
             Kind::Other => self.counts.lose(Loss::Unknown),
         }
         None

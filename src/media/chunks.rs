@@ -3,7 +3,8 @@
 //! A page that has finished its handshake may send anything inside, and the library panics, or works and keeps without bound,
 //! on some of it: causes of ERROR and ABORT that are longer than their chunk, a FORWARD TSN that skips two thousand million
 //! numbers one by one, DATA without data (which no window counts), resets of streams that are put off for ever and looked at
-//! again for each number that arrives, messages that begin and never end, a thousand answers to one packet. One page's packet
+//! again for each number that arrives (RE-CONFIG, RFC 6525: only what can be done at once is let through, and so often), messages
+//! that begin and never end, a thousand answers to one packet. One page's packet
 //! would stop or take down a shard with all its calls, so such packets are not shown to it. It refuses to judge anything else of
 //! a packet. Invariant: what a page has the library keep, and what one packet makes it do, is bounded by the numbers below.
 
@@ -30,10 +31,37 @@ const COOKIE_ECHO: u8 = 10;
 const COOKIE_ACK: u8 = 11;
 const SHUTDOWN_COMPLETE: u8 = 14;
 const FORWARD_TSN: u8 = 192;
-/// What the library can read and we have a use for. RE-CONFIG (RFC 6525) is not among them: no stream of ours is ever reset, a page
-/// that is done closes its connection.
-const KNOWN: [u8; 13] =
-    [DATA, INIT, INIT_ACK, SACK, HEARTBEAT, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR, COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE, FORWARD_TSN];
+const RE_CONFIG: u8 = 130;
+/// What the library can read and we have a use for.
+const KNOWN: [u8; 14] = [
+    DATA,
+    INIT,
+    INIT_ACK,
+    SACK,
+    HEARTBEAT,
+    ABORT,
+    SHUTDOWN,
+    SHUTDOWN_ACK,
+    ERROR,
+    COOKIE_ECHO,
+    COOKIE_ACK,
+    SHUTDOWN_COMPLETE,
+    FORWARD_TSN,
+    RE_CONFIG,
+];
+
+/// Parameters of RE-CONFIG (RFC 6525 sections 4.1 and 4.4), and the octets of a request before its streams.
+const RESET: u16 = 13;
+const RESPONSE: u16 = 16;
+const RESET_HEADER: usize = 12;
+const RESPONSE_LENGTH: usize = 8;
+/// A chunk has one or two parameters (RFC 6525 section 3.1).
+const MOST_PARAMETERS: usize = 2;
+/// Resets of our own streams in an association: for each that a page asks for, the library resets ours in return, and keeps that request until
+/// the page has answered, which it need not. A program that closes more channels than this waits for the rest in vain.
+const MOST_RESETS: usize = 64;
+/// The last number before a reset lies no further back: half-way round it would be one to come.
+const LONGEST_AGO: i32 = 1 << 30;
 
 /// How far beyond what we acknowledged a number may lie. A page may send 64 KB that we have not read: at most a few hundred
 /// chunks of a browser. Also how many numbers a SACK may report one by one.
@@ -49,6 +77,9 @@ pub(crate) const WINDOW: u32 = 64 * 1024;
 /// DATA that may wait in the library unread, because its message has no end yet or an earlier one is missing: chunks, and octets of
 /// data. The longest text a page may send (16 KB) comes in 15 to 20 chunks. What is sent twice counts twice.
 const MOST_HELD: usize = 512;
+/// Above that only what goes on where the numbers that we have end, which frees what waits behind a lost packet: a rush of short texts
+/// comes in more chunks. What never becomes a message comes to this.
+const MOST_HELD_AT_ALL: usize = 2 * MOST_HELD;
 const MOST_HELD_OCTETS: usize = 2 * WINDOW as usize;
 
 /// What becomes of a packet.
@@ -70,17 +101,23 @@ pub(crate) struct Guard {
     /// DATA chunks that the library holds, and octets of data in them: never less than it does.
     held: usize,
     held_octets: usize,
+    /// Resets of our streams that were asked for.
+    resets: usize,
 }
 
 impl Guard {
     /// What becomes of this packet of the other end.
     pub(crate) fn judge(&mut self, packet: &[u8]) -> Verdict {
         let (mut count, mut data, mut octets, mut seen) = (0, 0, 0, 0_u16);
+        let mut goes_on = true;
         for chunk in chunks(packet) {
             let Some((kind, body)) = chunk else { return Verdict::Drop };
             let Some(place) = KNOWN.iter().position(|known| *known == kind) else { return Verdict::Drop };
             count += 1;
             if kind == DATA {
+                if data == 0 {
+                    goes_on = self.ahead(body).is_none_or(|ahead| ahead <= 1);
+                }
                 data += 1;
                 octets += body.len().saturating_sub(DATA_HEADER);
             } else if seen >> place & 1 == 1 {
@@ -92,16 +129,24 @@ impl Guard {
                 return Verdict::Drop;
             }
         }
+        let (held, held_octets) = (self.held + data, self.held_octets + octets);
+        if held > MOST_HELD_AT_ALL || held_octets > MOST_HELD_OCTETS {
+            return Verdict::Break;
+        }
+        if held > MOST_HELD && data > 0 && !goes_on {
+            return Verdict::Drop;
+        }
         // The library may leave some of it out.
-        self.held += data;
-        self.held_octets += octets;
-        if self.held > MOST_HELD || self.held_octets > MOST_HELD_OCTETS { Verdict::Break } else { Verdict::Read }
+        (self.held, self.held_octets) = (held, held_octets);
+        Verdict::Read
     }
 
     /// Notes a packet of ours.
     pub(crate) fn note_sent(&mut self, packet: &[u8]) {
         for (kind, body) in chunks(packet).flatten() {
-            if kind == SACK {
+            if kind == RE_CONFIG {
+                self.resets += parameters(body).flatten().filter(|(kind, _)| *kind == RESET).count();
+            } else if kind == SACK {
                 self.acknowledged = be32(body).or(self.acknowledged);
                 // Where no number is missing all it holds takes from the window, an octet for each chunk at least; a closed window says
                 // nothing, since it takes some chunks even then.
@@ -121,22 +166,64 @@ impl Guard {
         self.held_octets = self.held_octets.saturating_sub(octets);
     }
 
+    /// How far the number that stands first is beyond what we acknowledged.
+    fn ahead(&self, octets: &[u8]) -> Option<i32> {
+        Some(be32(octets)?.wrapping_sub(self.acknowledged?).cast_signed())
+    }
+
     fn admits(&self, kind: u8, body: &[u8]) -> bool {
-        let ahead = |number: u32| self.acknowledged.map(|acknowledged| number.wrapping_sub(acknowledged).cast_signed());
         let is_near = |ahead: i32| ahead <= FURTHEST.cast_signed();
         match kind {
             ABORT | ERROR => causes_fit(body),
             DATA => {
                 body.len() > DATA_HEADER
-                    && be32(body).is_some_and(|number| ahead(number).is_none_or(is_near))
+                    && self.ahead(body).is_none_or(is_near)
                     && body.get(4..).and_then(be16).is_some_and(|stream| stream < MOST_STREAMS)
             }
             SACK => reported(body) <= FURTHEST,
             // The first message opens the channel and is never given up, so something was acknowledged before.
-            FORWARD_TSN => be32(body).and_then(ahead).is_some_and(is_near) && body.len() <= 4 + 4 * MOST_FORWARDED,
+            FORWARD_TSN => self.ahead(body).is_some_and(is_near) && body.len() <= 4 + 4 * MOST_FORWARDED,
+            RE_CONFIG => self.can_reset(body),
             _ => true,
         }
     }
+
+    /// Whether all that a RE-CONFIG asks for can be done at once, so that nothing of it is kept. What cannot be yet is asked for again, as
+    /// what was lost (RFC 6525 section 5.1.1).
+    fn can_reset(&self, body: &[u8]) -> bool {
+        let (mut count, mut resets) = (0, 0);
+        for parameter in parameters(body) {
+            count += 1;
+            let fits = match parameter {
+                Some((RESET, value)) => {
+                    resets += 1;
+                    let is_past = self.ahead(&value[value.len().min(8)..]).is_some_and(|ahead| (-LONGEST_AGO..=0).contains(&ahead));
+                    let streams = value.len().saturating_sub(RESET_HEADER);
+                    is_past && streams.is_multiple_of(2) && (1..=usize::from(MOST_STREAMS)).contains(&(streams / 2))
+                }
+                Some((RESPONSE, value)) => value.len() == RESPONSE_LENGTH,
+                _ => false,
+            };
+            if !fits || count > MOST_PARAMETERS {
+                return false;
+            }
+        }
+        count > 0 && resets <= 1 && (resets == 0 || self.resets < MOST_RESETS)
+    }
+}
+
+/// The parameters of a RE-CONFIG, kind and value; none in place of one whose length points outside.
+fn parameters(body: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let (kind, len) = (be16(rest), rest.get(2..).and_then(be16).map(usize::from));
+        if rest.is_empty() {
+            return None;
+        }
+        let value = len.and_then(|len| rest.get(HEADER..len));
+        rest = len.filter(|_| value.is_some()).and_then(|len| rest.get(len.next_multiple_of(4)..)).unwrap_or_default();
+        Some(kind.zip(value))
+    })
 }
 
 /// The chunks of a packet, kind and body; none in place of one whose length points outside.
@@ -264,7 +351,7 @@ mod tests {
         for kind in KNOWN {
             let once = match kind {
                 DATA => data(5),
-                FORWARD_TSN => continue,
+                FORWARD_TSN | RE_CONFIG => continue,
                 SACK => [&[3, 0, 0, 16][..], &[0; 12]].concat(),
                 _ => vec![kind, 0, 0, 4],
             };
@@ -272,9 +359,56 @@ mod tests {
             assert_eq!(admits(&once.repeat(2)), kind == DATA, "{kind}");
         }
         assert!(admits(&data(5).repeat(64)) && !admits(&data(5).repeat(65)));
-        for kind in [5, 12, 13, 15, 64, 128, 129, 130, 132, 193, 255] {
+        for kind in [5, 12, 13, 15, 64, 128, 129, 132, 193, 255] {
             assert!(!admits(&[kind, 0, 0, 4]) && !admits(&[&data(5)[..], &[kind, 0, 0, 4]].concat()), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_reset_is_asked_for_once_and_only_where_nothing_is_missing() {
+        let reset = |last: u32, streams: u16| {
+            let mut value = [&[0, 13][..], &(16 + 2 * streams).to_be_bytes(), &[0; 8], &last.to_be_bytes()].concat();
+            value.extend((0..streams).flat_map(u16::to_be_bytes));
+            value.resize(value.len().next_multiple_of(4), 0);
+            value
+        };
+        let response = [0, 16, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1];
+        let config = |parameters: &[u8]| [&[130, 0][..], &(4 + parameters.len() as u16).to_be_bytes(), parameters].concat();
+        let mut guard = Guard::default();
+        let admits = |guard: &mut Guard, parameters: &[&[u8]]| guard.judge(&packet(&config(&parameters.concat()))) == Verdict::Read;
+        assert!(!admits(&mut guard, &[&reset(7, 1)]), "nothing was acknowledged");
+        guard.note_sent(&packet(&[&[3, 0, 0, 16, 0, 0, 0, 7][..], &[0; 8]].concat()));
+        let good: [&[&[u8]]; 5] =
+            [&[&reset(7, 1)], &[&reset(0xC000_0007, 16)], &[&response], &[&response, &reset(6, 3)], &[&reset(7, 2), &response]];
+        for good in good {
+            assert!(admits(&mut guard, good), "{good:?}");
+        }
+        // A number that has not come, or so old that it might be one to come; no streams, or too many; what is not a reset; too much.
+        let (short, long) = ([0, 13, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1], [&[0, 16, 0, 20][..], &[0; 16]].concat());
+        let bad: [&[&[u8]]; 11] = [
+            &[],
+            &[&reset(8, 1)],
+            &[&reset(0xC000_0006, 1)],
+            &[&reset(7, 0)],
+            &[&reset(7, 17)],
+            &[&short],
+            &[&long],
+            &[&[0, 14, 0, 8, 0, 0, 0, 1]],
+            &[&reset(7, 1), &reset(7, 1)],
+            &[&response, &response, &response],
+            &[&response, &[0, 13, 0]],
+        ];
+        for bad in bad {
+            assert!(!admits(&mut guard, bad), "{bad:?}");
+        }
+        assert!(guard.judge(&packet(&config(&reset(7, 1)).repeat(2))) == Verdict::Drop);
+        // Our own, of which the page answers none.
+        for _ in 0..MOST_RESETS {
+            assert!(admits(&mut guard, &[&reset(7, 1)]));
+            guard.note_sent(&packet(&config(&response)));
+            guard.note_sent(&packet(&config(&reset(9, 1))));
+        }
+        assert!(!admits(&mut guard, &[&reset(7, 1)]) && admits(&mut guard, &[&response]));
     }
 
     #[test]
@@ -309,14 +443,23 @@ mod tests {
                     verdict
                 })
                 .collect();
-            let last = if is_empty { Verdict::Read } else { Verdict::Break };
+            let last = if is_empty { Verdict::Read } else { Verdict::Drop };
             assert!(verdicts[..8].iter().all(|verdict| *verdict == Verdict::Read) && verdicts[8] == last, "{verdicts:?}");
         }
+        // What is dropped is not held; what fills the hole is read, until there is too much of it.
+        let mut guard = Guard::default();
+        guard.note_sent(&sack(WINDOW, 1));
+        let mut many = |number: u32, times: usize| {
+            (0..times).map(|_| guard.judge(&packet(&data(number).repeat(64)))).filter(|verdict| *verdict == Verdict::Read).count()
+        };
+        assert_eq!([many(2, 9), many(2, 1), many(1, 8), many(2, 1)], [8, 0, 8, 0]);
+        assert_eq!(guard.judge(&packet(&data(1))), Verdict::Break);
+        assert_eq!(guard.judge(&packet(&[10, 0, 0, 4])), Verdict::Read, "it says nothing that is held");
         let long = packet(&[&[0, 3, 0x04, 0x10][..], &[0; 1_036]].concat());
         let mut guard = Guard::default();
         let read = |guard: &mut Guard| (0..200).take_while(|_| guard.judge(&long) == Verdict::Read).count();
         assert_eq!(read(&mut guard), 128);
         guard.note_read(17, 17 * 1_024);
-        assert_eq!(read(&mut guard), 16, "and the one that was too much");
+        assert_eq!(read(&mut guard), 17);
     }
 }

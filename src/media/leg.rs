@@ -27,7 +27,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// silent page's place, and a page that only listens is not sent to by a way it merely tries.
 pub(crate) const ADDRESS_HOLD: Duration = Duration::from_secs(3);
 /// So many packets of media in a row from one other address, and none from where we send to, show where the page is: a packet of media
-/// is taken once, a copy of a request nominates whom its sender likes.
+/// is taken once, a copy of a request nominates whom its sender likes. What comes by the way that the page's own nomination left counts
+/// after [`SILENCE`] only: a page may send by it until it has our answer (RFC 8445 section 8.1.1).
 const MEDIA_PROOF: u8 = 5;
 /// Requests of a page that are remembered, so that a copy from elsewhere is known: those of 160 s of consent.
 const MOST_ASKED: usize = 64;
@@ -52,6 +53,10 @@ pub(crate) struct Known {
     pub(crate) heard: Instant,
     /// A connection that was closed: its slot is for the next address.
     is_gone: bool,
+    /// Nothing but the request that made it known came from it so far.
+    is_new: bool,
+    /// A request that came from it first came from another address too: one of the two only repeats what the other says.
+    is_doubled: bool,
 }
 
 /// A leg that sends and is silent for this long falters: a packet comes each 20 ms, in silence (DTX) each 400 ms.
@@ -167,6 +172,8 @@ pub(crate) struct Cold {
     pub(crate) answers: [Budget; 2],
     /// Records of its data channel.
     pub(crate) data: Budget,
+    /// The way that a nomination left, and when: what comes by it was on its way, or its page does not know yet that it was heard.
+    left: Option<(Path, Instant)>,
     /// The last requests: transaction, and the slot of the address each first came from. As with the answers, those from elsewhere
     /// are apart: they must not push out what came from where we send to.
     asked: [VecDeque<([u8; 12], u8)>; 2],
@@ -226,6 +233,7 @@ impl Leg {
                 sending: None,
                 answers: [Budget::new(now); 2],
                 data: Budget::new(now),
+                left: None,
                 asked: [VecDeque::new(), VecDeque::new()],
                 texts: 0,
                 texts_since: now,
@@ -247,7 +255,7 @@ impl Leg {
     /// Takes an address of an authenticated request, in place of the longest silent one if there are too many. Returns its
     /// slot and the address it replaced.
     pub(crate) fn learn(&mut self, path: Path, now: Instant) -> (u8, Option<Path>) {
-        let fresh = Known { path, heard: now, is_gone: false };
+        let fresh = Known { path, heard: now, is_gone: false, is_new: true, is_doubled: false };
         if let Some(slot) = self.known.iter().position(|known| known.is_gone) {
             self.known[slot] = fresh;
             self.disown(slot as u8);
@@ -258,7 +266,7 @@ impl Leg {
             // At most MOST_ADDRESSES, so it fits.
             return ((self.known.len() - 1) as u8, None);
         }
-        let spare = self.known.iter().enumerate().filter(|(_, known)| Some(known.path) != self.path);
+        let spare = self.known.iter().enumerate().filter(|(_, known)| !self.path.is_some_and(|path| known.path.comes_from(path)));
         let slot = spare.min_by_key(|(_, known)| known.heard).map_or(0, |(slot, _)| slot);
         let old = std::mem::replace(&mut self.known[slot], fresh).path;
         self.disown(slot as u8);
@@ -284,9 +292,15 @@ impl Leg {
     }
 
     /// Whether a signed request is the copy of one that came from another address. The page itself repeats one only to where it asked
-    /// first, from where it asked first (RFC 8489 section 6.2.1).
-    pub(crate) fn is_copy(&self, transaction: [u8; 12], from: Option<u8>) -> bool {
-        self.cold.asked.iter().flatten().any(|(asked, first)| *asked == transaction && Some(*first) != from)
+    /// first, from where it asked first (RFC 8489 section 6.2.1). Who came first may be the thief: its nominations hold nothing up.
+    pub(crate) fn is_copy(&mut self, transaction: [u8; 12], from: Option<u8>) -> bool {
+        let first = self.cold.asked.iter().flatten().find(|(asked, first)| *asked == transaction && Some(*first) != from);
+        let Some((_, first)) = first else { return false };
+        if let Some(known) = self.known.get_mut(usize::from(*first)) {
+            known.is_doubled = true;
+        }
+        self.cold.left = None;
+        true
     }
 
     /// Remembers a request that is no copy.
@@ -306,21 +320,31 @@ impl Leg {
     pub(crate) fn heard(&mut self, slot: u8, what: Heard, path: Path, now: Instant) {
         self.proof = now;
         self.is_silent = false;
-        if let Some(known) = self.known.get_mut(usize::from(slot)) {
-            known.heard = now;
-            known.path = path;
-        }
         if self.path == Some(path) {
+            if let Some(known) = self.known.get_mut(usize::from(slot)) {
+                (known.heard, known.is_new) = (now, false);
+            }
             if what == Heard::Media {
                 self.stray = (NO_SLOT, 0);
             }
             return;
         }
-        let current = self.known.iter().find(|known| Some(known.path) == self.path);
-        let is_silent_for = |limit| current.is_none_or(|known| now.saturating_duration_since(known.heard) >= limit);
+        // As it was before this packet: it may come from the same address of the page, to another of ours.
+        let current = self.path.and_then(|path| self.known.iter().find(|known| known.path.comes_from(path)));
+        let silence = current.map(|known| now.saturating_duration_since(known.heard));
+        let is_silent_for = |limit| silence.is_none_or(|silence| silence >= limit);
+        let mut is_settled = false;
+        if let Some(known) = self.known.get_mut(usize::from(slot)) {
+            is_settled = !known.is_new && !known.is_doubled;
+            (known.heard, known.path, known.is_new) = (now, path, false);
+        }
         let moves = match what {
-            Heard::Nomination => true,
+            Heard::Nomination => {
+                self.cold.left = self.path.filter(|_| is_settled).map(|left| (left, now));
+                true
+            }
             Heard::Check => is_silent_for(ADDRESS_HOLD),
+            Heard::Media if self.cold.left.is_some_and(|(left, at)| left == path && now.saturating_duration_since(at) < SILENCE) => false,
             Heard::Media => {
                 let (last, times) = self.stray;
                 self.stray = (slot, if last == slot { times + 1 } else { 1 });

@@ -193,6 +193,8 @@ impl Control {
                 Event::Stream(StreamEvent::Readable { id }) => {
                     Self::read_stream(association, *handle, id, (&mut self.channel, &mut self.heard, &mut self.guard), now);
                 }
+                // Also said of a stream that the page reset, which may be one of its own.
+                Event::AssociationLost { id, .. } if self.channel != Some(id) => (),
                 Event::AssociationLost { .. } | Event::HandshakeFailed { .. } => self.channel = None,
                 _ => (),
             }

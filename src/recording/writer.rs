@@ -136,6 +136,7 @@ impl Drop for Writer {
 /// The way to the thread, and what it has in hand.
 #[derive(Debug)]
 pub(super) struct Desk {
+    /// Without a bound of its own: each recording has one beginning and one end in it, and seconds only while less than [`MOST_WAITING`] wait.
     jobs: Sender<Job>,
     /// Seconds on their way.
     waiting: AtomicUsize,

@@ -80,6 +80,8 @@ impl Weight {
 
 /// The handle to the thread. Dropping it closes it.
 pub(super) struct Writer {
+    /// Without a bound of its own: who takes commands looks at the backlog first ([`Store::QUEUE`](super::Store::QUEUE)), and what must be
+    /// written is as much as open calls can have.
     queue: Sender<Work>,
     backlog: Arc<AtomicUsize>,
     trouble: Arc<Mutex<Option<StoreError>>>,

@@ -43,10 +43,10 @@ impl Association {
         chunk(0, flags, &[&at[..], &stream.to_be_bytes(), &number.to_be_bytes(), &51_u32.to_be_bytes(), b"x"].concat())
     }
 
-    /// A RE-CONFIG chunk that asks to reset a stream at a moment that never comes.
-    pub(crate) fn reset(&self, number: u32) -> Vec<u8> {
-        let later = self.next.wrapping_add(1 << 30).to_be_bytes();
-        chunk(130, 0, &[&[0, 13, 0, 18][..], &number.to_be_bytes(), &[0; 4], &later, &[0, 1, 0, 0]].concat())
+    /// A RE-CONFIG chunk that asks to reset stream 1 once what lies so far ahead has come.
+    pub(crate) fn reset(&self, number: u32, ahead: u32) -> Vec<u8> {
+        let last = self.next.wrapping_add(ahead).to_be_bytes();
+        chunk(130, 0, &[&[0, 13, 0, 18][..], &number.to_be_bytes(), &[0; 4], &last, &[0, 1]].concat())
     }
 }
 

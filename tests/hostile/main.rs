@@ -6,6 +6,9 @@
 //! must fit; at the end comes an unpaced one, of which only the outcome is shown. `HOSTILE_DATAGRAMS=1000000 cargo test --release
 //! --test hostile -- --nocapture` sends so many of each kind (5,000 otherwise) and prints what each costs the shard's thread beside a
 //! packet that is forwarded; its figures mean something on a quiet machine only.
+//!
+//! Everywhere a datagram must cost less than a good packet does in the same moment: rounds of both take turns, CPU time of the
+//! thread is compared, and the best round counts. [`is_judged`] says of which kinds.
 #![allow(clippy::disallowed_methods, reason = "it lives beside a server that runs by the clock")]
 
 mod association;
@@ -20,6 +23,7 @@ use page::{Offer, Page, request};
 use rtc_dtls::config::ConfigBuilder;
 use rtc_dtls::endpoint::Endpoint;
 use rtc_shared::TransportProtocol;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
@@ -33,6 +37,38 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const QUEUE: u64 = 128 * 1024;
 /// Datagrams between two looks at the queue.
 const BURST: usize = 32;
+/// Of each kind so many rounds, with a round of good packets before each.
+const ROUNDS: usize = 5;
+/// Good packets in a round at the most.
+const MOST_GOOD: usize = 2_000;
+/// After the queue is empty the thread may have the last datagrams in hand.
+const A_MOMENT: Duration = Duration::from_millis(2);
+/// Kinds whose cost is in code that a test build does not optimise (signatures of requests, records, RTCP of pages that have their keys),
+/// or whose datagrams it makes so slowly that what is allowed in a second is a good part of them: only `--release` says what they cost.
+const OPTIMISED_ONLY: [&str; 16] = [
+    "requests with a wrong signature, stranger",
+    "requests with a wrong signature, live address",
+    "the longest requests, wrong signature",
+    "a STUN flood from 100,000 addresses",
+    "copies of its nominations, stranger",
+    "copies of its nominations from 100,000 addresses",
+    "signed requests from 100,000 addresses",
+    "signed requests with the role flipped",
+    "signed requests, live address",
+    "forged records",
+    "authentic records of nonsense",
+    "authentic stream resets",
+    "authentic heartbeats by the hundred",
+    "authentic streams by the thousand",
+    "authentic messages that never end",
+    "absurd RTCP, authentic",
+];
+
+/// Whether a kind must cost less than a good packet.
+fn is_judged(kind: &str) -> bool {
+    !kind.starts_with("good packets") && (!cfg!(debug_assertions) || !OPTIMISED_ONLY.contains(&kind))
+}
+
 /// Memory that may come and go with buffers; 5,000 datagrams kept would be more.
 const SLACK_KB: u64 = 6 * 1024;
 
@@ -142,6 +178,9 @@ fn resident_kb() -> u64 {
     line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
+/// What a good packet says.
+const VOICE: [u8; 73] = [9; 73];
+
 /// What must become of a kind's datagrams.
 enum Fate {
     /// Each is dropped for one of these causes.
@@ -152,17 +191,31 @@ enum Fate {
     Forwarded(&'static [&'static str]),
 }
 
-struct Scene {
+/// Datagrams to be sent, in a burst: what it takes to make them must not thin out what comes.
+type Outbox<'a> = RefCell<Vec<(Source<'a>, Vec<u8>)>>;
+
+/// Where a datagram comes from.
+enum Source<'a> {
+    Known(&'a UdpSocket),
+    Own(UdpSocket),
+}
+
+struct Scene<'a> {
     plane: Plane,
     pages: [std::sync::Arc<Page>; 2],
+    outbox: &'a Outbox<'a>,
+    /// The other page's.
+    speaker: &'a UdpSocket,
+    to: SocketAddr,
     ports: Vec<u16>,
     count: usize,
     /// CPU of an idle call in a second.
     idle: f64,
-    good: f64,
+    /// Judged kinds that cost more than a good packet.
+    costly: Vec<String>,
 }
 
-impl Scene {
+impl Scene<'_> {
     /// Waits until both pages heard ten packets more, none of them missed.
     fn goes_on(&self, kind: &str) {
         let heard = |page: &Page| page.heard.load(Ordering::Relaxed);
@@ -174,35 +227,64 @@ impl Scene {
         assert_eq!((stats.legs, stats.calls), (2, 1), "{kind}");
     }
 
+    /// What each of so many datagrams, which this puts into the outbox, costs the shard's thread, in µs, the talk apart. They are paced by
+    /// the server's queue.
+    fn cost(&self, count: usize, mut put: impl FnMut(usize)) -> f64 {
+        let (cpu, began) = (self.plane.cpu(), Instant::now());
+        let mut sent = 0;
+        while sent < count {
+            let burst = BURST.min(count - sent);
+            (sent..sent + burst).for_each(&mut put);
+            for (source, datagram) in self.outbox.take() {
+                let socket = match &source {
+                    Source::Known(socket) => socket,
+                    Source::Own(socket) => socket,
+                };
+                assert_eq!(socket.send_to(&datagram, self.to).unwrap(), datagram.len());
+            }
+            sent += burst;
+            look_until("room in the server's queue", || queue(&self.ports).0 < QUEUE);
+        }
+        look_until("an empty queue", || queue(&self.ports).0 == 0);
+        let empty = Instant::now();
+        look_until("a moment", || empty.elapsed() >= A_MOMENT);
+        let spent = (self.plane.cpu() - cpu).as_secs_f64() - self.idle * began.elapsed().as_secs_f64();
+        spent.max(0.0) * 1e6 / count as f64
+    }
+
+    /// What a good packet costs now: of the other page, so that nothing of the attack's counts is touched.
+    fn good(&self, count: usize) -> f64 {
+        let page = &self.pages[1];
+        self.cost(count.min(MOST_GOOD), |_| self.outbox.borrow_mut().push((Source::Known(self.speaker), page.rtp(page.ssrc, &VOICE))))
+    }
+
     /// Sends the datagrams and looks at what became of them.
     fn flood(&mut self, kind: &str, fate: Fate, mut send: impl FnMut(usize, &mut Xorshift)) {
         let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
         let (dropped_before, strange_before) = (self.plane.drops(), self.pages[1].strange.load(Ordering::Relaxed));
         let total_before = self.plane.total();
         let (resident, lost) = (resident_kb(), queue(&self.ports).1);
-        let (cpu, began) = (self.plane.cpu(), Instant::now());
-        let mut sent = 0;
-        while sent < self.count {
-            let burst = BURST.min(self.count - sent);
-            for number in sent..sent + burst {
-                send(number, &mut random);
-            }
-            sent += burst;
-            look_until("room in the server's queue", || queue(&self.ports).0 < QUEUE);
+        let began = Instant::now();
+        let (mut each, mut least) = (0.0, f64::INFINITY);
+        for round in 0..ROUNDS {
+            let (first, end) = (self.count * round / ROUNDS, self.count * (round + 1) / ROUNDS);
+            let good = self.good(end - first);
+            let cost = self.cost(end - first, |number| send(first + number, &mut random));
+            each += cost / ROUNDS as f64;
+            least = f64::min(least, cost / good);
         }
-        look_until("an empty queue", || queue(&self.ports).0 == 0);
-        let (elapsed, spent) = (began.elapsed().as_secs_f64(), (self.plane.cpu() - cpu).as_secs_f64());
+        let elapsed = began.elapsed().as_secs_f64();
         assert_eq!(queue(&self.ports).1, lost, "the kernel had room for everything: {kind}");
         let count = self.count as u64;
         let came_out = || self.pages[1].strange.load(Ordering::Relaxed) - strange_before;
-        let (causes, least): (&[&str], u64) = match &fate {
+        let (causes, dropped_at_least): (&[&str], u64) = match &fate {
             Fate::Dropped(causes) => (causes, count),
             Fate::Limited(causes, burst, rate) => (causes, count.saturating_sub((burst + rate * (elapsed + 1.0)) as u64)),
             Fate::Forwarded(causes) => (causes, 0),
         };
         look_until(&format!("the counts of {kind}, so far {:?}", self.plane.drops()), || {
             let dropped = self.plane.total() - total_before;
-            if matches!(fate, Fate::Forwarded(_)) { dropped + came_out() >= count } else { dropped >= least }
+            if matches!(fate, Fate::Forwarded(_)) { dropped + came_out() >= count } else { dropped >= dropped_at_least }
         });
         // The counts are shown ten times a second; by now they are there, and what comes later is too much.
         self.goes_on(kind);
@@ -213,16 +295,15 @@ impl Scene {
         assert!(grown.keys().all(|cause| causes.contains(cause)), "{kind}: {grown:?}");
         match fate {
             Fate::Dropped(_) => assert_eq!(dropped, count, "{kind}: {grown:?}"),
-            Fate::Limited(..) => assert!(dropped >= least && dropped <= count, "{kind}: {grown:?}"),
+            Fate::Limited(..) => assert!(dropped >= dropped_at_least && dropped <= count, "{kind}: {grown:?}"),
             Fate::Forwarded(_) => assert_eq!(dropped + came_out(), count, "{kind}: {grown:?}"),
         }
         let memory = resident_kb().saturating_sub(resident);
         assert!(memory < SLACK_KB, "{memory} kB stayed after {kind}");
-        let each = (spent - self.idle * elapsed).max(0.0) * 1e6 / count as f64;
-        if self.good == 0.0 {
-            self.good = each;
+        println!("| {kind} | {each:.2} | {least:.2} | {memory} | {grown:?} |");
+        if least >= 1.0 && is_judged(kind) {
+            self.costly.push(format!("{kind}: {least:.2}"));
         }
-        println!("| {kind} | {each:.2} | {:.2} | {memory} | {grown:?} |", each / self.good);
     }
 }
 
@@ -288,9 +369,20 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     let (other, _other_talk) = plane.join(Side::Companion);
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = live.server;
-    let ports = vec![plane.port, other.socket.local_addr().unwrap().port()];
+    let ports = vec![plane.port, other.socket.local_addr().unwrap().port(), live.socket.local_addr().unwrap().port()];
     let count = std::env::var("HOSTILE_DATAGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(5_000);
-    let mut scene = Scene { plane, pages: [live.clone(), other], ports, count, idle: 0.0, good: 0.0 };
+    let outbox = Outbox::default();
+    let mut scene = Scene {
+        plane,
+        pages: [live.clone(), other.clone()],
+        outbox: &outbox,
+        speaker: &other.socket,
+        to,
+        ports,
+        count,
+        idle: 0.0,
+        costly: Vec::new(),
+    };
     look_until("talk", || scene.pages.iter().all(|page| page.heard.load(Ordering::Relaxed) > 20));
     // Each page may have talked before the other could hear it.
     for page in &scene.pages {
@@ -299,13 +391,13 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     let (cpu, began) = (scene.plane.cpu(), Instant::now());
     look_until("an idle second", || began.elapsed() > Duration::from_secs(1));
     scene.idle = (scene.plane.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-    println!("| kind | µs each | of a good packet | kB more | dropped |\n|---|---|---|---|---|");
+    println!("| kind | µs each | of a good packet, at best | kB more | dropped |\n|---|---|---|---|---|");
 
-    let from = |socket: &UdpSocket, datagram: &[u8]| assert_eq!(socket.send_to(datagram, to).unwrap(), datagram.len());
-    let from_stranger = |datagram: &[u8]| from(&stranger, datagram);
-    let from_live = |datagram: &[u8]| live.send(datagram);
+    let from_stranger = |datagram: &[u8]| outbox.borrow_mut().push((Source::Known(&stranger), datagram.to_vec()));
+    let from_live = |datagram: &[u8]| outbox.borrow_mut().push((Source::Known(&live.socket), datagram.to_vec()));
+    let from_somebody = |number: usize, datagram: &[u8]| outbox.borrow_mut().push((Source::Own(somebody(number)), datagram.to_vec()));
     let ssrc = live.ssrc;
-    let voice = [9; 73];
+    let voice = VOICE;
     scene.flood("good packets, forwarded", Fate::Forwarded(&[]), |_, _| from_live(&live.rtp(ssrc, &voice)));
 
     let anything = &["unknown", "stranger", "bad_stun", "bad_dtls", "malformed", "unknown_ssrc", "forged", "replayed", "crowded"];
@@ -352,7 +444,7 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     };
     scene.flood("the longest requests, wrong signature", Fate::Dropped(&["bad_stun"]), |_, _| from_stranger(&longest));
     scene.flood("a STUN flood from 100,000 addresses", Fate::Dropped(&["bad_stun"]), |number, _| {
-        from(&somebody(number), &forged);
+        from_somebody(number, &forged);
     });
     // What src/media/calls/transport.rs allows.
     let answers = || Fate::Limited(&["too_many"], 100.0, 50.0);
@@ -363,11 +455,11 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     nominations.drain(..nominations.len().saturating_sub(16));
     scene.flood("copies of its nominations, stranger", answers(), |number, _| from_stranger(&nominations[number % nominations.len()]));
     scene.flood("copies of its nominations from 100,000 addresses", answers(), |number, _| {
-        from(&somebody(number), &nominations[number % nominations.len()]);
+        from_somebody(number, &nominations[number % nominations.len()]);
     });
     let signed: Vec<Vec<u8>> = (0..100).map(|_| live.request(&live.password, &[])).collect();
     scene.flood("signed requests from 100,000 addresses", answers(), |number, _| {
-        from(&somebody(number), &signed[number % 100]);
+        from_somebody(number, &signed[number % 100]);
     });
     let flipped = live.request(&live.password, &[0x8029]);
     scene.flood("signed requests with the role flipped", answers(), |_, _| from_stranger(&flipped));
@@ -393,7 +485,9 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     scene.flood("authentic stream resets", texts(), |number, _| match number % 100 {
         // Each number that arrives has the library look at all of them again.
         99 => in_association((0..60).map(|ahead| association.data(ahead, BEGINS | ENDS, 1, ahead as u16)).collect()),
-        _ => in_association((0..40).map(|place| association.reset((number * 40 + place) as u32)).collect()),
+        // At a moment that never comes, many at once; or as they are granted.
+        odd if odd % 2 == 1 => in_association(vec![association.reset(number as u32, 0)]),
+        _ => in_association((0..40).map(|place| association.reset((number * 40 + place) as u32, 1 << 30)).collect()),
     });
     let beat = chunk(4, 0, &[0, 1, 0, 8, 1, 2, 3, 4]);
     scene.flood("authentic heartbeats by the hundred", texts(), |_, _| in_association(vec![beat.clone(); 100]));
@@ -459,11 +553,12 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     scene.flood("good packets again", Fate::Forwarded(&[]), |_, _| from_live(&live.rtp(ssrc, &voice)));
 
     unpaced(&scene, &stranger, to);
+    assert!(scene.costly.is_empty(), "more than a good packet: {:?}", scene.costly);
 }
 
 /// A flood as fast as one thread can: what it costs the call is the kernel's choice of whom to drop, so it is only shown. The
 /// call must go on after it.
-fn unpaced(scene: &Scene, stranger: &UdpSocket, to: SocketAddr) {
+fn unpaced(scene: &Scene<'_>, stranger: &UdpSocket, to: SocketAddr) {
     let heard = || scene.pages.iter().map(|page| page.heard.load(Ordering::Relaxed)).sum::<u64>();
     let missed = || scene.pages.iter().map(|page| page.missed.load(Ordering::Relaxed)).sum::<u64>();
     let (lost, began, heard_before) = (queue(&scene.ports).1, Instant::now(), heard());

@@ -5,6 +5,7 @@ mod bot;
 mod calls;
 mod crash;
 mod damage;
+mod descriptors;
 mod landing;
 mod media;
 mod money;

@@ -187,6 +187,24 @@ async fn a_new_leg_takes_over_when_it_is_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_may_close_channels_its_own_and_ours() {
+    let mut plane = Plane::new();
+    let (mut client, leg, _companion, _) = plane.talking().await;
+    for round in 0..3 {
+        let (up, down) = (format!("up {round}"), format!("down {round}"));
+        client.say(&up).await;
+        let said = |report: &Report| matches!(report, Report::Control { text, .. } if *text == up).then_some(());
+        plane.report(said).await;
+        // One of its own: `control` knows nothing of it.
+        client.opens_and_closes("notes").await;
+        plane.media.control(plane.call, leg, down.clone());
+        assert_eq!(client.reads().await, down);
+        // Without an answer to its reset the numbers of the stream would not begin again, and nothing would be heard on it.
+        client.opens_anew().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_stop_nothing_is_sent_on_but_last_texts() {
     let mut plane = Plane::new();
     let (mut client, client_leg, mut companion, companion_leg) = plane.talking().await;

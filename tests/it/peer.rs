@@ -137,7 +137,16 @@ impl Peer {
             vec![coding],
         )));
         connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.unwrap();
-        let channel = connection.create_data_channel("control", None).await.unwrap();
+        let (channel, open, texts) = Self::channel(&connection, "control").await;
+        Self { connection, channel, open, track, ssrc, talk: None, sent: Arc::default(), heard, recorded, texts }
+    }
+
+    /// A data channel of this name, whether it is open, and the texts on it, which end with it.
+    async fn channel(
+        connection: &Arc<dyn PeerConnection>,
+        label: &str,
+    ) -> (Arc<dyn DataChannel>, watch::Receiver<bool>, UnboundedReceiver<String>) {
+        let channel = connection.create_data_channel(label, None).await.unwrap();
         let (text_sender, texts) = unbounded_channel();
         let (open_sender, open) = watch::channel(false);
         let events = channel.clone();
@@ -152,7 +161,33 @@ impl Peer {
                 }
             }
         });
-        Self { connection, channel, open, track, ssrc, talk: None, sent: Arc::default(), heard, recorded, texts }
+        (channel, open, texts)
+    }
+
+    /// Opens a channel of its own, to which nobody answers, and closes it.
+    pub(crate) async fn opens_and_closes(&self, label: &str) {
+        let (channel, _, mut texts) = Self::channel(&self.connection, label).await;
+        let wait = async {
+            channel.close().await.unwrap();
+            while texts.recv().await.is_some() {}
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{label} never closed"));
+    }
+
+    /// Closes its channel and opens another of that name.
+    pub(crate) async fn opens_anew(&mut self) {
+        self.channel.close().await.unwrap();
+        self.is_closed().await;
+        let wait = async {
+            loop {
+                (self.channel, self.open, self.texts) = Self::channel(&self.connection, "control").await;
+                // The crate gives it the number of the old one, which ends with that if the server's reset is still on its way.
+                if self.open.wait_for(|open| *open).await.is_ok() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("never open again");
     }
 
     /// Offers a second audio track too, for what the server plays.

@@ -4,6 +4,7 @@
 //! Invariant: what waits here is bounded, in all and for each leg.
 
 use super::Calls;
+use super::transport::DATA;
 use crate::ids::LegId;
 use crate::media::demux::Place;
 use crate::media::dtls::Dtls;
@@ -17,6 +18,9 @@ const MOST_CHORES: usize = 1024;
 /// Of these, one leg's: a flight of a handshake has at most six datagrams.
 const MOST_OF_A_LEG: u8 = 32;
 
+/// A record of the data channel (RFC 5246 section 6.2.1).
+const APPLICATION_DATA: u8 = 23;
+
 /// A piece of work that costs as much as ten or fifty packets. Its leg may be gone when its turn comes.
 pub(super) enum Chore {
     /// The first of our handshake.
@@ -27,13 +31,17 @@ pub(super) enum Chore {
 
 impl Calls {
     /// Puts the leg's DTLS datagram in line.
-    pub(super) fn put_off_datagram(&mut self, place: Place, datagram: &[u8]) {
+    pub(super) fn put_off_datagram(&mut self, place: Place, datagram: &[u8], now: Instant) {
         let crowded = self.chores.len() >= MOST_CHORES;
         let Some(leg) = self.legs.get_mut(place).and_then(Option::as_mut) else { return };
         let Some(dtls) = &leg.cold.dtls else { return self.counts.lose(Loss::Stranger) };
         // Before it takes a place in line, which a flood of them would leave to nobody else.
         if dtls.is_past(datagram) {
             return self.counts.lose(Loss::BadDtls);
+        }
+        // To open it costs more than a packet that is sent on, and were it the page's, it would be too much.
+        if datagram.first() == Some(&APPLICATION_DATA) && !leg.cold.data.has(DATA, now) {
+            return self.counts.lose(Loss::TooMany);
         }
         if crowded || leg.cold.chores >= MOST_OF_A_LEG {
             return self.counts.lose(Loss::Crowded);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// was not answered.
 const ANSWERS: Rate = Rate { pause: Duration::from_millis(20), burst: 100 };
 /// Records of a leg's data channel that are taken: pages send a few texts in a second and some acknowledgements.
-const DATA: Rate = Rate { pause: Duration::from_millis(5), burst: 400 };
+pub(super) const DATA: Rate = Rate { pause: Duration::from_millis(5), burst: 400 };
 
 impl Calls {
     pub(super) fn stun(&mut self, datagram: &[u8], path: Path, now: Instant) {
@@ -94,9 +94,9 @@ impl Calls {
         Some(slot)
     }
 
-    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path) {
+    pub(super) fn dtls(&mut self, datagram: &[u8], path: Path, now: Instant) {
         let Some((place, _)) = self.directory.at(path) else { return self.counts.lose(Loss::Stranger) };
-        self.put_off_datagram(place, datagram);
+        self.put_off_datagram(place, datagram, now);
     }
 
     pub(super) fn carry(&mut self, place: Place, events: Vec<dtls::Event>, now: Instant) {

@@ -2,8 +2,8 @@
 //! (`sctp_server`, `sctp_client`) a thousand times fewer packets can be tried.
 
 use super::{
-    ABORT, COMMON_HEADER, DATA, ERROR, FORWARD_TSN, Guard, HEADER, KNOWN, MOST_CHUNKS, MOST_HELD, MOST_HELD_OCTETS, MOST_STREAMS, SACK,
-    Verdict,
+    ABORT, COMMON_HEADER, DATA, ERROR, FORWARD_TSN, Guard, HEADER, KNOWN, MOST_CHUNKS, MOST_HELD, MOST_HELD_AT_ALL, MOST_HELD_OCTETS,
+    MOST_RESETS, MOST_STREAMS, RE_CONFIG, SACK, Verdict,
 };
 use crate::fuzzing::{Input, piece};
 
@@ -51,19 +51,26 @@ fn sctp_chunks(data: &[u8]) {
                     Verdict::Read => {
                         let shown = sound(packet).expect("only a sound packet is read");
                         check(&shown);
+                        let asks = |(kind, body): &(u8, &[u8])| *kind == RE_CONFIG && (body[1] == 13 || body.get(13) == Some(&13));
+                        assert!(guard.resets < MOST_RESETS || !shown.iter().any(asks), "one reset too many");
                         let new = shown.iter().filter(|(kind, _)| *kind == DATA);
+                        if let Some((_, first)) = new.clone().next().filter(|_| guard.held > MOST_HELD) {
+                            assert!(guard.ahead(first).is_none_or(|ahead| ahead <= 1), "more behind what is missing");
+                        }
                         chunks += new.clone().count();
                         octets += new.map(|(_, body)| body.len() - 12).sum::<usize>();
                         assert_eq!((guard.held, guard.held_octets), (chunks, octets));
                     }
                     Verdict::Drop => assert_eq!((guard.held, guard.held_octets), before, "what is not read is not held"),
                     Verdict::Break => {
-                        assert!(sound(packet).is_some(), "a packet that is not sound gives nothing up");
-                        assert!(guard.held > MOST_HELD || guard.held_octets > MOST_HELD_OCTETS);
+                        let all = sound(packet).expect("a packet that is not sound gives nothing up");
+                        let new = all.iter().filter(|(kind, _)| *kind == DATA);
+                        let more: usize = new.clone().map(|(_, body)| body.len() - 12).sum();
+                        assert!(chunks + new.count() > MOST_HELD_AT_ALL || octets + more > MOST_HELD_OCTETS);
                         return;
                     }
                 }
-                assert!(guard.held <= MOST_HELD && guard.held_octets <= MOST_HELD_OCTETS);
+                assert!(guard.held <= MOST_HELD_AT_ALL && guard.held_octets <= MOST_HELD_OCTETS);
             }
         }
     }
@@ -85,6 +92,8 @@ fn check(shown: &[(u8, &[u8])]) {
                 }
             }
             FORWARD_TSN => assert!(body.len() <= 260),
+            // A reset of 16 streams and a response.
+            RE_CONFIG => assert!((12..=60).contains(&body.len()) && body[0] == 0 && (body[1] == 13 || body[1] == 16)),
             SACK => {
                 let gaps = body.get(8..10).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
                 let edges = body.get(12..).unwrap_or_default().chunks_exact(4).take(usize::from(gaps));
@@ -106,6 +115,7 @@ fn packets() -> Vec<Vec<u8>> {
     let data = [&[0, 3, 0, 17][..], &5_u32.to_be_bytes(), &[0; 8], &[7, 0, 0, 0]].concat();
     let sack = [&[3, 0, 0, 20][..], &4_u32.to_be_bytes(), &65_536_u32.to_be_bytes(), &[0, 1, 0, 0, 0, 2, 0, 9]].concat();
     let forward = [&[192, 0, 0, 12][..], &9_u32.to_be_bytes(), &[0, 1, 0, 1]].concat();
+    let reset = [&[130, 0, 0, 22, 0, 13, 0, 18][..], &[0; 8], &4_u32.to_be_bytes(), &[0, 1, 0, 0]].concat();
     let error: &[u8] = &[9, 0, 0, 12, 0, 1, 0, 8, 1, 2, 3, 4];
     let judge = |packet: &[u8]| [&[0x80][..], &piece(packet)].concat();
     let say = |packet: &[u8]| [&[0x40][..], &piece(packet)].concat();
@@ -114,5 +124,6 @@ fn packets() -> Vec<Vec<u8>> {
         [say(&packet(&[&sack])), judge(&packet(&[&forward])), judge(&packet(&[&data.repeat(64)])), vec![0, 3, 0, 30]].concat(),
         judge(&packet(&[error, &[10, 0, 0, 4], &[4, 0, 0, 9, 0, 1, 0, 5, 7, 0, 0, 0]])),
         judge(&packet(&[&data.repeat(64)])).repeat(9),
+        [say(&packet(&[&sack])), judge(&packet(&[&reset]))].concat(),
     ]
 }

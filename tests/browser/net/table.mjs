@@ -1,6 +1,7 @@
 // The table: on each network a call through lull and the same two browsers connected directly, one after the other, measured
 // over the same window. `make net-table` runs it; S="loss-5 nat" only these networks, the rest of the table is kept from
-// earlier runs; REPEAT=3 takes the median of so many. About 90 s a network. Writes logs/net.json and logs/net.md.
+// earlier runs; REPEAT=3 takes the median of so many. About 90 s a network. Writes logs/net.json and logs/net.md, and fails where
+// lull is worse than the direct connection (verdict.mjs says when that is).
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -9,28 +10,17 @@ import { Scene } from '../scene.mjs';
 import { figures, round } from './figures.mjs';
 import { NETWORKS, network } from './lines.mjs';
 import { Stage, watch } from './stage.mjs';
+import { MARKS, ROWS, estimate, middle, verdict } from './verdict.mjs';
 
 const LOGS = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../logs');
-/** Seconds from the connection on: how long is measured, from when continuity counts, where bitrates are told. */
-const [LENGTH, FROM, MARKS] = [31, 7, [5, 10, 20, 30]];
+/** Seconds from the connection on: how long is measured, from when continuity counts. */
+const [LENGTH, FROM] = [31, 7];
 /** How long the client waits for the companion, as people do: what browsers do in their first seconds is over then. */
 const WAIT_MS = 6_000;
 /** Second at which the router forgets. */
 const REBIND = 12;
-/** Estimates of a clear line must reach this share of what the direct connection reaches in the same time. */
-const RAMP = 0.9;
-
 /** @typedef {import('./figures.mjs').Figures} Figures */
-/** @typedef {Record<'client' | 'companion', Figures>} Pair by who hears and sees */
-/** @typedef {{ what: string, lull: Pair[], direct: Pair[] }} Result */
-
-/** Figures told, how, and by how much lull may be above the direct connection before it is worse: what repeats of one way differ by. */
-const ROWS = /** @type {const} */ ([
-  ['concealed', 'sound made up, %', { plus: 1.5, times: 1.25 }],
-  ['delay', 'sound waits, ms', { plus: 30, times: 1.25 }],
-  ['freezes', 'freezes a minute', { plus: 4, times: 1.25 }],
-  ['frozen', 'frozen, % of time', { plus: 3, times: 1.25 }],
-]);
+/** @typedef {import('./verdict.mjs').Result} Result */
 
 /** @param {string[]} names @param {number} repeats */
 async function main(names, repeats) {
@@ -54,7 +44,7 @@ async function main(names, repeats) {
   }
   console.log(table(results));
   console.log(`\nIn ${file} and net.md beside it.`);
-  process.exitCode = failed > 0 ? 1 : 0;
+  process.exitCode = failed > 0 || verdict(results).length > 0 ? 1 : 0;
 }
 
 /** @param {string[]} names */
@@ -102,7 +92,6 @@ async function measure(network, repeats) {
 function table(results) {
   const head = ['network', 'way', ...ROWS.map(([, title]) => title), 'frames/s', 'width', 'round trip, ms', `estimate at ${MARKS.join(', ')} s, kbit/s`, 'sent, kbit/s'];
   const lines = [`| ${head.join(' | ')} |`, `|${'---|'.repeat(head.length)}`];
-  const verdicts = [];
   for (const { name } of NETWORKS) {
     const result = results[name];
     if (!result) continue;
@@ -115,44 +104,14 @@ function table(results) {
           way,
           ...ROWS.map(([key]) => both((figures) => figures[key])),
           ...[both(({ fps }) => fps), both(({ width }) => width), both(({ rtt }) => rtt)],
-          MARKS.map((mark) => middle(result[way].flatMap(({ client, companion }) => [client, companion]).map(({ estimates }) => estimates[mark] ?? 0))).join(', '),
+          MARKS.map((mark) => estimate(result[way], mark)).join(', '),
           both(({ kbps }) => kbps),
         ].join(' | ')} |`,
       );
     }
-    verdicts.push(...worse(name, result));
   }
-  return `${lines.join('\n')}\n\n${verdicts.length > 0 ? verdicts.join('\n') : 'lull is nowhere worse than the direct connection.'}`;
-}
-
-/**
- * Where lull is worse than the direct connection, by more than repeats differ.
- * @param {string} name
- * @param {Result} result
- */
-function worse(name, { lull, direct }) {
-  const said = [];
-  for (const who of /** @type {const} */ (['client', 'companion'])) {
-    for (const [key, title, { plus, times }] of ROWS) {
-      const [ours, theirs] = [lull, direct].map((pairs) => middle(pairs.map((pair) => pair[who][key]))) ;
-      if ((ours ?? 0) > Math.max((theirs ?? 0) + plus, (theirs ?? 0) * times)) said.push(`- worse: ${name}, ${who}'s page: ${title}: ${ours} against ${theirs}`);
-    }
-  }
-  if (name !== 'clear') return said;
-  for (const mark of MARKS) {
-    const [ours = 0, theirs = 0] = [lull, direct].map((pairs) =>
-      middle(pairs.flatMap(({ client, companion }) => [client, companion]).map(({ estimates }) => estimates[mark] ?? 0)),
-    );
-    if (ours < RAMP * theirs) said.push(`- worse: ${name}: estimate at ${mark} s: ${ours} against ${theirs} kbit/s`);
-  }
-  return said;
-}
-
-/** The median. @param {number[]} values */
-function middle(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = (sorted.length - 1) / 2;
-  return round(((sorted[Math.floor(half)] ?? 0) + (sorted[Math.ceil(half)] ?? 0)) / 2, 2);
+  const worse = verdict(results);
+  return `${lines.join('\n')}\n\n${worse.length > 0 ? worse.join('\n') : 'lull is nowhere worse than the direct connection.'}`;
 }
 
 await main((process.env.S ?? '').split(/\s+/).filter(Boolean), Number(process.env.REPEAT ?? 1));

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::media::client::{Event, Track};
-use rtc_stun::attributes::ATTR_USERNAME;
+use rtc_stun::attributes::{ATTR_USERNAME, AttrType, RawAttribute};
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 use rtc_stun::textattrs::TextAttribute;
+use std::net::IpAddr;
 
 const FRAME: Duration = Duration::from_millis(20);
 /// The pages' ports; all others are somebody else's.
@@ -111,9 +112,14 @@ impl Duo {
 
     /// Brings the server a datagram from this port.
     fn carry(&mut self, port: u16, datagram: &[u8]) {
+        self.carry_to(None, port, datagram);
+    }
+
+    /// The same, to this address of the server.
+    fn carry_to(&mut self, local: Option<IpAddr>, port: u16, datagram: &[u8]) {
         let mut buffer = [0; SLOT];
         buffer[..datagram.len()].copy_from_slice(datagram);
-        let path = Path { peer: at(port), local: None, way: Way::Udp };
+        let path = Path { peer: at(port), local, way: Way::Udp };
         if let Some((length, path)) = self.calls.datagram(&mut buffer, datagram.len(), path, self.now, self.clock.at(self.now)) {
             self.deliver(path, buffer[..length].to_vec());
         }
@@ -139,17 +145,39 @@ impl Duo {
         self.calls.legs[self.calls.ids[&self.legs[place]]].as_ref().expect("a leg")
     }
 
+    /// Voice packets of the first page, of which none was carried yet.
+    fn voice(&mut self, count: u32) -> Vec<Vec<u8>> {
+        for _ in 0..count {
+            self.frames += 1;
+            self.pages[0].send(Track::Voice, self.frames * 960, false, b"voice", self.now);
+        }
+        std::iter::from_fn(|| self.pages[0].poll_transmit().map(|transmit| transmit.payload)).collect()
+    }
+
+    /// The port of the first page to which media goes.
+    fn port(&self) -> u16 {
+        self.leg(0).path.map_or(0, |path| path.peer.port())
+    }
+
     /// A check of the first page from another of its ports, without a nomination.
     fn check(&mut self, port: u16) {
+        self.ask(None, port, false);
+    }
+
+    /// A request of the first page from this port to this address of the server.
+    fn ask(&mut self, local: Option<IpAddr>, port: u16, nominates: bool) {
         let credentials = &self.leg(0).cold.credentials;
         let provider = rtc_crypto::default_provider().expect("a crypto provider");
         let name = TextAttribute::new(ATTR_USERNAME, format!("{}:page", credentials.ufrag_text()));
         let signature = MessageIntegrity::new_short_term_integrity_with_provider(credentials.password().to_owned(), provider.crypto());
-        let setters: [Box<dyn Setter + '_>; 4] =
-            [Box::new(BINDING_REQUEST), Box::new(TransactionId::new()), Box::new(name), Box::new(signature)];
+        let mut setters: Vec<Box<dyn Setter + '_>> = vec![Box::new(BINDING_REQUEST), Box::new(TransactionId::new()), Box::new(name)];
+        if nominates {
+            setters.push(Box::new(RawAttribute { typ: AttrType(0x0025), length: 0, value: Vec::new() }));
+        }
+        setters.push(Box::new(signature));
         let mut message = Message::new();
         message.build(&setters).expect("in form");
-        self.carry(port, &message.raw);
+        self.carry_to(local, port, &message.raw);
     }
 }
 
@@ -216,6 +244,85 @@ fn media_from_a_new_port_moves_the_way_there() {
         moved.push(duo.leg(0).path.map(|path| path.peer.port()) == Some(5555));
     }
     assert_eq!(moved, [false, false, false, false, true]);
+}
+
+#[test]
+fn media_that_was_on_its_way_does_not_undo_a_nomination() {
+    let mut duo = Duo::new();
+    duo.check(5555);
+    duo.ask(None, 5555, true);
+    assert_eq!(duo.port(), 5555);
+    for packet in duo.voice(20) {
+        duo.carry(PORTS[0], &packet);
+    }
+    assert_eq!(duo.port(), 5555);
+    // The page has never heard of it: a second later what it sends says where it is.
+    duo.now += Duration::from_secs(1);
+    let packet = duo.voice(1);
+    duo.carry(PORTS[0], &packet[0]);
+    assert_eq!(duo.port(), PORTS[0]);
+    // Where one only repeats what the other says, media says at once who is who.
+    let before = duo.request.clone();
+    duo.is_raced = true;
+    while duo.request == before {
+        duo.step();
+    }
+    duo.is_raced = false;
+    duo.run(Duration::from_millis(200));
+    duo.ask(None, THIEF, true);
+    for (place, packet) in duo.voice(5).iter().enumerate() {
+        assert_eq!(duo.port(), THIEF, "{place}");
+        duo.carry(PORTS[0], packet);
+    }
+    assert_eq!(duo.port(), PORTS[0]);
+}
+
+#[test]
+fn a_check_to_another_of_our_addresses_moves_nothing() {
+    let [one, other] = [1, 2].map(|last| Some(IpAddr::from([10, 0, 0, last])));
+    let mut duo = Duo::new();
+    let local = |duo: &Duo| duo.leg(0).path.and_then(|path| path.local);
+    duo.ask(one, PORTS[0], true);
+    duo.ask(other, PORTS[0], false);
+    assert_eq!(local(&duo), one, "a check alone");
+    let packets = duo.voice(6);
+    for packet in &packets[..4] {
+        duo.carry_to(other, PORTS[0], packet);
+    }
+    duo.carry_to(one, PORTS[0], &packets[4]);
+    assert_eq!(local(&duo), one, "some media");
+    duo.now += Duration::from_millis(900);
+    duo.ask(other, PORTS[0], false);
+    assert_eq!(local(&duo), one, "a check after a pause");
+    // The page's port was heard, so it is not silent, whichever of our addresses it asked.
+    duo.now += Duration::from_millis(900);
+    duo.carry_to(other, PORTS[0], &packets[5]);
+    assert_eq!(local(&duo), one, "media after a pause");
+    duo.now += Duration::from_secs(3);
+    duo.ask(other, PORTS[0], false);
+    assert_eq!(local(&duo), other, "a check after a silence");
+    duo.ask(one, PORTS[0], true);
+    assert_eq!(local(&duo), one, "a nomination");
+}
+
+#[test]
+fn a_fresh_address_has_sent_nothing_yet() {
+    let mut duo = Duo::new();
+    for port in 5001..=5007 {
+        duo.check(port);
+    }
+    let packets = duo.voice(5);
+    for packet in &packets[..4] {
+        duo.carry(5001, packet);
+    }
+    duo.now += Duration::from_millis(10);
+    for port in 5002..=5008 {
+        duo.check(port);
+    }
+    let slot = duo.leg(0).known().iter().position(|known| known.path.peer.port() == 5008);
+    assert_eq!(slot, Some(1), "it has the slot of 5001");
+    duo.carry(5008, &packets[4]);
+    assert_eq!(duo.port(), PORTS[0]);
 }
 
 #[test]
