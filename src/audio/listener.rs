@@ -1,7 +1,7 @@
 //! Packets to frames: what [`crate::sleep`] listens to.
 //!
 //! Frames are 20 ms each, in order, none left out but where nothing came for longer than ten seconds at once. A frame of which a part is
-//! missing is missing. Memory is bounded whatever comes.
+//! missing is missing. Memory is bounded whatever comes. Invariant: each frame began later than the one before.
 
 use super::AudioError;
 use super::frame::{FRAME_MS, FRAME_SAMPLES, Heard, Missing, SAMPLE_RATE};
@@ -21,7 +21,7 @@ pub struct Listener {
 impl Listener {
     /// Listens from `start` on.
     pub fn new(start: Moment) -> Result<Self, AudioError> {
-        let slicer = Slicer { frame: Box::new([0; FRAME_SAMPLES]), filled: 0, missing: None, begun: 0 };
+        let slicer = Slicer { frame: Box::new([0; FRAME_SAMPLES]), filled: 0, missing: None, begun: 0, last: None };
         Ok(Self { track: Track::new(start)?, slicer })
     }
 
@@ -57,6 +57,8 @@ struct Slicer {
     missing: Option<Missing>,
     /// Where it began, in samples.
     begun: u64,
+    /// When the frame before began.
+    last: Option<Moment>,
 }
 
 struct Frames<'a, F> {
@@ -68,6 +70,10 @@ struct Frames<'a, F> {
 impl<F: FnMut(Moment, Heard<'_>)> Frames<'_, F> {
     fn close(&mut self) {
         let at = self.origin + Span::from_ms((self.slicer.begun / u64::from(SAMPLE_RATE / 1000)).cast_signed());
+        // A source that begins where an earlier one ran ahead of the clock is placed by the clock again: until that has caught up, time
+        // stands almost still, and never goes back.
+        let at = self.slicer.last.map_or(at, |last| at.max(last + Span::from_ms(1)));
+        self.slicer.last = Some(at);
         match self.slicer.missing.take() {
             Some(why) => (self.out)(at, Heard::Missing(why)),
             None => (self.out)(at, Heard::Sound(&self.slicer.frame)),
