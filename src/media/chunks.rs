@@ -1,7 +1,8 @@
 //! What is checked of an SCTP packet (RFC 9260) before the library reads it.
 //!
 //! A page that has finished its handshake may send anything inside, and the library panics, or works and keeps without bound,
-//! on some of it: causes of ERROR and ABORT that are longer than their chunk, a FORWARD TSN that skips two thousand million
+//! on some of it: causes of ERROR and ABORT that are longer than their chunk, chunks with more in them than it reads (the rest it takes for
+//! chunks), a FORWARD TSN that skips two thousand million
 //! numbers one by one, DATA without data (which no window counts), resets of streams that are put off for ever and looked at
 //! again for each number that arrives (RE-CONFIG, RFC 6525: only what can be done at once is let through, and so often), messages
 //! that begin and never end, a thousand answers to one packet. One page's packet
@@ -17,6 +18,8 @@ const HEADER: usize = 4;
 /// Octets of a DATA chunk's body before the data, and of a SACK's before its gaps.
 const DATA_HEADER: usize = 12;
 const SACK_HEADER: usize = 12;
+/// And of an INIT's or INIT ACK's before the parameters.
+const INIT_HEADER: usize = 16;
 
 const DATA: u8 = 0;
 const INIT: u8 = 1;
@@ -55,6 +58,9 @@ const RESET: u16 = 13;
 const RESPONSE: u16 = 16;
 const RESET_HEADER: usize = 12;
 const RESPONSE_LENGTH: usize = 8;
+/// Parameters of INIT (RFC 3758 section 3.1, RFC 4895 section 3.3).
+const FORWARD_TSN_SUPPORTED: u16 = 0xC000;
+const REQUESTED_HMAC: u16 = 0x8004;
 /// A chunk has one or two parameters (RFC 6525 section 3.1).
 const MOST_PARAMETERS: usize = 2;
 /// Resets of our own streams in an association: for each that a page asks for, the library resets ours in return, and keeps that request until
@@ -125,7 +131,7 @@ impl Guard {
                 return Verdict::Drop;
             }
             seen |= 1 << place;
-            if count > MOST_CHUNKS || !self.admits(kind, body) {
+            if count > MOST_CHUNKS || !ends_where_read(kind, body) || !self.admits(kind, body) {
                 return Verdict::Drop;
             }
         }
@@ -174,7 +180,6 @@ impl Guard {
     fn admits(&self, kind: u8, body: &[u8]) -> bool {
         let is_near = |ahead: i32| ahead <= FURTHEST.cast_signed();
         match kind {
-            ABORT | ERROR => causes_fit(body),
             DATA => {
                 body.len() > DATA_HEADER
                     && self.ahead(body).is_none_or(is_near)
@@ -210,6 +215,49 @@ impl Guard {
         }
         count > 0 && resets <= 1 && (resets == 0 || self.resets < MOST_RESETS)
     }
+}
+
+/// Whether the library looks for the next chunk where this one ends. It goes on behind what it made of a chunk, and not behind the length that
+/// the chunk has: what it left out would be read as chunks that nobody looked at here.
+fn ends_where_read(kind: u8, body: &[u8]) -> bool {
+    let read = match kind {
+        DATA | COOKIE_ECHO => Some(body.len()),
+        SACK => body
+            .get(8..10)
+            .and_then(be16)
+            .zip(body.get(10..).and_then(be16))
+            .map(|(gaps, doubles)| SACK_HEADER + 4 * (usize::from(gaps) + usize::from(doubles))),
+        ABORT | ERROR => Some(causes(body).map(<[u8]>::len).sum()),
+        SHUTDOWN => Some(4),
+        SHUTDOWN_ACK | COOKIE_ACK | SHUTDOWN_COMPLETE => Some(0),
+        FORWARD_TSN => body.len().is_multiple_of(4).then_some(body.len()),
+        HEARTBEAT => body.get(2..).and_then(be16).map(usize::from),
+        INIT | INIT_ACK => read_of_init(body),
+        RE_CONFIG => parameters(body).try_fold(0_usize, |at, parameter| Some(at.next_multiple_of(4) + HEADER + parameter?.1.len())),
+        _ => None,
+    };
+    read.is_some_and(|read| read.next_multiple_of(4) == body.len().next_multiple_of(4))
+}
+
+/// How much of an INIT or INIT ACK the library reads: what is left in its last four octets it does not look at. Some parameters it reads
+/// otherwise than by their length: what of those no end sends is not read at all.
+fn read_of_init(body: &[u8]) -> Option<usize> {
+    let mut read = INIT_HEADER;
+    let mut rest = body.get(INIT_HEADER..)?;
+    while rest.len() > HEADER {
+        let (kind, len) = (be16(rest)?, usize::from(be16(rest.get(2..)?)?));
+        let is_read_whole = match kind {
+            FORWARD_TSN_SUPPORTED => len == HEADER,
+            RESET | RESPONSE | REQUESTED_HMAC => false,
+            _ => len >= HEADER,
+        };
+        if !is_read_whole {
+            return None;
+        }
+        read = body.len() - rest.len() + len;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(read)
 }
 
 /// The parameters of a RE-CONFIG, kind and value; none in place of one whose length points outside.
@@ -250,16 +298,15 @@ fn chunks(packet: &[u8]) -> impl Iterator<Item = Option<(u8, &[u8])>> {
     })
 }
 
-/// The library reads the next cause where the one before ends, without padding.
-fn causes_fit(mut causes: &[u8]) -> bool {
-    while let [_, _, high, low, ..] = *causes {
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        if len < HEADER || len > causes.len() {
-            return false;
-        }
-        causes = &causes[len..];
-    }
-    true
+/// The causes of an ABORT or ERROR. The library reads the next where the one before ends, without padding.
+fn causes(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let len = usize::from(be16(rest.get(2..)?)?);
+        let (cause, after) = rest.split_at_checked(len).filter(|(cause, _)| cause.len() >= HEADER)?;
+        rest = after;
+        Some(cause)
+    })
 }
 
 /// How many numbers the gaps of a SACK report, each of which the library looks up.
@@ -300,7 +347,7 @@ mod tests {
         let good: [&[u8]; 4] = [
             &[10, 0, 0, 4],
             // The last chunk may come without its padding.
-            &[14, 0, 0, 5, 1],
+            &[10, 0, 0, 5, 1],
             &[9, 0, 0, 12, 0, 1, 0, 8, 1, 2, 3, 4, 10, 0, 0, 4],
             &[6, 0, 0, 4],
         ];
@@ -321,6 +368,35 @@ mod tests {
         }
         assert_eq!(Guard::default().judge(&[0; COMMON_HEADER - 1]), Verdict::Drop);
         assert!(admits(&[]), "there is nothing in it to read");
+    }
+
+    #[test]
+    fn nothing_hides_behind_what_is_read_of_a_chunk() {
+        // No cause and no parameter, since it points outside.
+        let more = [6, 0, 0, 99, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+        let init = |parameters: &[u8]| [&[0; 16], parameters].concat();
+        let chunk = |kind: u8, body: &[u8]| [&[kind, 0][..], &(4 + body.len() as u16).to_be_bytes(), body].concat();
+        let sack = [&[0; 9][..], &[1, 0, 1], &[0; 8]].concat();
+        let whole: [(u8, Vec<u8>); 9] = [
+            (SACK, sack),
+            (SHUTDOWN, vec![0; 4]),
+            (SHUTDOWN_ACK, vec![]),
+            (COOKIE_ACK, vec![]),
+            (SHUTDOWN_COMPLETE, vec![]),
+            (HEARTBEAT, vec![0, 1, 0, 8, 7, 7, 7, 7]),
+            (ERROR, vec![0, 1, 0, 8, 1, 2, 3, 4]),
+            (INIT, init(&[0xC0, 0, 0, 4, 0x80, 8, 0, 6, 130, 192])),
+            (INIT_ACK, init(&[0, 7, 0, 12, 1, 2, 3, 4, 5, 6, 7, 8])),
+        ];
+        for (kind, body) in whole {
+            assert!(admits(&chunk(kind, &body)), "{kind}");
+            let body = [body.as_slice(), &vec![0; body.len().next_multiple_of(4) - body.len()], &more].concat();
+            assert!(!admits(&chunk(kind, &body)), "{kind} with more behind it");
+        }
+        // Parameters that are read otherwise than they are long.
+        for parameter in [&[0xC0, 0, 0, 8, 0, 0, 0, 4][..], &[0, 16, 0, 20], &[0x80, 4, 0, 7, 0, 1, 0], &[0x80, 8, 0, 3, 0, 0, 0, 0]] {
+            assert!(!admits(&chunk(INIT, &init(&[parameter, &[0; 16]].concat()))), "{parameter:?}");
+        }
     }
 
     #[test]
@@ -353,6 +429,9 @@ mod tests {
                 DATA => data(5),
                 FORWARD_TSN | RE_CONFIG => continue,
                 SACK => [&[3, 0, 0, 16][..], &[0; 12]].concat(),
+                INIT | INIT_ACK => [&[kind, 0, 0, 20][..], &[0; 16]].concat(),
+                HEARTBEAT => vec![kind, 0, 0, 8, 0, 1, 0, 4],
+                SHUTDOWN => vec![kind, 0, 0, 8, 0, 0, 0, 5],
                 _ => vec![kind, 0, 0, 4],
             };
             assert!(admits(&once), "{kind}");
