@@ -89,7 +89,8 @@ fn decimal(money: &Value) -> Option<String> {
     Some(Money::new(money["amount"].as_i64()?, currency).decimal())
 }
 
-/// Letters, digits, `-` and `_`: what hashes, keys and signatures are spelled with. None of it is a formula without another sign.
+/// Letters, digits, `-` and `_`: what hashes, keys and signatures are spelled with. It calls no function; a program may still show one that begins with
+/// `-` as an error, but the file has it as it is.
 fn is_code(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

@@ -48,7 +48,7 @@ fn rated(example: &Value) -> Result<Value> {
     for name in &input.others {
         eprintln!("lull rate: example {}: no rule takes notice of the field {name:?} of its input", example["id"]);
     }
-    let currency = input.currency.parse().with_context(|| format!("input.currency {:?}", input.currency))?;
+    let currency = Currency::of_payment(&input.currency).with_context(|| format!("input.currency {:?}", input.currency))?;
     let plan = plan(currency, &input.plan).context("input.plan")?;
     let settlement = Settlement::ALL.into_iter().find(|settlement| settlement.name() == input.settlement);
     let settlement =

@@ -35,7 +35,9 @@ pub(super) fn sold(create: &CreatePlan) -> Result<(billing::Plan, Money), Refuse
         PlanKind::UntilAsleep => {
             let hold = match (given, create.cap_minor, &create.currency) {
                 (Some(hold), _, _) => hold,
-                (None, Some(cap), Some(currency)) => Money::new(cap, currency.parse::<Currency>().map_err(|why| invalid("currency", why))?),
+                (None, Some(cap), Some(currency)) => {
+                    Money::new(cap, Currency::of_payment(currency).map_err(|why| invalid("currency", why))?)
+                }
                 (None, _, _) => return Err(missing("hold")),
             };
             (Kind::UntilAsleep { increments: increments(create)?, cap_s: create.cap_s, cap: create.cap_minor }, hold)

@@ -7,7 +7,7 @@ use crate::call::{self, Asker, Call, Journal, Medium, Side, State};
 use crate::clock::{Moment, Span};
 use crate::exchange::{self, View};
 use crate::media::OfferError;
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use crate::sleep;
 use crate::store::{Balance, Companion, OLD_SECRETS, Refusal, StoreError};
 use serde_json::{Value, json};
@@ -48,7 +48,8 @@ pub(super) fn amount(money: Money) -> Amount {
 
 /// Money from the wire; `field` is what a refusal names.
 pub(super) fn money(amount: &Amount, field: &'static str) -> Result<Money, Refused> {
-    let currency = amount.currency.parse().map_err(|error| refused(Code::InvalidRequest, format!("{error}"), Some(field)))?;
+    let currency =
+        Currency::of_payment(&amount.currency).map_err(|error| refused(Code::InvalidRequest, format!("{error}"), Some(field)))?;
     Ok(Money::new(amount.amount, currency))
 }
 

@@ -273,7 +273,7 @@ impl Stage {
                 }
                 Effect::Reserve { hold, amount, order_ref, .. } => {
                     let order = order_ref.as_ref().map(|order| format!(", credited by {order}")).unwrap_or_default();
-                    said.push(format!("reserve {}: {amount}{order}", self.hold_name(*hold)));
+                    said.push(format!("reserve {}: {amount:?}{order}", self.hold_name(*hold)));
                 }
                 Effect::Tell { to, notice, .. } => {
                     said.push(format!("tell {}: {}", to.map_or("both", Side::name), notice_words(notice)));
@@ -307,7 +307,7 @@ impl Stage {
             Fact::Warned { left } => format!("warned {} s", left.whole_s()),
             Fact::Extended { by, hold, order_ref, amount } => {
                 let order = order_ref.as_ref().map(|order| format!(", order {order}")).unwrap_or_default();
-                let amount = amount.map(|amount| format!(", {amount}")).unwrap_or_default();
+                let amount = amount.map(|amount| format!(", {amount:?}")).unwrap_or_default();
                 format!("extended by {by}, {}{amount}{order}", self.hold_name(*hold))
             }
             Fact::Gifted { by, length, .. } => format!("gifted by {by}, {} s", length.whole_s()),
@@ -325,7 +325,7 @@ impl Stage {
             Fact::RecordingStopped { part, why } => format!("recording {part} stopped, {why}"),
             Fact::Quality { side, quality } => format!("quality {side} {} packets {} lost", quality.packets, quality.lost_bp),
             Fact::Ended { reason, at_fault } => format!("ended {reason}, at fault {at_fault}"),
-            Fact::Settled { charge, refund } => format!("settled, charge {charge}, refund {refund}"),
+            Fact::Settled { charge, refund } => format!("settled, charge {charge:?}, refund {refund:?}"),
         }
     }
 
