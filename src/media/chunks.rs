@@ -1,13 +1,12 @@
 //! What is checked of an SCTP packet (RFC 9260) before the library reads it.
 //!
 //! A page that has finished its handshake may send anything inside, and the library panics, or works and keeps without bound,
-//! on some of it: causes of ERROR and ABORT that are longer than their chunk, chunks with more in them than it reads (the rest it takes for
-//! chunks), a FORWARD TSN that skips two thousand million
-//! numbers one by one, DATA without data (which no window counts), resets of streams that are put off for ever and looked at
-//! again for each number that arrives (RE-CONFIG, RFC 6525: only what can be done at once is let through, and so often), messages
-//! that begin and never end, a thousand answers to one packet. One page's packet
-//! would stop or take down a shard with all its calls, so such packets are not shown to it. It refuses to judge anything else of
-//! a packet. Invariant: what a page has the library keep, and what one packet makes it do, is bounded by the numbers below.
+//! on some of it: causes of ERROR and ABORT that are longer than their chunk, chunks with more in them than it reads (the rest it
+//! takes for chunks), a FORWARD TSN that skips two thousand million numbers one by one, DATA without data (which no window counts),
+//! resets of streams that are put off for ever and looked at again for each number that arrives (RE-CONFIG, RFC 6525: only what can
+//! be done at once is let through, and so often), messages that begin and never end, a thousand answers to one packet. One page's
+//! packet would stop or take down a shard with all its calls, so such packets are not shown to it. It refuses to judge anything else
+//! of a packet. Invariant: what a page has the library keep, and what one packet makes it do, is bounded by the numbers below.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -228,7 +227,7 @@ fn ends_where_read(kind: u8, body: &[u8]) -> bool {
             .zip(body.get(10..).and_then(be16))
             .map(|(gaps, doubles)| SACK_HEADER + 4 * (usize::from(gaps) + usize::from(doubles))),
         ABORT | ERROR => Some(causes(body).map(<[u8]>::len).sum()),
-        SHUTDOWN => Some(4),
+        SHUTDOWN => (body.len() == 4).then_some(4),
         SHUTDOWN_ACK | COOKIE_ACK | SHUTDOWN_COMPLETE => Some(0),
         FORWARD_TSN => body.len().is_multiple_of(4).then_some(body.len()),
         HEARTBEAT => body.get(2..).and_then(be16).map(usize::from),
@@ -239,8 +238,8 @@ fn ends_where_read(kind: u8, body: &[u8]) -> bool {
     read.is_some_and(|read| read.next_multiple_of(4) == body.len().next_multiple_of(4))
 }
 
-/// How much of an INIT or INIT ACK the library reads: what is left in its last four octets it does not look at. Some parameters it reads
-/// otherwise than by their length: what of those no end sends is not read at all.
+/// How much of an INIT or INIT ACK the library reads: what is left in its last four octets it does not look at. Some parameters it
+/// reads otherwise than by their length, where no end sends them so.
 fn read_of_init(body: &[u8]) -> Option<usize> {
     let mut read = INIT_HEADER;
     let mut rest = body.get(INIT_HEADER..)?;
@@ -248,7 +247,8 @@ fn read_of_init(body: &[u8]) -> Option<usize> {
         let (kind, len) = (be16(rest)?, usize::from(be16(rest.get(2..)?)?));
         let is_read_whole = match kind {
             FORWARD_TSN_SUPPORTED => len == HEADER,
-            RESET | RESPONSE | REQUESTED_HMAC => false,
+            RESET | RESPONSE => false,
+            REQUESTED_HMAC => len >= HEADER && len.is_multiple_of(2),
             _ => len >= HEADER,
         };
         if !is_read_whole {
@@ -393,6 +393,9 @@ mod tests {
             let body = [body.as_slice(), &vec![0; body.len().next_multiple_of(4) - body.len()], &more].concat();
             assert!(!admits(&chunk(kind, &body)), "{kind} with more behind it");
         }
+        // As usrsctp begins where it was built with authentication (RFC 4895): random octets, chunks, algorithms.
+        let random = [&[0x80, 2, 0, 36][..], &[7; 32], &[0x80, 3, 0, 6, 0x80, 0xC1, 0, 0], &[0x80, 4, 0, 8, 0, 3, 0, 1]].concat();
+        assert!(admits(&chunk(INIT, &init(&random))));
         // Parameters that are read otherwise than they are long.
         for parameter in [&[0xC0, 0, 0, 8, 0, 0, 0, 4][..], &[0, 16, 0, 20], &[0x80, 4, 0, 7, 0, 1, 0], &[0x80, 8, 0, 3, 0, 0, 0, 0]] {
             assert!(!admits(&chunk(INIT, &init(&[parameter, &[0; 16]].concat()))), "{parameter:?}");
