@@ -21,6 +21,7 @@ mod tests;
 use crate::clock::{Clock, Span};
 use crate::store::Store;
 use courier::Courier;
+pub use courier::describe;
 use post::Postman;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -326,6 +326,7 @@ fn door_settings(config: &Config) -> signaling::limits::Settings {
 fn metrics_page(media: media::Media) -> Result<signaling::endpoint::Metrics> {
     let recorder: PrometheusHandle = PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
     lull::service::describe();
+    lull::webhooks::describe();
     Ok(Arc::new(move || {
         lull::service::measure(&media);
         recorder.run_upkeep();

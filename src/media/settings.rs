@@ -33,7 +33,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            udp: SocketAddr::from(([0, 0, 0, 0], 7700)),
+            udp: SocketAddr::from(([0, 0, 0, 0], 7000)),
             tcp: true,
             shards: 1,
             public_ips: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! A counter stands there from the start, so that an alarm on its growth sees the first event too.
 
+use super::parties;
 use crate::call::{EndReason, RecordingEnd};
 use crate::media::Media;
 
@@ -10,7 +11,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("lull_calls_created_total", "Calls that were made."),
     ("lull_calls_recovered_total", "Calls that were taken up after a crash."),
     ("lull_heartbeats_total", "Proofs of life of calls that were written."),
-    ("lull_heartbeats_refused_total", "Proofs of life that the store would not take."),
+    ("lull_heartbeats_refused_total", "Groups of proofs of life that the store would not take."),
     ("lull_clock_steps_total", "Steps of the machine's clock."),
     ("lull_sleeps_total", "Times the machine slept."),
     ("lull_ear_left_out_total", "Packets that were not listened to, because the workers were late."),
@@ -35,6 +36,8 @@ pub fn describe() {
     for reason in EndReason::ALL {
         metrics::counter!("lull_calls_ended_total", "reason" => reason.name()).increment(0);
     }
+    metrics::describe_counter!("lull_sockets_dropped_total", "Sockets of pages that did not read, by code.");
+    parties::dropped_sockets().increment(0);
     metrics::describe_counter!("lull_recordings_failed_total", "Recordings that ended by themselves, by reason.");
     for why in [RecordingEnd::DiskFull, RecordingEnd::Failed] {
         metrics::counter!("lull_recordings_failed_total", "reason" => why.name()).increment(0);

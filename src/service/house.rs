@@ -63,9 +63,7 @@ pub(super) struct House {
     /// Requests whose order was credited before the core answered them; said if they are then refused.
     pub(super) credited: BTreeSet<RequestId>,
     pub(super) pending: Turns<Then>,
-    /// Work that came back from other tasks. Unbounded, but every note answers something that was bounded on its way in:
-    /// the store's queue, the door's queue, a leg.
-    /// Without a bound of its own, or the store's thread would wait for the loop that waits for it. Each note ends one thing that was begun,
+    /// Work that came back from other tasks. Without a bound of its own, or the store's thread would wait for the loop that waits for it. Each note ends one thing that was begun,
     /// and those are bounded where they begin: transactions by the store's backlog (`Store::QUEUE`; above it no command is taken), look-ups
     /// by their permits, offers by the queues of their shards, all else by who waits for it at the door, with its rates and timeouts.
     pub(super) notes: mpsc::UnboundedSender<Note>,

@@ -231,9 +231,13 @@ impl Party {
 fn deliver(socket: &Socket, message: ToSocket) -> bool {
     let delivered = socket.out.try_send(message).is_ok();
     if !delivered {
-        metrics::counter!("lull_sockets_dropped_total", "code" => format!("{:?}", Code::SlowReader)).increment(1);
+        dropped_sockets().increment(1);
     }
     delivered
+}
+
+pub(super) fn dropped_sockets() -> metrics::Counter {
+    metrics::counter!("lull_sockets_dropped_total", "code" => format!("{:?}", Code::SlowReader))
 }
 
 fn close(socket: &Socket, body: ServerBody) {

@@ -218,13 +218,14 @@ impl Errand {
         let answer = answer.map(|status| status.as_u16()).map_err(|fault| fault.to_string());
         let retry_at = || wait(&self.retries, self.tries, rand::random_range(0..=JITTER)).map(|wait| at + wait);
         let outcome = outcome(answer, retry_at);
-        let result = match &outcome {
-            Tried::Delivered => "delivered",
-            Tried::Gone { .. } => "gone",
-            Tried::Failed { retry_at: Some(_), .. } => "failed",
-            Tried::Failed { retry_at: None, .. } => "gave_up",
-        };
-        metrics::counter!("lull_webhook_deliveries_total", "result" => result).increment(1);
+        let [delivered, failed, gave_up, gone] = tries();
+        match &outcome {
+            Tried::Delivered => delivered,
+            Tried::Failed { retry_at: Some(_), .. } => failed,
+            Tried::Failed { retry_at: None, .. } => gave_up,
+            Tried::Gone { .. } => gone,
+        }
+        .increment(1);
         let pace = Pace::of(&outcome, at.since(began));
         let gave_up = !matches!(outcome, Tried::Delivered | Tried::Failed { retry_at: Some(_), .. });
         let (endpoint, event) = (self.endpoint, self.event);
@@ -288,4 +289,14 @@ async fn write(store: Store, write: WebhookWrite) -> Result<(), StoreError> {
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StoreError::Closed),
     }
+}
+
+/// Puts the counters of deliveries at zero where `/metrics` shows them. Once, when there is a recorder.
+pub fn describe() {
+    metrics::describe_counter!("lull_webhook_deliveries_total", "Tries to deliver an event, by what came of them.");
+    tries().iter().for_each(|counter| counter.increment(0));
+}
+
+fn tries() -> [metrics::Counter; 4] {
+    ["delivered", "failed", "gave_up", "gone"].map(|result| metrics::counter!("lull_webhook_deliveries_total", "result" => result))
 }
