@@ -150,7 +150,7 @@ async fn landing_and_chime() -> bool {
 
     // Figures are some ms old.
     until("accounted for", || gaps(&line.heard()) <= dropped(&media, &["unasked"])).await;
-    assert_eq!(dropped(&media, &["tap_full", "number_spent"]), 0);
+    assert_eq!(dropped(&media, &["tap_full", "spent"]), 0);
     let heard = line.heard();
     let unasked = dropped(&media, &["unasked"]);
     if unasked > 0 {

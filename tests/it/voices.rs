@@ -460,7 +460,7 @@ fn a_landing_goes_on_over_a_reload_of_either_page() {
     assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 0.8), "{levels:?}");
     let indexes: Vec<u64> = heard[..100].iter().map(|packet| packet.index).collect();
     assert!(indexes.windows(2).all(|pair| pair[1] == pair[0] + 1), "the numbers go on over the companion's reload: {indexes:?}");
-    assert_eq!(landing.line.plane.dropped("number_spent") + landing.line.plane.dropped("unasked"), 0);
+    assert_eq!(landing.line.plane.dropped("spent") + landing.line.plane.dropped("unasked"), 0);
 }
 
 /// Levels by 200 ms, the first left out: decoder and page have just begun.
