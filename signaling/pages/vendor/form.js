@@ -14,7 +14,7 @@ import { Refused } from './api.js';
 export function words(error) {
   if (!(error instanceof Refused)) throw error;
   const said = errorWords(error.code);
-  return error.code === 'invalid_request' && error.detail ? `${said} (${error.field ? `${error.field}: ` : ''}${error.detail})` : said;
+  return ['invalid_request', 'limit_reached'].includes(error.code) && error.detail ? `${said} (${error.field ? `${error.field}: ` : ''}${error.detail})` : said;
 }
 
 /**
