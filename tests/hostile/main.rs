@@ -36,11 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Octets that may wait in the server's socket while the attack goes on: an eighth of what it holds.
 const QUEUE: u64 = 128 * 1024;
 /// Datagrams between two looks at the queue.
-const BURST: usize = 32;
+const BURST: usize = 16;
 /// Of each kind so many rounds, with a round of good packets before each.
 const ROUNDS: usize = 5;
 /// Good packets in a round at the most.
 const MOST_GOOD: usize = 2_000;
+/// Good packets on their way at a time. The shard takes many at once when it is late, which then are in no queue; a page's holds more than these.
+const UNDER_WAY: u64 = 64;
 /// After the queue is empty the thread may have the last datagrams in hand.
 const A_MOMENT: Duration = Duration::from_millis(2);
 /// Kinds whose cost is in code that a test build does not optimise (signatures of requests, records, RTCP of pages that have their keys),
@@ -228,8 +230,8 @@ impl Scene<'_> {
     }
 
     /// What each of so many datagrams, which this puts into the outbox, costs the shard's thread, in µs, the talk apart. They are paced by
-    /// the server's queue.
-    fn cost(&self, count: usize, mut put: impl FnMut(usize)) -> f64 {
+    /// the server's queue, and by what else must be so once so many are sent.
+    fn cost(&self, count: usize, mut put: impl FnMut(usize), may_go_on: impl Fn(u64) -> bool) -> f64 {
         let (cpu, began) = (self.plane.cpu(), Instant::now());
         let mut sent = 0;
         while sent < count {
@@ -243,7 +245,7 @@ impl Scene<'_> {
                 assert_eq!(socket.send_to(&datagram, self.to).unwrap(), datagram.len());
             }
             sent += burst;
-            look_until("room in the server's queue", || queue(&self.ports).0 < QUEUE);
+            look_until("room in the server's queue", || queue(&self.ports).0 < QUEUE && may_go_on(sent as u64));
         }
         look_until("an empty queue", || queue(&self.ports).0 == 0);
         let empty = Instant::now();
@@ -255,7 +257,10 @@ impl Scene<'_> {
     /// What a good packet costs now: of the other page, so that nothing of the attack's counts is touched.
     fn good(&self, count: usize) -> f64 {
         let page = &self.pages[1];
-        self.cost(count.min(MOST_GOOD), |_| self.outbox.borrow_mut().push((Source::Known(self.speaker), page.rtp(page.ssrc, &VOICE))))
+        let came_out = || self.pages[0].strange.load(Ordering::Relaxed);
+        let before = came_out();
+        let put = |_| self.outbox.borrow_mut().push((Source::Known(self.speaker), page.rtp(page.ssrc, &VOICE)));
+        self.cost(count.min(MOST_GOOD), put, |sent| came_out() - before + UNDER_WAY >= sent)
     }
 
     /// Sends the datagrams and looks at what became of them.
@@ -269,7 +274,7 @@ impl Scene<'_> {
         for round in 0..ROUNDS {
             let (first, end) = (self.count * round / ROUNDS, self.count * (round + 1) / ROUNDS);
             let good = self.good(end - first);
-            let cost = self.cost(end - first, |number| send(first + number, &mut random));
+            let cost = self.cost(end - first, |number| send(first + number, &mut random), |_| true);
             each += cost / ROUNDS as f64;
             least = f64::min(least, cost / good);
         }

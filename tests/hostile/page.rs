@@ -73,6 +73,18 @@ struct Sealer {
     talked: u64,
 }
 
+impl Sealer {
+    fn rtp(&mut self, ssrc: u32, payload: &[u8]) -> Vec<u8> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut packet = vec![0x80, 111];
+        packet.extend(self.sequence.to_be_bytes());
+        packet.extend([0; 4]);
+        packet.extend(ssrc.to_be_bytes());
+        packet.extend(payload);
+        self.context.encrypt_rtp(&packet).unwrap().to_vec()
+    }
+}
+
 /// All that the talking thread and the attack share.
 pub(crate) struct Page {
     pub(crate) socket: UdpSocket,
@@ -178,14 +190,18 @@ impl Page {
 
     /// An authentic RTP packet under this SSRC; its own continues the sequence of its talk.
     pub(crate) fn rtp(&self, ssrc: u32, payload: &[u8]) -> Vec<u8> {
+        self.sealer.lock().unwrap().rtp(ssrc, payload)
+    }
+
+    /// Says the next word of its talk. Nobody draws a number between this packet's and its leaving: many of those would be out before it,
+    /// and it too old by then.
+    fn say(&self) -> Vec<u8> {
         let mut sealer = self.sealer.lock().unwrap();
-        sealer.sequence = sealer.sequence.wrapping_add(1);
-        let mut packet = vec![0x80, 111];
-        packet.extend(sealer.sequence.to_be_bytes());
-        packet.extend([0; 4]);
-        packet.extend(ssrc.to_be_bytes());
-        packet.extend(payload);
-        sealer.context.encrypt_rtp(&packet).unwrap().to_vec()
+        sealer.talked += 1;
+        let word = [TALK, &sealer.talked.to_be_bytes(), &[7; 60]].concat();
+        let packet = sealer.rtp(self.ssrc, &word);
+        self.send(&packet);
+        packet
     }
 
     /// An authentic RTCP compound, whatever it holds.
@@ -214,13 +230,7 @@ impl Page {
             let now = Instant::now();
             if now >= due {
                 due += Duration::from_millis(20);
-                let number = {
-                    let mut sealer = self.sealer.lock().unwrap();
-                    sealer.talked += 1;
-                    sealer.talked
-                };
-                let packet = self.rtp(self.ssrc, &[TALK, &number.to_be_bytes(), &[7; 60]].concat());
-                self.send(&packet);
+                let packet = self.say();
                 let mut sent = self.sent.lock().unwrap();
                 let record = sent.entry(128).or_default();
                 if record.len() < 100 {
