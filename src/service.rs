@@ -41,6 +41,7 @@ mod recordings;
 mod records;
 mod recovery;
 mod refunds;
+mod room;
 mod turns;
 mod webhook_desk;
 mod window;

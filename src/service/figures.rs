@@ -3,6 +3,7 @@
 //! A counter stands there from the start, so that an alarm on its growth sees the first event too.
 
 use super::parties;
+use super::room::Full;
 use crate::call::{EndReason, RecordingEnd};
 use crate::media::Media;
 
@@ -41,35 +42,6 @@ pub fn describe() {
     metrics::describe_counter!("lull_recordings_failed_total", "Recordings that ended by themselves, by reason.");
     for why in [RecordingEnd::DiskFull, RecordingEnd::Failed] {
         metrics::counter!("lull_recordings_failed_total", "reason" => why.name()).increment(0);
-    }
-}
-
-/// Why there is no room for another call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// `call.max_open` calls are open.
-    Calls,
-    /// The media plane would take none, or none but those that were made and are not joined yet.
-    Media,
-}
-
-impl Full {
-    const ALL: [Self; 2] = [Self::Calls, Self::Media];
-
-    /// For people.
-    pub(super) const fn detail(self) -> &'static str {
-        match self {
-            Self::Calls => "the server carries as many calls as it may",
-            Self::Media => "the media plane carries as many calls as it can",
-        }
-    }
-
-    pub(super) fn counter(self) -> metrics::Counter {
-        let reason = match self {
-            Self::Calls => "max_open",
-            Self::Media => "media",
-        };
-        metrics::counter!("lull_calls_refused_total", "reason" => reason)
     }
 }
 

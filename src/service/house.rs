@@ -4,7 +4,6 @@
 
 use super::carry::{Said, Then};
 use super::desk::Desk;
-use super::figures::Full;
 use super::heartbeat::Pulse;
 use super::line::Place;
 use super::night::{Heard, Hearing};
@@ -225,14 +224,6 @@ impl House {
                 self.pulse.forget(call);
             }
         }
-    }
-
-    /// Why no new call is taken; none if one is.
-    pub(super) fn full(&self) -> Option<Full> {
-        let open = self.exchange.calls().filter(|call| !call.is_over()).count();
-        // Those who were promised a call and have not come yet are let in first.
-        let promised = open.saturating_sub(self.media.calls());
-        if open >= self.rules.max_calls { Some(Full::Calls) } else { (promised >= self.media.room()).then_some(Full::Media) }
     }
 
     /// Without room for a new call this process wants none: a balancer asks another.

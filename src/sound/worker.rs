@@ -112,6 +112,8 @@ impl Worker {
         }
         let ears = self.calls.values().filter(|call| call.ear.is_some()).count();
         metrics::gauge!("lull_ears", "worker" => self.number.to_string()).set(ears as f64);
+        let waited_s = self.longest_wait.load(Ordering::Relaxed) as f64 / 1e3;
+        metrics::gauge!("lull_ear_longest_wait_seconds", "worker" => self.number.to_string()).set(waited_s);
     }
 
     /// Something broke that is no call's: nobody knows what was being done.

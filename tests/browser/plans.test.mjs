@@ -66,6 +66,7 @@ scene('a plan until asleep is made of rows of hours, and a flat call has no butt
   await vendor.tab.click('#plan-submit');
   await vendor.tab.shown('#plan-note');
   const [plan] = (await server.ask('GET', '/plans')).items;
+  assert.equal(plan.cap_s, 8.75 * 3600);
   assert.deepEqual([plan.linger_s, plan.fade_s, plan.probe, plan.chime_dbfs, plan.waiting_sound], [150, 45, true, -50, true]);
   assert.match(await vendor.tab.shown('#plans', /Night/), /Until asleep · CN¥1\.80–CN¥3\.00 a minute/);
 

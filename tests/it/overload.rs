@@ -234,6 +234,7 @@ fn calls_that_were_promised_leave_no_room_for_more() {
         vendor.credit("wei", 100_000);
         let order = json!({ "plan_id": vendor.plan(600), "client_ref": "wei", "companion_id": vendor.companion(), "client_name": "Wei" });
         assert_eq!((server.send("GET", "/readyz", &[], "").status, refused()), (200, 0.0));
+        assert_eq!(metric(&server, "lull_webhook_deliveries_total{result=\"gave_up\"}"), 0.0, "an alarm sees the first one too");
         // Nobody joins it.
         let call = booked(&vendor.post("/v1/calls", order.clone()).with(201));
         is_refused(vendor.post("/v1/calls", order));
