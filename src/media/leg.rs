@@ -338,13 +338,15 @@ impl Leg {
             is_settled = !known.is_new && !known.is_doubled;
             (known.heard, known.path, known.is_new) = (now, path, false);
         }
+        let was_left = self.cold.left.is_some_and(|(left, at)| left == path && now.saturating_duration_since(at) < SILENCE);
         let moves = match what {
             Heard::Nomination => {
-                self.cold.left = self.path.filter(|_| is_settled).map(|left| (left, now));
+                // Back to where it just left: it may be a request that was late, so media says which it was.
+                self.cold.left = if was_left { None } else { self.path.filter(|_| is_settled).map(|left| (left, now)) };
                 true
             }
             Heard::Check => is_silent_for(ADDRESS_HOLD),
-            Heard::Media if self.cold.left.is_some_and(|(left, at)| left == path && now.saturating_duration_since(at) < SILENCE) => false,
+            Heard::Media if was_left => false,
             Heard::Media => {
                 let (last, times) = self.stray;
                 self.stray = (slot, if last == slot { times + 1 } else { 1 });

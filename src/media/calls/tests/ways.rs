@@ -278,6 +278,24 @@ fn media_that_was_on_its_way_does_not_undo_a_nomination() {
 }
 
 #[test]
+fn a_nomination_that_comes_late_is_made_good_by_media() {
+    let mut duo = Duo::new();
+    duo.check(5555);
+    duo.ask(None, 5555, true);
+    // Asked before, on its way for longer.
+    duo.ask(None, PORTS[0], true);
+    let ports: Vec<u16> = duo
+        .voice(6)
+        .iter()
+        .map(|packet| {
+            duo.carry(5555, packet);
+            duo.port()
+        })
+        .collect();
+    assert_eq!(ports, [PORTS[0], PORTS[0], PORTS[0], PORTS[0], 5555, 5555]);
+}
+
+#[test]
 fn a_check_to_another_of_our_addresses_moves_nothing() {
     let [one, other] = [1, 2].map(|last| Some(IpAddr::from([10, 0, 0, last])));
     let mut duo = Duo::new();
