@@ -16,6 +16,9 @@
 
 mod file;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keeper;
 mod key;
 #[cfg(test)]
@@ -134,7 +137,7 @@ struct Inner {
     desk: Arc<Desk>,
     keeper: Arc<Keeper>,
     reports: Arc<OnceLock<Reporter>>,
-    knocks: mpsc::Sender<keeper::Knock>,
+    knocks: mpsc::SyncSender<keeper::Knock>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -160,7 +163,8 @@ impl Recorder {
         let desk = Arc::new(desk);
         let scribe = Scribe::new(Arc::clone(&desk), jobs, folder.clone(), store.clone(), clock, Arc::clone(&reports));
         let writing = std::thread::Builder::new().name("recording".to_owned()).spawn(move || scribe.run()).map_err(StartError::Thread)?;
-        let (knocks, door) = mpsc::channel();
+        // One that waits is enough: the look it asks for begins after all that was asked by then.
+        let (knocks, door) = mpsc::sync_channel(1);
         let keeper = Arc::new(Keeper::new(store, folder.clone(), Arc::clone(&keys), Some(Arc::clone(&desk))));
         let looking = Arc::clone(&keeper);
         let body = move || keeper::run(&looking, &door, clock);
@@ -221,14 +225,15 @@ impl Recorder {
 
     /// Something shall be deleted, or was left open: the keeper looks now instead of within a minute.
     pub fn look(&self) {
-        // It is gone only after a stop.
-        let _ = self.0.knocks.send(keeper::Knock::Look);
+        // Full, it will look; gone, it was stopped.
+        let _ = self.0.knocks.try_send(keeper::Knock::Look);
     }
 
     /// Closes all files that are open and ends the threads. To be called before the store is closed.
     pub fn stop(&self) {
         self.0.desk.send(Job::Leave);
-        let _ = self.0.knocks.send(keeper::Knock::Leave); // As above.
+        // Waits for a look under way; gone, it was stopped before.
+        let _ = self.0.knocks.send(keeper::Knock::Leave);
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {

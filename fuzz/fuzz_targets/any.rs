@@ -19,8 +19,10 @@ fn targets() -> Vec<(&'static str, Run, Seeds, &'static [&'static str])> {
         lull::media::fuzzing::CHUNKS,
         lull::media::fuzzing::TCP,
         lull::media::client::fuzzing::TARGETS,
+        lull::recording::fuzzing::TARGETS,
         lull::relay::fuzzing::TARGETS,
         lull::store::fuzzing::TARGETS,
+        lull::store::fuzzing::LOG,
     ];
     let house = rooms.into_iter().flatten().map(|target| (target.name, target.run, target.seeds, target.folders));
     let door = [signaling::fuzzing::TARGETS, signaling::fuzzing::REST]

@@ -2,6 +2,8 @@
 
 use super::fact_row::{VERSION, decode, encode};
 
+pub use super::log::fuzzing::TARGETS as LOG;
+
 crate::fuzzing::targets! {
     fact_row: 5_000, rows, [];
 }

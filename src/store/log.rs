@@ -9,6 +9,9 @@
 //! Nor is what commits left behind that failed: the next one is written over them from their beginning, and of a longer one the end
 //! stays. Each such end is one commit and continues nothing; so only commits that continue each other count.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use std::fs::File;
 use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
