@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
 use rtc_sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, Payload,
-    PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TransportConfig,
+    PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TimerConfig, TransportConfig,
 };
 use rtc_shared::TransportProtocol;
 use std::collections::VecDeque;
@@ -56,7 +56,9 @@ impl Control {
     pub(crate) fn new() -> Self {
         let transport = TransportConfig::default()
             .with_max_message_size(u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX))
-            .with_max_receive_buffer_size(WINDOW);
+            .with_max_receive_buffer_size(WINDOW)
+            // By default it stops to repeat after 63 s and never begins again; how long a page may be away is the call's to say.
+            .with_timer_config(TimerConfig { max_t3_rtx_retrans: usize::MAX, ..TimerConfig::default() });
         let endpoint = Endpoint::new(
             nowhere(),
             TransportProtocol::UDP,
