@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// The label of the one channel we know.
 const LABEL: &str = "control";
+/// DATA_CHANNEL_OPEN (RFC 8832 section 5.1).
+const OPEN: u8 = 3;
 /// DATA_CHANNEL_ACK (RFC 8832 section 5.2).
 const OPEN_ACK: [u8; 1] = [2];
 /// Texts kept for a channel that is not open yet, or whose page is slow; the oldest are dropped beyond.
@@ -241,7 +243,8 @@ impl Control {
             guard.note_read(chunks.chunks.len(), chunks.len());
             let Ok(payload) = chunks.to_payload(MESSAGE_LIMIT) else { continue };
             match chunks.ppi {
-                PayloadProtocolIdentifier::Dcep if channel.is_none() => {
+                // The library panics on short messages of types that it uses inside.
+                PayloadProtocolIdentifier::Dcep if channel.is_none() && payload.first() == Some(&OPEN) => {
                     let accepted = DataChannel::accept(DataChannelConfig::default(), handle.0, id, chunks.ppi, &payload);
                     let Ok(accepted) = accepted else { continue };
                     if accepted.config().label != LABEL {
