@@ -2,12 +2,13 @@
 
 use super::{month, proof, sheet};
 use crate::clock::{Moment, Span};
-use crate::signing::SigningKey;
+use crate::signing::{SigningKey, read_key_set};
 use serde_json::{Value, json};
 
 crate::fuzzing::targets! {
     signed: 5_000, records, [];
     export: 5_000, months, [];
+    key_set: 5_000, key_sets, [];
 }
 
 /// What is not ours is never proved; what we sign of the same fields is, unless its sums do not add up; a row of the sheet is one line.
@@ -61,4 +62,26 @@ fn export(data: &[u8]) {
 
 fn months() -> Vec<Vec<u8>> {
     ["2026-11", "2026-11\nAsia/Shanghai", "2011-12\nPacific/Apia", "0001-01\nUTC"].map(|text| text.as_bytes().to_vec()).to_vec()
+}
+
+/// The keys of a set that is read are those with a text that says so, in its order, and each is what its text says.
+fn key_set(data: &[u8]) {
+    let Ok(set) = serde_json::from_slice::<Value>(data) else { return };
+    let Some(keys) = read_key_set(&set) else { return };
+    let texts: Vec<&Value> =
+        set["keys"].as_array().expect("a set has keys").iter().filter(|key| key["crv"] == "Ed25519" && key["kty"] == "OKP").collect();
+    assert_eq!(keys.len(), texts.len());
+    assert!(keys.iter().zip(texts).all(|(key, text)| text["x"] == key.text()));
+}
+
+fn key_sets() -> Vec<Vec<u8>> {
+    let key = SigningKey::new(&[7; 32]).public().text();
+    [
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": key}, {"kty": "RSA", "n": "AQ"}]}),
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "short"}]}),
+        json!({"keys": []}),
+        json!([]),
+    ]
+    .map(|set| set.to_string().into_bytes())
+    .to_vec()
 }

@@ -3,11 +3,12 @@
 use super::command::{Asked, idempotency_key, page};
 use super::fields::Text;
 use super::{AdjustCall, CreateCall, CreateCompanion, CreatePlan, Credit, Extend, PlanKind, RefundCall, RefundClient};
-use super::{calls, clients, companions, json, plans, refunds, settlement};
+use super::{calls, clients, companions, json, plans, refunds, settlement, webhooks};
 use crate::fuzzing::{Input, piece};
 use crate::inbound::Caller;
 use crate::message::Amount;
 use crate::problem::Problem;
+use crate::webhook::Address;
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ use std::fmt::Debug;
 
 crate::fuzzing::targets! {
     body: 10_000, bodies, [];
+    webhook_body: 10_000, endpoints, [];
     query: 10_000, queries, [];
     idempotency: 10_000, keys, [];
 }
@@ -72,6 +74,32 @@ fn refund(value: &Value) {
         money(&amount);
         assert!(refunds::REASONS.iter().any(|(word, _)| *word == reason));
     }
+}
+
+/// An endpoint that is taken, or a change of one, has an address that may be sent to, and names events that there are, each once.
+fn webhook_body(data: &[u8]) {
+    let Ok(value) = json::parse(data) else { return };
+    let is_sound = |url: Option<&str>, events: Option<&[String]>, description: Option<&str>| {
+        assert!(url.is_none_or(|url| Address::parse(url).is_ok()));
+        assert!(description.is_none_or(|description| Text::Free { max: 200 }.fits(description)));
+        let events = events.unwrap_or(&["call.created".to_owned()]).to_vec();
+        assert!(!events.is_empty() && events.iter().all(|event| webhooks::EVENTS.contains(&event.as_str())), "{events:?}");
+        assert!(events.iter().enumerate().all(|(place, event)| !events[..place].contains(event)), "{events:?}");
+    };
+    let endpoint = webhooks::read(value.clone()).inspect_err(is_short);
+    if let Ok(new) = &endpoint {
+        is_sound(Some(&new.url), new.events.as_deref(), new.description.as_deref());
+    }
+    match webhooks::read_change(value).inspect_err(is_short) {
+        Ok(change) => {
+            is_sound(change.url.as_deref(), change.events.flatten().as_deref(), change.description.flatten().as_deref());
+        }
+        Err(problem) => assert!(endpoint.is_err(), "a change of all fields is refused: {}", problem.detail),
+    }
+}
+
+fn is_short(problem: &Problem) {
+    assert!(problem.detail.len() <= 400, "{}", problem.detail);
 }
 
 /// What our reader takes, the type's own reader takes as the same.
@@ -140,6 +168,19 @@ fn bodies() -> Vec<Vec<u8>> {
         r#"{"amount":{"amount":3000,"currency":"CNY"}}"#,
         r#"{"b":[1,{"y":null,"x":true}],"a":-2.5e3,"c":18446744073709551615}"#,
         r#"{"amount":1,"amount":2}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn endpoints() -> Vec<Vec<u8>> {
+    [
+        r#"{"url":"https://shop.example/hooks","events":["call.settled","call.ended"],"description":"the shop"}"#,
+        r#"{"url":"https://user@shop.example:8443/?a=1","events":[],"description":null}"#,
+        r#"{"events":null}"#,
+        r#"{"url":"https://192.0.2.1/","events":["call.settled","call.settled"]}"#,
+        r#"{"url":"http://shop.example"}"#,
+        r#"{"overlap_s":60}"#,
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()
