@@ -65,7 +65,7 @@ const MOST_PARAMETERS: usize = 2;
 /// Resets of our own streams in an association: for each that a page asks for, the library resets ours in return, and keeps that request until
 /// the page has answered, which it need not. A program that closes more channels than this waits for the rest in vain.
 const MOST_RESETS: usize = 64;
-/// The last number before a reset lies no further back: half-way round it would be one to come.
+/// No number that may have been sent lies further back: half-way round it would be one to come.
 const LONGEST_AGO: i32 = 1 << 30;
 
 /// How far beyond what we acknowledged a number may lie. A page may send 64 KB that we have not read: at most a few hundred
@@ -177,7 +177,8 @@ impl Guard {
     }
 
     fn admits(&self, kind: u8, body: &[u8]) -> bool {
-        let is_near = |ahead: i32| ahead <= FURTHEST.cast_signed();
+        // Half-way round, what we take for late is one to come for the library, whose count may be ahead of what we acknowledged.
+        let is_near = |ahead: i32| (-LONGEST_AGO..=FURTHEST.cast_signed()).contains(&ahead);
         match kind {
             DATA => {
                 body.len() > DATA_HEADER
@@ -421,6 +422,10 @@ mod tests {
         assert!(admits(&mut guard, &forward(0xFFFF_FE00)), "one that came late is harmless");
         assert!(!admits(&mut guard, &forward(furthest + 1)) && !admits(&mut guard, &packet(&data(furthest + 1))));
         assert!(!admits(&mut guard, &forward(0x7FFF_FE00)));
+        for late in [1 << 31, (1 << 31) + 4_096, 3 << 29] {
+            let number = 0xFFFF_FF00_u32.wrapping_add(late);
+            assert!(!admits(&mut guard, &forward(number)) && !admits(&mut guard, &packet(&data(number))), "{late:x}");
+        }
         let many = packet(&[&[192, 0, 1, 12][..], &furthest.to_be_bytes(), &[0; 260]].concat());
         assert!(!admits(&mut guard, &many), "65 streams");
     }

@@ -167,9 +167,9 @@ pub(crate) struct Cold {
     pub(crate) chores: u8,
     /// Seen to send since.
     sending: Option<Instant>,
-    /// Answers to requests from where we send to, and from elsewhere: those who repeat a page's requests from other
-    /// addresses must not use up what its own get.
-    pub(crate) answers: [Budget; 2],
+    /// Answers to requests from where we send to, to those from elsewhere, and to those that were asked before: who only repeats a page's
+    /// requests must not use up what its own get.
+    pub(crate) answers: [Budget; 3],
     /// Records of its data channel.
     pub(crate) data: Budget,
     /// The way that a nomination left, and when: what comes by it was on its way, or its page does not know yet that it was heard.
@@ -231,7 +231,7 @@ impl Leg {
                 timer: None,
                 chores: 0,
                 sending: None,
-                answers: [Budget::new(now); 2],
+                answers: [Budget::new(now); 3],
                 data: Budget::new(now),
                 left: None,
                 asked: [VecDeque::new(), VecDeque::new()],
@@ -291,24 +291,23 @@ impl Leg {
         self.cold.asked.iter_mut().flatten().filter(|(_, from)| *from == slot).for_each(|(_, from)| *from = NO_SLOT);
     }
 
-    /// Whether a signed request is the copy of one that came from another address. The page itself repeats one only to where it asked
-    /// first, from where it asked first (RFC 8489 section 6.2.1). Who came first may be the thief: its nominations hold nothing up.
-    pub(crate) fn is_copy(&mut self, transaction: [u8; 12], from: Option<u8>) -> bool {
-        let first = self.cold.asked.iter().flatten().find(|(asked, first)| *asked == transaction && Some(*first) != from);
-        let Some((_, first)) = first else { return false };
-        if let Some(known) = self.known.get_mut(usize::from(*first)) {
-            known.is_doubled = true;
+    /// Whether a signed request was asked before; then it does nothing more, from wherever it comes. The page itself repeats one only to where
+    /// it asked first, from where it asked first (RFC 8489 section 6.2.1), and its first was taken. Of two addresses who came first may be
+    /// the thief: its nominations hold nothing up.
+    pub(crate) fn is_repeated(&mut self, transaction: [u8; 12], from: Option<u8>) -> bool {
+        let Some((_, first)) = self.cold.asked.iter().flatten().find(|(asked, _)| *asked == transaction) else { return false };
+        if Some(*first) != from {
+            if let Some(known) = self.known.get_mut(usize::from(*first)) {
+                known.is_doubled = true;
+            }
+            self.cold.left = None;
         }
-        self.cold.left = None;
         true
     }
 
-    /// Remembers a request that is no copy.
+    /// Remembers a request that was not asked before.
     pub(crate) fn note_asked(&mut self, transaction: [u8; 12], slot: u8, is_elsewhere: bool) {
         let asked = &mut self.cold.asked;
-        if asked.iter().flatten().any(|(known, _)| *known == transaction) {
-            return;
-        }
         let asked = &mut asked[usize::from(is_elsewhere)];
         if asked.len() == MOST_ASKED {
             asked.pop_front();
@@ -353,6 +352,10 @@ impl Leg {
                 self.stray.1 >= MEDIA_PROOF || is_silent_for(SILENCE)
             }
         };
+        if moves && what == Heard::Media {
+            // A copy that is no longer remembered may have nominated the way left.
+            self.known.iter_mut().filter(|known| self.path == Some(known.path)).for_each(|known| known.is_doubled = true);
+        }
         if moves {
             (self.path, self.stray) = (Some(path), (NO_SLOT, 0));
         }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rtc_datachannel::data_channel::{DataChannel, DataChannelConfig};
 use rtc_sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, Payload,
-    PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TransportConfig,
+    PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TimerConfig, TransportConfig,
 };
 use rtc_shared::TransportProtocol;
 use std::collections::VecDeque;
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// The label of the one channel we know.
 const LABEL: &str = "control";
+/// DATA_CHANNEL_OPEN (RFC 8832 section 5.1).
+const OPEN: u8 = 3;
 /// DATA_CHANNEL_ACK (RFC 8832 section 5.2).
 const OPEN_ACK: [u8; 1] = [2];
 /// Texts kept for a channel that is not open yet, or whose page is slow; the oldest are dropped beyond.
@@ -56,7 +58,9 @@ impl Control {
     pub(crate) fn new() -> Self {
         let transport = TransportConfig::default()
             .with_max_message_size(u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX))
-            .with_max_receive_buffer_size(WINDOW);
+            .with_max_receive_buffer_size(WINDOW)
+            // By default it stops to repeat after 63 s and never begins again; how long a page may be away is the call's to say.
+            .with_timer_config(TimerConfig { max_t3_rtx_retrans: usize::MAX, ..TimerConfig::default() });
         let endpoint = Endpoint::new(
             nowhere(),
             TransportProtocol::UDP,
@@ -239,7 +243,8 @@ impl Control {
             guard.note_read(chunks.chunks.len(), chunks.len());
             let Ok(payload) = chunks.to_payload(MESSAGE_LIMIT) else { continue };
             match chunks.ppi {
-                PayloadProtocolIdentifier::Dcep if channel.is_none() => {
+                // The library panics on short messages of types that it uses inside.
+                PayloadProtocolIdentifier::Dcep if channel.is_none() && payload.first() == Some(&OPEN) => {
                     let accepted = DataChannel::accept(DataChannelConfig::default(), handle.0, id, chunks.ppi, &payload);
                     let Ok(accepted) = accepted else { continue };
                     if accepted.config().label != LABEL {

@@ -36,9 +36,13 @@ impl Calls {
         if matches!(check, Check::Forged) {
             return self.counts.lose(Loss::BadStun);
         }
-        if !cold.answers[usize::from(is_elsewhere)].take(ANSWERS, now) {
+        let from = self.directory.at(path).filter(|(holder, _)| *holder == place).map(|(_, slot)| slot);
+        let is_repeated = leg.is_repeated(request.transaction, from);
+        let cold = &mut *leg.cold;
+        if !cold.answers[if is_repeated { 2 } else { usize::from(is_elsewhere) }].take(ANSWERS, now) {
             return self.counts.lose(Loss::TooMany);
         }
+        let Some(credentials) = (if is_earlier { cold.earlier.as_ref() } else { Some(&cold.credentials) }) else { return };
         let crypto = self.identity.crypto();
         let (reply, what) = match check {
             Check::Forged => return,
@@ -51,8 +55,7 @@ impl Calls {
                 (reply, if nominated { Heard::Nomination } else { Heard::Check })
             }
         };
-        let from = self.directory.at(path).filter(|(holder, _)| *holder == place).map(|(_, slot)| slot);
-        if leg.is_copy(request.transaction, from) {
+        if is_repeated {
             // It may be honest and its page behind another address by now: that will ask anew. Nothing is done for who only repeats.
             return self.datagrams.extend(reply.map(|reply| (path, reply)));
         }
@@ -161,8 +164,11 @@ impl Calls {
         self.directory.note_name(fresh.ufrag(), place);
         let leg = self.leg(place)?;
         let old = std::mem::replace(&mut leg.cold.credentials, fresh);
-        if let Some(older) = leg.cold.earlier.replace(old) {
-            self.directory.forget_name(older.ufrag());
+        if leg.cold.earlier.is_some() {
+            // Nobody has used the newer ones yet, and by the earlier ones the page is still there.
+            self.directory.forget_name(old.ufrag());
+        } else {
+            leg.cold.earlier = Some(old);
         }
         Ok(())
     }

@@ -266,3 +266,36 @@ fn streams_are_few() {
     let low = scene.data(1, 1, |_| (BEGINS | ENDS, 15, 0));
     assert_eq!(scene.send(&low), [3]);
 }
+
+#[test]
+fn a_page_that_was_away_for_long_gets_what_waited() {
+    let mut scene = Scene::new();
+    scene.open();
+    for _ in 0..3 {
+        scene.control.send("x".repeat(1_500), scene.now);
+    }
+    // Nothing arrives for longer than the library would repeat by itself.
+    let back = scene.now + Duration::from_secs(100);
+    while scene.now < back {
+        scene.now += Duration::from_millis(100);
+        scene.control.handle_timeout(scene.now);
+        scene.control.out.clear();
+    }
+    // It is back, and acknowledges whatever comes in order: it has the answer to its opening, nothing behind that.
+    let number = |packet: &Bytes| u32::from_be_bytes(*packet[16..].first_chunk().expect("a number"));
+    let mut got: Option<u32> = None;
+    for _ in 0..1_200 {
+        scene.now += Duration::from_millis(100);
+        scene.control.handle_timeout(scene.now);
+        for sent in std::mem::take(&mut scene.control.out) {
+            if sent[12] == 0 {
+                got = got.max(Some(number(&sent)));
+                let sack = [&number(&sent).to_be_bytes()[..], &0x0001_0000_u32.to_be_bytes(), &[0; 4]].concat();
+                scene.control.read(packet(scene.tag, &chunk(3, 0, &sack)), scene.now);
+            }
+        }
+    }
+    assert!(got.is_some(), "nothing came");
+    scene.control.send("and now".to_owned(), scene.now);
+    assert_eq!(scene.control.out.len(), 1, "the line is free");
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::media::client::{Event, Track};
+use crate::media::ice::Request;
 use rtc_stun::attributes::{ATTR_USERNAME, AttrType, RawAttribute};
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
@@ -214,6 +215,87 @@ fn a_nomination_that_was_overtaken_by_its_copy_is_made_good_by_media() {
     let missed = 1000 - (duo.heard[0] - before);
     assert!((20..=40).contains(&missed), "{missed} of 1,000 missed");
     assert_eq!(duo.leg(0).path.map(|path| path.peer.port()), Some(PORTS[0]));
+}
+
+#[test]
+fn a_nomination_that_is_repeated_from_where_it_came_first_moves_nothing() {
+    // Remembered no more, it is taken once.
+    let mut duo = Duo::new();
+    duo.run(Duration::from_secs(5));
+    let copy = duo.request.clone();
+    duo.run(Duration::from_secs(200));
+    let before = duo.heard[0];
+    for frame in 0..1_000 {
+        duo.step();
+        if frame % 5 == 0 {
+            duo.carry(THIEF, &copy);
+        }
+    }
+    assert!(duo.heard[0] - before >= 990, "{} of 1,000 after a stale one", duo.heard[0] - before);
+    // Overtaken once, and said again and again.
+    let before = duo.request.clone();
+    duo.is_raced = true;
+    while duo.request == before {
+        duo.step();
+    }
+    duo.is_raced = false;
+    let copy = duo.request.clone();
+    duo.run(Duration::from_secs(1));
+    let before = duo.heard[0];
+    for _ in 0..1_000 {
+        duo.step();
+        duo.carry(THIEF, &copy);
+    }
+    assert_eq!(duo.heard[0] - before, 1_000);
+}
+
+#[test]
+fn stale_nominations_of_many_requests_hold_nothing_up() {
+    let mut duo = Duo::new();
+    let mut copies = Vec::new();
+    for _ in 0..3_000 {
+        duo.step();
+        if copies.last() != Some(&duo.request) {
+            copies.push(duo.request.clone());
+        }
+    }
+    duo.run(Duration::from_secs(400));
+    let before = duo.heard[0];
+    for copy in &copies[..20] {
+        duo.run(Duration::from_secs(1));
+        duo.carry(THIEF, copy);
+    }
+    // Each costs the frames that it takes until media has said where the page is.
+    let missed = 20 * 50 - (duo.heard[0] - before);
+    assert!(missed <= 20 * 5, "{missed}");
+}
+
+#[test]
+fn who_only_repeats_does_not_keep_a_page_from_another_way() {
+    let mut duo = Duo::new();
+    duo.run(Duration::from_secs(5));
+    let copy = duo.request.clone();
+    for _ in 0..3_000 {
+        duo.now += Duration::from_millis(1);
+        duo.carry(THIEF, &copy);
+        duo.calls.datagrams.clear();
+    }
+    duo.ask(None, 5555, true);
+    assert_eq!(duo.port(), 5555);
+}
+
+#[test]
+fn a_second_restart_before_the_first_was_used_keeps_the_way_that_works() {
+    let mut duo = Duo::new();
+    duo.run(Duration::from_secs(5));
+    let place = duo.calls.ids[&duo.legs[0]];
+    for _ in 0..3 {
+        duo.calls.renew(place).expect("there is room");
+    }
+    let request = duo.request.clone();
+    let addressee = Request::read(&request).expect("in form").addressee;
+    assert_eq!(duo.calls.directory.named(addressee), Some(place));
+    assert_ne!(duo.leg(0).cold.credentials.ufrag(), addressee);
 }
 
 #[test]
