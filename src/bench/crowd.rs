@@ -250,6 +250,11 @@ impl Crowd {
         Ok(())
     }
 
+    /// Everybody sends voice packets at this distance from the next one on.
+    pub fn set_frame(&mut self, frame: Duration) {
+        self.pace.frame = frame;
+    }
+
     /// One look at everything: answers, what is to be sent, what came. Rests a quarter of a millisecond.
     pub fn turn(&mut self) -> Result<(), CrowdError> {
         self.take_answers()?;

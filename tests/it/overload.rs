@@ -248,11 +248,15 @@ fn a_shard_whose_calls_reach_its_limit_refuses_others_by_load_and_loses_nothing(
         crowd.seat(client, answered, Instant::now()).unwrap();
     }
     until_on(&mut crowd);
-    let busy = |crowd: &mut Crowd| {
-        crowd.run_for(Duration::from_millis(200)).unwrap();
-        metric(&server, "lull_media_busy_ratio{shard=\"0\"}")
-    };
-    assert!((0..100).any(|_| busy(&mut crowd) > LIMIT), "what they say is more than the limit: {}", busy(&mut crowd));
+    // As much as this machine needs of it.
+    let is_full = [20, 10, 5, 3, 2].into_iter().any(|frame_ms| {
+        crowd.set_frame(Duration::from_millis(frame_ms));
+        (0..15).any(|_| {
+            crowd.run_for(Duration::from_millis(200)).unwrap();
+            metric(&server, "lull_media_busy_ratio{shard=\"0\"}") > LIMIT * 1.1
+        })
+    });
+    assert!(is_full, "what they say is more than the limit");
 
     // As many again ask to join, and others book, again and again.
     let is_over = AtomicBool::new(false);
