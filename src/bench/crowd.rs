@@ -129,7 +129,8 @@ enum State {
 
 /// Pages of one media plane.
 pub struct Crowd {
-    media: Media,
+    /// Where they join by themselves; none of a plane in another process, where others join for them.
+    media: Option<Media>,
     identity: Arc<Identity>,
     epoll: Epoll,
     pace: Pace,
@@ -150,12 +151,19 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Nobody yet.
+    /// Nobody yet, of this plane.
     pub fn new(media: Media, pace: Pace) -> Result<Self, CrowdError> {
+        let mut crowd = Self::of_guests(pace)?;
+        crowd.media = Some(media);
+        Ok(crowd)
+    }
+
+    /// Nobody yet, of a plane that only [`seat`](Self::seat) reaches: there [`join`](Self::join) fails.
+    pub fn of_guests(pace: Pace) -> Result<Self, CrowdError> {
         // Or each sleep takes 50 µs longer. Harmless if refused.
         let _ = nix::sys::prctl::set_timerslack(1);
         Ok(Self {
-            media,
+            media: None,
             identity: Identity::generate()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?,
             pace,
@@ -208,7 +216,8 @@ impl Crowd {
         let video = self.pace.video_kbps > 0;
         let client = Client::new(self.identity.clone(), video);
         let leg = LegId::new(Uuid::now_v7());
-        let answer = self.media.open(OpenLeg {
+        let media = self.media.as_ref().ok_or(CrowdError::Ended)?;
+        let answer = media.open(OpenLeg {
             call,
             side,
             leg,
@@ -218,6 +227,12 @@ impl Crowd {
             quiet_timeout: Span::from_s(15),
             audio_required: side == Side::Companion,
         });
+        self.seat(client, answer, now)
+    }
+
+    /// One more page, whose client has offered: its answer comes by whatever way.
+    pub fn seat(&mut self, client: Client, answer: oneshot::Receiver<Result<String, OfferError>>, now: Instant) -> Result<(), CrowdError> {
+        let video = self.pace.video_kbps > 0;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true).map_err(io::Error::from)?;
@@ -233,6 +248,11 @@ impl Crowd {
             self.due.push(Reverse((now + phase(self.pace.period(Track::Camera)), place, true)));
         }
         Ok(())
+    }
+
+    /// Everybody sends voice packets at this distance from the next one on.
+    pub fn set_frame(&mut self, frame: Duration) {
+        self.pace.frame = frame;
     }
 
     /// One look at everything: answers, what is to be sent, what came. Rests a quarter of a millisecond.
@@ -324,7 +344,9 @@ impl Crowd {
             flush(page, false, &mut self.datagrams);
         }
         for call in self.calls.drain(..) {
-            self.media.stop(call);
+            if let Some(media) = &self.media {
+                media.stop(call);
+            }
         }
         self.pages.clear();
         self.due.clear();

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `load` | what turns took |
 //! | `gate` | whether one more call is let in |
+//! | `gather` | whether packets gather before they are taken |
 
 #![expect(clippy::disallowed_methods, reason = "the shell of the media plane: here the clock is read, once a batch")]
 
 pub(crate) mod gate;
+mod gather;
 pub(crate) mod load;
 
 use super::calls::Calls;
@@ -26,6 +28,7 @@ use crate::call::Side;
 use crate::clock::{Clock, Moment, Span};
 use crate::ids::{CallId, LegId};
 use gate::{Gate, Outlook, setup_allowance};
+use gather::{GATHER, TICK, gathers};
 use load::{Figures, Meter, Sample, Turn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -40,14 +43,6 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Between two looks at all legs.
-const TICK: Duration = Duration::from_millis(100);
-/// How long packets gather while busy.
-const GATHER: Duration = Duration::from_millis(1);
-/// Packets in a tick from which gathering pays (4,000 a second, four a turn), and below which it stops (2,500). At half of that
-/// a packet waits for half a millisecond and costs as much as one that is taken at once.
-const BUSY_FROM: u64 = 400;
-const BUSY_UNTIL: u64 = 250;
 /// Batches taken before commands and timers get their turn.
 const BATCHES: usize = 16;
 /// A wait shorter than this was none.
@@ -189,7 +184,7 @@ impl Shard {
     fn measure(&mut self, pace: &mut Pace, now: Instant) {
         let received = self.calls.counts.received - pace.received_by;
         pace.received_by = self.calls.counts.received;
-        pace.busy = received >= if pace.busy { BUSY_UNTIL } else { BUSY_FROM };
+        pace.busy = gathers(pace.busy, received);
         let kernel_drops = self.socket.kernel_drops().unwrap_or(0);
         self.calls.counts.lost_in_all(Loss::Kernel, kernel_drops);
         // Refused only for a thread that does not exist.

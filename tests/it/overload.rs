@@ -5,19 +5,21 @@ use crate::calls::{HIGH, LOW, join, peer};
 use crate::media::{fixture, value};
 use crate::page::Page;
 use crate::server::{Answer, Booked, Server, booked, wait_for};
-use lull::bench::{Crowd, Pace};
+use lull::bench::{Crowd, Pace, Tally};
 use lull::call::{Medium, Side};
 use lull::clock::{Clock, Span};
 use lull::ids::{CallId, LegId};
+use lull::media::client::{Client, Identity};
 use lull::media::{JoinGuard, Media, OfferError, OpenLeg, Report, Settings, start};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 const OFFER: &str = "chromium-156.0.8078.79_audio-opus_offer.sdp";
@@ -175,10 +177,7 @@ fn those_who_talk_lose_nothing_while_twice_as_many_ask_to_join() {
     for _ in 0..CALLS {
         crowd.join(Instant::now()).unwrap();
     }
-    assert!(crowd.settle(Duration::from_secs(30)).unwrap() && crowd.missing() == 0);
-    // A page is connected with the last packet it sends for it; the call is on when the shard has read that of both.
-    let is_on = |_| crowd.measure(Duration::from_millis(100), || ()).unwrap();
-    assert!((0..50).map(is_on).any(|tally| tally.sent > 0 && tally.sent == tally.received), "the calls are on");
+    until_on(&mut crowd);
     let before = drops(&plane.media);
     let (media, offer, is_over) = (plane.media.clone(), plane.offer.clone(), Arc::new(AtomicBool::new(false)));
     let is_measured = is_over.clone();
@@ -203,13 +202,97 @@ fn those_who_talk_lose_nothing_while_twice_as_many_ask_to_join() {
     let tally = crowd.measure(Duration::from_secs(3), || is_over.store(true, Ordering::Relaxed)).unwrap();
     is_over.store(true, Ordering::Relaxed);
     let refused = rush.join().unwrap();
-    println!("{refused} refused; of {} packets {} came, p99 {:.2} ms", tally.sent, tally.received, tally.latency.quantile_ms(0.99));
-    assert!(refused >= 2 * CALLS && tally.sent > 1_000, "{refused} refused, {} sent", tally.sent);
-    let dropped = changed(&before, &drops(&plane.media));
+    assert!(refused >= 2 * CALLS, "{refused} refused");
+    is_undisturbed(&tally, &changed(&before, &drops(&plane.media)));
+}
+
+/// Lets a crowd talk until all that one says is heard by the other.
+fn until_on(crowd: &mut Crowd) {
+    assert!(crowd.settle(Duration::from_secs(30)).unwrap() && crowd.missing() == 0);
+    // A page is connected with the last packet it sends for it; the call is on when the shard has read that of both.
+    let is_on = |_| crowd.measure(Duration::from_millis(100), || ()).unwrap();
+    assert!((0..50).map(is_on).any(|tally| tally.sent > 0 && tally.sent == tally.received), "the calls are on");
+}
+
+/// Nothing of what was said is lost, and little of it late.
+fn is_undisturbed(tally: &Tally, dropped: &dyn Debug) {
+    println!("of {} packets {} came, p99 {:.2} ms", tally.sent, tally.received, tally.latency.quantile_ms(0.99));
+    assert!(tally.sent > 1_000, "{} sent", tally.sent);
     assert_eq!((tally.sent - tally.received, tally.refused), (0, 0), "lost, and not taken by the kernel; dropped: {dropped:?}");
     // The bound is forty times what is measured; a machine that holds this test itself up is no fault of the shard.
     let (late, held_up) = (tally.latency.quantile_ms(0.99), tally.lateness.quantile_ms(0.99));
     assert!(late <= 20.0 + held_up, "{late} ms late, of which {held_up} ms is the machine's");
+}
+
+#[test]
+fn a_shard_whose_calls_reach_its_limit_refuses_others_by_load_and_loses_nothing() {
+    const CALLS: usize = 20;
+    const LIMIT: f64 = 0.05;
+    let rates = "[signaling]\njoins_per_minute = 1000\nip_requests_per_second = 10000\ncaller_requests_per_second = 10000";
+    let server = Server::with_media(&format!("shards = 1\nmax_load_percent = {}", LIMIT * 100.0), rates);
+    let vendor = server.vendor("House");
+    vendor.credit("wei", 10_000_000);
+    let order = json!({ "plan_id": vendor.plan(600), "client_ref": "wei", "companion_id": vendor.companion(), "client_name": "Wei" });
+    let calls: Vec<Booked> = (0..2 * CALLS).map(|_| booked(&vendor.post("/v1/calls", order.clone()).with(201))).collect();
+    let (on, waiting) = calls.split_at(CALLS);
+
+    // All who are let in have joined before the first of them talks: then they are more than the shard may carry.
+    let mut crowd = Crowd::of_guests(Pace { frame: Duration::from_millis(20), video_kbps: 0 }).unwrap();
+    let identity = Identity::generate().unwrap();
+    for token in on.iter().flat_map(|call| [&call.client, &call.companion]) {
+        let client = Client::new(identity.clone(), false);
+        let answer = server.as_party("POST", "/v1/join", token, client.offer());
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let (sender, answered) = oneshot::channel();
+        sender.send(Ok(answer.text)).unwrap();
+        crowd.seat(client, answered, Instant::now()).unwrap();
+    }
+    until_on(&mut crowd);
+    // As much as this machine needs of it.
+    let is_full = [20, 10, 5, 3, 2].into_iter().any(|frame_ms| {
+        crowd.set_frame(Duration::from_millis(frame_ms));
+        (0..15).any(|_| {
+            crowd.run_for(Duration::from_millis(200)).unwrap();
+            metric(&server, "lull_media_busy_ratio{shard=\"0\"}") > LIMIT * 1.1
+        })
+    });
+    assert!(is_full, "what they say is more than the limit");
+
+    // As many again ask to join, and others book, again and again.
+    let is_over = AtomicBool::new(false);
+    let refused_so_far = || {
+        ["lull_media_refused_calls_total{shard=\"all\"}", "lull_calls_refused_total{reason=\"media\"}"].map(|name| metric(&server, name))
+    };
+    let (before, offer) = (refused_so_far(), fixture(OFFER));
+    let (tally, refused) = std::thread::scope(|scope| {
+        let rush = scope.spawn(|| {
+            let mut refused = [0.0; 2];
+            while !is_over.load(Ordering::Relaxed) {
+                for call in waiting {
+                    let asked = [server.as_party("POST", "/v1/join", &call.client, &offer), vendor.post("/v1/calls", order.clone())];
+                    for (count, answer) in refused.iter_mut().zip(asked) {
+                        if answer.status != 201 {
+                            is_refused(answer);
+                            *count += 1.0;
+                        }
+                    }
+                }
+            }
+            refused
+        });
+        let tally = crowd.measure(Duration::from_secs(3), || is_over.store(true, Ordering::Relaxed));
+        is_over.store(true, Ordering::Relaxed);
+        (tally.unwrap(), rush.join().unwrap())
+    });
+    println!("{refused:?} joins and bookings refused, {} busy", metric(&server, "lull_media_busy_ratio{shard=\"0\"}"));
+    let after = refused_so_far();
+    assert!(refused[0] >= 1.0 && refused[1] >= 1.0, "{refused:?} joins and bookings refused");
+    assert_eq!([after[0] - before[0], after[1] - before[1]], refused, "for want of room on the shards");
+    assert!(metric(&server, "lull_media_legs{shard=\"0\"}") < 2000.0, "legs are left, so it was the load");
+    let page = server.send("GET", "/metrics", &[], "").text;
+    let dropped: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("lull_media_dropped_datagrams_total") && !line.ends_with(" 0")).collect();
+    is_undisturbed(&tally, &dropped);
 }
 
 /// What a plane's shards dropped so far, by cause.
