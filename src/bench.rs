@@ -83,7 +83,7 @@ pub enum BenchError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing lost, nothing late.
+    /// At most one packet in a thousand was lost, and one in a hundred late.
     Held,
     /// More than one packet in a thousand was lost.
     Lost,

@@ -101,6 +101,7 @@ pub(crate) fn run(flags: &BenchFlags) -> Result<()> {
         print_summary(&report);
     }
     match report.steps.last() {
+        Some(step) if flags.calls.is_some() && step.verdict == Verdict::CrowdFull => bail!("nothing was found out: {}", says(step)),
         Some(step) if flags.calls.is_some() && step.verdict != Verdict::Held => bail!("{} calls were too many: {}", step.calls, says(step)),
         _ => Ok(()),
     }

@@ -101,6 +101,7 @@ export class Scene {
    * @param {{ who?: 'client' | 'companion', kind?: Kind } & import('./browser.mjs').Voice & import('./browser.mjs').Place} [options]
    */
   async browser({ who = 'client', kind = this.pair[who], hz = HZ[who], within, secure, camera, observe, args, ...voice } = {}) {
+    if (args && kind !== 'chromium') throw new Error('only Chromium is begun with switches: say `flags` of the scene');
     if (within || args) {
       const browser = await Browser.chromium({ hz, args, within, secure, camera, observe, ...voice });
       this.#endings.push(() => browser.close());
@@ -184,11 +185,22 @@ export class Scene {
 }
 
 /**
- * The pairings a scene is played in.
- * @param {{ everywhere?: boolean, alone?: boolean, speaks?: boolean }} how
+ * @typedef How
+ * @property {boolean} [everywhere] in every pairing even without PAIRS
+ * @property {boolean} [alone] one kind of browser is enough to play it
+ * @property {boolean} [speaks] what the client says has to be taken for speech, as Chromium's syllables are, and Firefox's one steady tone is by chance only
+ * @property {boolean} [flags] it is begun with switches that only Chromium has
  */
-function pairs({ everywhere = false, alone = false, speaks = false }) {
-  const able = PAIRS.filter(({ client, companion }) => (!alone || client === companion) && (!speaks || client === 'chromium'));
+
+/**
+ * The pairings a scene is played in.
+ * @param {How} how
+ */
+function pairs({ everywhere = false, alone = false, speaks = false, flags = false }) {
+  const able = PAIRS.filter(
+    ({ client, companion }) =>
+      (!alone || client === companion) && (!speaks || client === 'chromium') && (!flags || (client === 'chromium' && companion === 'chromium')),
+  );
   const wish = process.env.PAIRS || (everywhere ? 'all' : named(USUAL));
   if (wish === 'all') return able;
   const unknown = wish.split(',').find((name) => !PAIRS.some((pair) => named(pair) === name));
@@ -200,9 +212,7 @@ function pairs({ everywhere = false, alone = false, speaks = false }) {
  * A test that plays a scene, once for each pairing.
  * @param {string} name
  * @param {(scene: Scene) => Promise<void>} play
- * @param {{ everywhere?: boolean, alone?: boolean, speaks?: boolean }} [how] `everywhere`: in every pairing even without PAIRS;
- *   `alone`: one kind of browser is enough to play it; `speaks`: what the client says has to be taken for speech, as Chromium's
- *   syllables are, and Firefox's one steady tone is by chance only
+ * @param {How} [how]
  */
 export function scene(name, play, how = {}) {
   for (const pair of pairs(how)) {
