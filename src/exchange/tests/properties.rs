@@ -311,7 +311,7 @@ impl Run {
         let now = entries.last().map(|entry| entry.at);
         let mut ran_from = None;
         entries.iter().any(|entry| match entry.fact {
-            Fact::Started | Fact::Resumed => {
+            Fact::Started | Fact::Resumed | Fact::Woken { .. } => {
                 ran_from = Some(entry.at);
                 false
             }
@@ -398,4 +398,25 @@ proptest! {
         prop_assert!(settled, "{:?}", run.call().state());
         prop_assert!(run.answers.values().all(|count| *count == 1), "{:?}", run.answers);
     }
+}
+
+/// Found by the property: she calls the landing off the moment it begins, and was gone a millisecond before.
+#[test]
+fn who_was_gone_before_a_landing_is_not_billed_up_to_it() {
+    let rates = Rates::one(600).unwrap();
+    let kind = Kind::UntilAsleep { increments: Increments { first_s: 60, later_s: 60, rates }, cap_s: None, cap: None };
+    let plan = Plan::new(cny(), kind, Conditions { grace_s: 0, minimum: 0, rounding: Rounding::Down }).unwrap();
+    let mut run = Run::start((plan, 900), Night { linger: Span::from_s(5), fade: Span::from_s(4), probe: None });
+    let steps = [
+        (0, What::Arrive),
+        (0, What::Ear(sleep::State::Asleep, Why::Starting, 0)),
+        (1_365, What::Connected(Side::Client, 2, 0)),
+        (955, What::Heard(Side::Client, 0)),
+        (2_680, What::ImHere),
+        (0, What::Lost(Side::Client, 2, 1)),
+    ];
+    for (after_ms, what) in steps {
+        run.step(&Step { after_ms, late: false, what });
+    }
+    assert_eq!(run.call().delivered(run.now), Span::from_ms(4_999));
 }
