@@ -307,8 +307,7 @@ impl Leg {
 
     /// Remembers a request that was not asked before.
     pub(crate) fn note_asked(&mut self, transaction: [u8; 12], slot: u8, is_elsewhere: bool) {
-        let asked = &mut self.cold.asked;
-        let asked = &mut asked[usize::from(is_elsewhere)];
+        let asked = &mut self.cold.asked[usize::from(is_elsewhere)];
         if asked.len() == MOST_ASKED {
             asked.pop_front();
         }
