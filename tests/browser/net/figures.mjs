@@ -62,7 +62,9 @@ export function sample(tab) {
     const page = /** @type {{ connection(): RTCPeerConnection | undefined }} */ (/** @type {unknown} */ (globalThis));
     /** @type {any[]} */
     const all = [...((await page.connection()?.getStats()) ?? new Map()).values()];
-    const inbound = (/** @type {string} */ kind) => all.find((s) => s.type === 'inbound-rtp' && s.kind === kind && s.packetsReceived > 0) ?? {};
+    // Her voice is in the first section; what the server plays while she waits comes by a further one.
+    const inbound = (/** @type {string} */ kind) =>
+      all.filter((s) => s.type === 'inbound-rtp' && s.kind === kind && s.packetsReceived > 0).sort((a, b) => Number(a.mid) - Number(b.mid))[0] ?? {};
     const outbound = all.filter((s) => s.type === 'outbound-rtp');
     const transport = all.find((s) => s.type === 'transport');
     const pair = all.find((s) => s.id === transport?.selectedCandidatePairId) ?? {};
