@@ -451,24 +451,24 @@ fn a_call_goes_on_under_hostile_traffic_of_every_kind() {
     scene.flood("a STUN flood from 100,000 addresses", Fate::Dropped(&["bad_stun"]), |number, _| {
         from_somebody(number, &forged);
     });
-    // What src/media/calls/transport.rs allows.
-    let answers = || Fate::Limited(&["too_many"], 100.0, 50.0);
+    // What src/media/calls/transport.rs allows: by a budget for new ones, and another for those that were asked before.
+    let answers = |budgets: f64| Fate::Limited(&["too_many"], budgets * 100.0, budgets * 50.0);
     // Records wait in line, a leg's own in a short one.
     let texts = || Fate::Limited(&["too_many", "crowded"], 400.0, 200.0);
     // Its nominations as somebody recorded them, before other requests of its own push them out of mind.
     let mut nominations = live.recorded(0);
     nominations.drain(..nominations.len().saturating_sub(16));
-    scene.flood("copies of its nominations, stranger", answers(), |number, _| from_stranger(&nominations[number % nominations.len()]));
-    scene.flood("copies of its nominations from 100,000 addresses", answers(), |number, _| {
+    scene.flood("copies of its nominations, stranger", answers(1.0), |number, _| from_stranger(&nominations[number % nominations.len()]));
+    scene.flood("copies of its nominations from 100,000 addresses", answers(1.0), |number, _| {
         from_somebody(number, &nominations[number % nominations.len()]);
     });
     let signed: Vec<Vec<u8>> = (0..100).map(|_| live.request(&live.password, &[])).collect();
-    scene.flood("signed requests from 100,000 addresses", answers(), |number, _| {
+    scene.flood("signed requests from 100,000 addresses", answers(2.0), |number, _| {
         from_somebody(number, &signed[number % 100]);
     });
     let flipped = live.request(&live.password, &[0x8029]);
-    scene.flood("signed requests with the role flipped", answers(), |_, _| from_stranger(&flipped));
-    scene.flood("signed requests, live address", answers(), |number, _| from_live(&signed[number % 100]));
+    scene.flood("signed requests with the role flipped", answers(1.0), |_, _| from_stranger(&flipped));
+    scene.flood("signed requests, live address", answers(2.0), |number, _| from_live(&signed[number % 100]));
 
     let hello = client_hello();
     scene.flood("ClientHellos, stranger", Fate::Dropped(&["stranger"]), |_, _| from_stranger(&hello));
