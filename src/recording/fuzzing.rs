@@ -77,7 +77,8 @@ fn damage(data: &[u8], key: &DataKey, before: &[u8]) {
             _ => {
                 // One chunk in the place of another.
                 let (from, to) = (length_of(u64::from(input.u8() % 4)) as usize, length_of(u64::from(op >> 4 & 3)) as usize);
-                let moved = file.get(from..file.len().min(from + to.abs_diff(length_of(0) as usize))).unwrap_or(&[]).to_vec();
+                let length = (length_of(1) - length_of(0)) as usize;
+                let moved = file.get(from..file.len().min(from + length)).unwrap_or(&[]).to_vec();
                 let end = (to + moved.len()).min(file.len());
                 if to < end {
                     file[to..end].copy_from_slice(&moved[..end - to]);
